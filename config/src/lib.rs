@@ -1,1 +1,102 @@
-//! Placeholder.
+//! Configuration of `shunt`: TOML in, validated types out, and the difference between two of them.
+//!
+//! The way through: text -> [`parse`] or [`load`] -> [`Config`] -> [`diff`] against the running one -> [`ConfigDiff::steps`].
+//! A command line that adds one port goes through [`parse_port`] and meets the same rules. What comes out is valid in
+//! itself; whether a device or a core exists on this machine is found out by whoever opens it, since nothing here but
+//! [`load`] touches the system.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `raw`, `section`, `value` | text with places; one section key by key; what single values may be |
+//! | `daemon`, `memory`, `workers`, `network`, `port` | one section each: its type, its list of keys, its reader |
+//! | `check` | mistakes that show only between sections |
+//! | `read`, `write` | whole documents, in and out |
+//! | `diff` | what changes from one configuration to another |
+//! | `keys`, `error`, `names`, `mac` | the list of all keys; mistakes; newtypes |
+//!
+//! Everything runs on the control thread and allocates freely.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod daemon;
+mod diff;
+mod error;
+mod keys;
+mod mac;
+mod memory;
+mod names;
+mod network;
+mod port;
+mod raw;
+mod read;
+mod section;
+mod value;
+mod workers;
+mod write;
+
+use serde::Serialize;
+
+pub use daemon::Daemon;
+pub use diff::{ConfigDiff, NetworkChange, PortChange, Step, diff};
+pub use error::{ConfigError, ConfigErrors, LoadError};
+pub use ipnet::IpNet;
+pub use keys::{Key, SECTIONS, SectionKeys};
+pub use mac::{MacAddr, ParseMacError};
+pub use memory::{Hugepages, Memory};
+pub use names::{NETWORK_NAME_MAX, NameError, NetworkName, PORT_NAME_MAX, PortName, check_device_name};
+pub use network::{MAC_LIMIT_MAX, MTU_MAX, MTU_MIN, Network, NetworkKind};
+pub use port::kind::{MemifRole, PortKind, VhostMode};
+pub use port::netns::Netns;
+pub use port::secret::Secret;
+pub use port::{Port, QUEUES_MAX};
+pub use read::{load, parse, parse_port};
+pub use value::SOCKET_PATH_MAX;
+pub use workers::{Poll, WORKERS_MAX, Workers};
+
+/// A whole configuration. The default is the one the daemon embeds: one adaptive worker, the network `default`, no port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// The process itself.
+    pub daemon: Daemon,
+    /// Packet buffers and hugepages.
+    pub memory: Memory,
+    /// The forwarding threads.
+    pub workers: Workers,
+    /// Isolated sets of ports, in the order of the text.
+    #[serde(rename = "network")]
+    pub networks: Vec<Network>,
+    /// Attachments, in the order of the text.
+    #[serde(rename = "port")]
+    pub ports: Vec<Port>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            daemon: Daemon::default(),
+            memory: Memory::default(),
+            workers: Workers::default(),
+            networks: vec![Network::default()],
+            ports: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The port of that name.
+    pub fn port(&self, name: &str) -> Option<&Port> {
+        self.ports.iter().find(|p| p.name == *name)
+    }
+
+    /// The network of that name.
+    pub fn network(&self, name: &str) -> Option<&Network> {
+        self.networks.iter().find(|n| n.name == *name)
+    }
+
+    /// The MTU that a port has in this configuration: its own or its network's, in bytes after the Ethernet header.
+    pub fn port_mtu(&self, port: &Port) -> u16 {
+        let inherited = || self.network(port.network.as_str()).map_or(Network::default().mtu, |n| n.mtu);
+        port.mtu.unwrap_or_else(inherited)
+    }
+}

@@ -79,6 +79,19 @@ impl Burst {
         self.len = left;
     }
 
+    /// Frees the first `count` frames (the kernel has copied them) and moves the rest to the front.
+    #[inline]
+    pub(crate) fn free_front(&mut self, count: usize) {
+        let count = count.min(self.len);
+        if count > 0 {
+            // SAFETY: the first `count` slots hold owned chains, given up here and forgotten right after.
+            unsafe {
+                sys::rte_pktmbuf_free_bulk(self.frames.as_mut_ptr().cast(), count as u32);
+                self.forget_front(count);
+            }
+        }
+    }
+
     /// The unused slots as raw pointers, for a driver to write to; follow with [`Burst::grow`].
     #[inline]
     pub(crate) fn spare_raw(&mut self) -> &mut [*mut sys::rte_mbuf] {

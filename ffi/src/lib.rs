@@ -6,6 +6,7 @@
 //! | [`mempool`], [`mbuf`], [`burst`] | owned frames: one owner, freed on drop, gone after transmit |
 //! | [`offload`] | the checksum and segmentation state a frame carries |
 //! | [`ethdev`] | any DPDK Ethernet device by device arguments, hot plug, queues, statistics |
+//! | [`kernel`] | interfaces of the kernel with virtio-net headers: veth by AF_PACKET, TAP, TUN |
 //! | [`rcu`] | publication of immutable snapshots, reclaimed by the publisher |
 //! | [`clock`] | the time-stamp counter |
 //! | [`log`] | DPDK's log lines, given to `tracing` off the data path |
@@ -19,11 +20,13 @@ pub mod clock;
 pub mod eal;
 pub mod error;
 pub mod ethdev;
+pub mod kernel;
 pub mod log;
 pub mod mbuf;
 pub mod mempool;
 pub mod offload;
 pub mod rcu;
+pub mod vhost;
 mod sys;
 
 pub use burst::{Burst, MAX_BURST};

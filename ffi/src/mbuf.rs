@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use crate::mempool::Mempool;
+use crate::mempool::{HEADROOM, Mempool};
 use crate::sys;
 
 /// An owned frame (`rte_mbuf` chain). Dropping it returns every segment to its pool; transmitting moves it away.
@@ -171,6 +171,30 @@ impl Mbuf {
         raw.data_len = count;
         raw.pkt_len = u32::from(count);
         Some(())
+    }
+
+    /// Makes the frame consist of `bytes`: further segments are freed, the headroom is that of a new buffer.
+    /// `None`, and no change, when `bytes` do not fit into the first buffer.
+    pub fn replace(&mut self, bytes: &[u8]) -> Option<()> {
+        let raw = self.raw_mut();
+        let headroom = HEADROOM.min(raw.buf_len);
+        if bytes.len() > usize::from(raw.buf_len - headroom) {
+            return None;
+        }
+        let rest = std::mem::replace(&mut raw.next, std::ptr::null_mut());
+        raw.nb_segs = 1;
+        raw.data_off = headroom;
+        raw.data_len = 0;
+        raw.pkt_len = 0;
+        if let Some(mut rest) = NonNull::new(rest) {
+            // SAFETY: the second segment heads the rest of a chain we own; its own count covers what is linked behind
+            // it only in the first segment, and freeing walks the links.
+            unsafe {
+                rest.as_mut().nb_segs = 1;
+                sys::rte_pktmbuf_free_bulk(&mut rest.as_ptr(), 1);
+            }
+        }
+        self.append_slice(bytes)
     }
 
     /// Links the segments of `tail` behind this frame; `None` (and `tail` is freed) when the chain would get too long.

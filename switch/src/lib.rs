@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The switch: data path, topology, control.
+//!
+//! # A frame's way
+//! 1. [`worker`]: a worker polls a receive queue ([`port::RxQueue`]) and gets a burst of up to 32 frames.
+//! 2. [`pipeline::Ingress`]: port and network of the burst, looked up once in the worker's snapshot of the [`topology`].
+//! 3. [`pipeline::Packet::parse`]: the Ethernet header.
+//! 4. [`pipeline::ingress`] (table 0): is the frame allowed in; what does its source address teach; does the switch
+//!    answer it itself. A frame of an L3 port gets its Ethernet header in [`pipeline::link`].
+//! 5. [`pipeline::lookup`] (table 16): the destination's port in the network's [`table::fdb`], or flood.
+//! 6. `worker::output` (table 20): length check, whatever checksum or segmentation the egress port cannot do
+//!    ([`offload`]), the port's transmit buffer.
+//! 7. [`port::TxQueue`]: the whole buffer at once. What the port does not take is dropped and counted ([`drop`]).
+//!
+//! # The map
+//! | module | holds |
+//! |---|---|
+//! | [`worker`] | the loop, transmit buffers, sleeping, the mailbox to the control thread |
+//! | [`pipeline`] | the stages, one file each |
+//! | [`topology`] | the immutable snapshot and how it is built and compared |
+//! | [`table`] | its tables |
+//! | [`port`] | port kinds, one file each |
+//! | [`offload`] | checksums and segmentation in software |
+//! | [`wire`] | header formats |
+//! | [`control`] | configuration, ports, learning, publication, API |
+//! | [`counters`], [`drop`], [`ids`] | what is counted, why frames are dropped, dense numbers for names |
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod counters;
+pub mod drop;
+pub mod ids;
+pub mod offload;
+pub mod pipeline;
+pub mod port;
+pub mod table;
+pub mod topology;
+pub mod wire;
+pub mod worker;

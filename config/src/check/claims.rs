@@ -1,0 +1,188 @@
+//! What only one port may have: a kernel device, a DPDK device, a socket, an address in its network.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::daemon::Daemon;
+use crate::error::Sink;
+use crate::mac::MacAddr;
+use crate::names::NetworkName;
+use crate::port::Draft;
+use crate::port::kind::{MemifRole, PortKind};
+use crate::raw::quote;
+
+/// Who claimed what first.
+pub(crate) struct Claims<K>(HashMap<K, String>);
+
+impl<K: Eq + Hash> Claims<K> {
+    pub(crate) fn new() -> Self {
+        Claims(HashMap::new())
+    }
+
+    /// The earlier owner of `what`, if there is one; otherwise `owner` is it from now on.
+    pub(crate) fn claim(&mut self, what: K, owner: impl FnOnce() -> String) -> Option<&str> {
+        use std::collections::hash_map::Entry;
+        match self.0.entry(what) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                entry.insert(owner());
+                None
+            }
+        }
+    }
+}
+
+/// Reports everything that is claimed twice.
+pub(crate) fn all(ports: &[Draft], daemon: &Daemon, sink: &mut Sink) {
+    devices(ports, sink);
+    queue_ranges(ports, sink);
+    sockets(ports, daemon, sink);
+    addresses(ports, sink);
+    peer_macs(ports, sink);
+}
+
+fn label(port: &Draft) -> String {
+    match &port.name {
+        Some(name) => format!("port {name}"),
+        None => port.path.clone(),
+    }
+}
+
+/// Kernel devices by namespace and name, DPDK devices by name. Two AF_XDP ports may share a device: see
+/// [`queue_ranges`].
+fn devices(ports: &[Draft], sink: &mut Sink) {
+    let mut kernel: Claims<(Option<PathBuf>, &str)> = Claims::new();
+    let mut shared: HashMap<&str, bool> = HashMap::new();
+    let mut dpdk = Claims::new();
+    for port in ports {
+        let Some(kind) = &port.kind else { continue };
+        if let PortKind::Dpdk { devargs } = kind {
+            let device = devargs.split(',').next().unwrap_or_default();
+            if let Some(first) = dpdk.claim(device, || label(port)) {
+                let message =
+                    format!("{} is already the device of {first}; give each port its own", quote(device));
+                sink.report(&port.key("devargs"), message);
+            }
+            continue;
+        }
+        let device = match (&port.name, kind) {
+            (Some(name), kind) => kind.device(name),
+            (None, PortKind::Veth { device } | PortKind::AfXdp { device, .. }) => Some(device.as_str()),
+            (None, PortKind::Tap { device, .. } | PortKind::Tun { device, .. }) => device.as_deref(),
+            _ => None,
+        };
+        let Some(device) = device else { continue };
+        let xdp = matches!(kind, PortKind::AfXdp { .. });
+        let both_xdp = xdp && shared.get(device) == Some(&true);
+        if let Some(first) = kernel.claim((kind.netns().map(|n| n.path()), device), || label(port)) {
+            if !both_xdp {
+                let message =
+                    format!("{} is already the device of {first}; give each port its own", quote(device));
+                sink.report(&port.key("device"), message);
+            }
+        } else if kind.netns().is_none() {
+            shared.insert(device, xdp);
+        }
+    }
+}
+
+/// AF_XDP ports that share a device must not share a queue of it.
+fn queue_ranges(ports: &[Draft], sink: &mut Sink) {
+    let mut taken: HashMap<&str, Vec<(u16, u16, &Draft)>> = HashMap::new();
+    for port in ports {
+        let (Some(PortKind::AfXdp { device, start_queue }), Some(queues)) = (&port.kind, port.queues) else {
+            continue;
+        };
+        let (start, end) = (*start_queue, start_queue.saturating_add(queues));
+        let ranges = taken.entry(device).or_default();
+        if let Some((_, _, first)) = ranges.iter().find(|(s, e, _)| start < *e && *s < end) {
+            let first = label(first);
+            let which =
+                if queues == 1 { format!("queue {start}") } else { format!("queues {start} to {}", end - 1) };
+            let message =
+                format!("{which} of {device} overlap with those of {first}; choose another start_queue");
+            sink.report(&port.key("start_queue"), message);
+        }
+        ranges.push((start, end, port));
+    }
+}
+
+/// Unix sockets: one owner each, except that memif interfaces of one role share one and differ by `id`.
+fn sockets(ports: &[Draft], daemon: &Daemon, sink: &mut Sink) {
+    let mut claims: Claims<&Path> = Claims::new();
+    let mut memif_paths: HashMap<&Path, MemifRole> = HashMap::new();
+    let mut memif_ids = Claims::new();
+    claims.claim(&daemon.socket, || "the daemon (daemon.socket)".to_owned());
+    for port in ports {
+        match &port.kind {
+            Some(PortKind::VhostUser { path, .. }) => {
+                if let Some(first) = claims.claim(path, || label(port)) {
+                    let message =
+                        format!("{} is already the socket of {first}; choose another path", path.display());
+                    sink.report(&port.key("path"), message);
+                }
+            }
+            Some(PortKind::Memif { path, id, role, .. }) => {
+                let shared = memif_paths.get(path.as_path()).copied();
+                let first = claims.claim(path, || label(port)).map(str::to_owned);
+                match (shared, first) {
+                    (None, Some(first)) => {
+                        let message = format!(
+                            "{} is already the socket of {first}; choose another path",
+                            path.display()
+                        );
+                        sink.report(&port.key("path"), message);
+                        continue;
+                    }
+                    (Some(other), Some(first)) if other != *role => {
+                        let message = format!(
+                            "{first} has the other role on {}; use one role per socket",
+                            path.display()
+                        );
+                        sink.report(&port.key("role"), message);
+                    }
+                    _ => {}
+                }
+                memif_paths.entry(path).or_insert(*role);
+                if let Some(first) = memif_ids.claim((path, id), || label(port)) {
+                    let message =
+                        format!("{id} is already the id of {first} on {}; choose another", path.display());
+                    sink.report(&port.key("id"), message);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Two stations of one network must not have the same address.
+fn addresses(ports: &[Draft], sink: &mut Sink) {
+    let mut claims: Claims<(&NetworkName, IpAddr)> = Claims::new();
+    for port in ports {
+        let (Some(kind), Some(network)) = (&port.kind, &port.network) else { continue };
+        for (i, net) in kind.addresses().iter().enumerate() {
+            if let Some(first) = claims.claim((network, net.addr()), || label(port)) {
+                let message = format!("{} is already an address of {first}; choose another", net.addr());
+                sink.report(&port.key(&format!("addresses[{i}]")), message);
+            }
+        }
+    }
+}
+
+fn peer_macs(ports: &[Draft], sink: &mut Sink) {
+    let mut claims: Claims<(&NetworkName, MacAddr)> = Claims::new();
+    for port in ports {
+        let Some(network) = &port.network else { continue };
+        let Some(PortKind::Tap { peer_mac: Some(mac), .. } | PortKind::Tun { peer_mac: Some(mac), .. }) =
+            &port.kind
+        else {
+            continue;
+        };
+        if let Some(first) = claims.claim((network, *mac), || label(port)) {
+            let message = format!("{mac} is already the address of {first}; choose another");
+            sink.report(&port.key("peer_mac"), message);
+        }
+    }
+}

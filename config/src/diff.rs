@@ -1,0 +1,225 @@
+//! What to do to a running configuration so that it becomes another. Pure; cost linear in the number of ports.
+
+use std::collections::HashMap;
+
+use crate::Config;
+use crate::check::{self, Around};
+use crate::error::{ConfigErrors, Sink};
+use crate::names::{NetworkName, PortName};
+use crate::network::Network;
+use crate::port::kind::PortKind;
+use crate::port::{Draft, Port};
+
+/// The differences between two configurations, each list in the order of the configuration it is taken from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigDiff {
+    /// Ports of the old that the new has not.
+    pub removed_ports: Vec<PortName>,
+    /// Ports of the new that the old has not.
+    pub added_ports: Vec<Port>,
+    /// Ports of both that differ, or whose network changed something they inherit.
+    pub changed_ports: Vec<PortChange>,
+    /// Networks of the old that the new has not.
+    pub removed_networks: Vec<NetworkName>,
+    /// Networks of the new that the old has not.
+    pub added_networks: Vec<Network>,
+    /// Networks of both that differ.
+    pub changed_networks: Vec<NetworkChange>,
+    /// Keys that differ and are read only when the daemon starts: the running one keeps the old value.
+    pub restart_required: Vec<&'static str>,
+}
+
+/// A port that stays and changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortChange {
+    /// As it was.
+    pub from: Port,
+    /// As it shall be.
+    pub to: Port,
+    /// The keys that differ. `mtu` also when only the network's, which the port inherits, does.
+    pub keys: Vec<&'static str>,
+    /// True when the device behind it must be closed and opened again; false when attributes change on the open one.
+    pub reopen: bool,
+}
+
+/// A network that stays and changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkChange {
+    /// As it was.
+    pub from: Network,
+    /// As it shall be.
+    pub to: Network,
+    /// The keys that differ.
+    pub keys: Vec<&'static str>,
+}
+
+/// One step of applying a difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Close the port: it goes, or must be opened anew.
+    ClosePort(&'a PortName),
+    /// Make the network.
+    AddNetwork(&'a Network),
+    /// Change the network in place.
+    ChangeNetwork(&'a NetworkChange),
+    /// Change attributes of the open port.
+    ChangePort(&'a PortChange),
+    /// Open the port.
+    OpenPort(&'a Port),
+    /// Drop the network, which has no port left.
+    RemoveNetwork(&'a NetworkName),
+}
+
+impl Config {
+    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory` and `workers` stay as they
+    /// run (see [`ConfigDiff::restart_required`]), and the ports are checked against those. `origin` is the name that
+    /// messages give this configuration.
+    ///
+    /// # Errors
+    /// Ports that fit this configuration but not the running daemon, as a placement on a worker that a restart would add.
+    pub fn on_running(&self, running: &Config, origin: &str) -> Result<Config, ConfigErrors> {
+        let config = Config {
+            daemon: running.daemon.clone(),
+            memory: running.memory.clone(),
+            workers: running.workers.clone(),
+            networks: self.networks.clone(),
+            ports: self.ports.clone(),
+        };
+        let mut sink = Sink::new(origin);
+        let drafts: Vec<_> = self.ports.iter().map(Draft::of).collect();
+        check::ports(&drafts, &Around::of(&config), &mut sink);
+        sink.finish(Some(config))
+    }
+}
+
+impl ConfigDiff {
+    /// True when there is nothing to do, a restart included.
+    pub fn is_empty(&self) -> bool {
+        *self == ConfigDiff::default()
+    }
+
+    /// The steps in an order in which none needs what a later one gives: everything is closed before anything is opened
+    /// (a device may pass from one port to another), networks exist before their ports and go after them.
+    pub fn steps(&self) -> Vec<Step<'_>> {
+        let reopened = || self.changed_ports.iter().filter(|c| c.reopen);
+        let mut steps = Vec::new();
+        steps.extend(self.removed_ports.iter().map(Step::ClosePort));
+        steps.extend(reopened().map(|c| Step::ClosePort(&c.from.name)));
+        steps.extend(self.added_networks.iter().map(Step::AddNetwork));
+        steps.extend(self.changed_networks.iter().map(Step::ChangeNetwork));
+        steps.extend(self.changed_ports.iter().filter(|c| !c.reopen).map(Step::ChangePort));
+        steps.extend(reopened().map(|c| Step::OpenPort(&c.to)));
+        steps.extend(self.added_ports.iter().map(Step::OpenPort));
+        steps.extend(self.removed_networks.iter().map(Step::RemoveNetwork));
+        steps
+    }
+}
+
+/// The differences that turn `old` into `new`.
+pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
+    let mut diff = ConfigDiff { restart_required: restart_keys(old, new), ..ConfigDiff::default() };
+
+    let old_networks: HashMap<_, _> = old.networks.iter().map(|n| (&n.name, n)).collect();
+    let new_networks: HashMap<_, _> = new.networks.iter().map(|n| (&n.name, n)).collect();
+    for network in &new.networks {
+        match old_networks.get(&network.name) {
+            None => diff.added_networks.push(network.clone()),
+            Some(old) => diff.changed_networks.extend(network_change(old, network)),
+        }
+    }
+    let gone = old.networks.iter().filter(|n| !new_networks.contains_key(&n.name));
+    diff.removed_networks = gone.map(|n| n.name.clone()).collect();
+
+    let mtu = |port: &Port, networks: &HashMap<&NetworkName, &Network>| {
+        port.mtu.or_else(|| networks.get(&port.network).map(|n| n.mtu))
+    };
+    let old_ports: HashMap<_, _> = old.ports.iter().map(|p| (&p.name, p)).collect();
+    let new_names: std::collections::HashSet<_> = new.ports.iter().map(|p| &p.name).collect();
+    for port in &new.ports {
+        match old_ports.get(&port.name) {
+            None => diff.added_ports.push(port.clone()),
+            Some(old) => {
+                let inherited = mtu(old, &old_networks) != mtu(port, &new_networks);
+                diff.changed_ports.extend(port_change(old, port, inherited));
+            }
+        }
+    }
+    let gone = old.ports.iter().filter(|p| !new_names.contains(&p.name));
+    diff.removed_ports = gone.map(|p| p.name.clone()).collect();
+    diff
+}
+
+/// The names of those pairs that differ.
+macro_rules! differing {
+    ($old:expr, $new:expr; $($field:ident $key:literal),* $(,)?) => {{
+        let mut keys: Vec<&'static str> = Vec::new();
+        $(if $old.$field != $new.$field { keys.push($key); })*
+        keys
+    }};
+}
+
+fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = differing!(old.daemon, new.daemon; socket "daemon.socket");
+    keys.extend(differing!(old.memory, new.memory;
+        hugepages "memory.hugepages", mbufs "memory.mbufs", mbuf_size "memory.mbuf_size"));
+    keys.extend(differing!(old.workers, new.workers;
+        count "workers.count", cores "workers.cores", poll "workers.poll", burst "workers.burst",
+        idle_after "workers.idle_after", max_sleep "workers.max_sleep"));
+    keys
+}
+
+fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
+    let keys = differing!(old, new; kind "kind", mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit");
+    (!keys.is_empty()).then(|| NetworkChange { from: old.clone(), to: new.clone(), keys })
+}
+
+fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange> {
+    // The device is opened with its kind, its queues and its address; the rest is the switch's own.
+    let mut keys = kind_keys(old, new);
+    keys.extend(differing!(old, new; queues "queues", mac "mac"));
+    let reopen = !keys.is_empty();
+    keys.extend(differing!(old, new;
+        network "network", admin_up "admin_up", mtu "mtu", placement "placement", mac_limit "mac_limit"));
+    if inherited_mtu && !keys.contains(&"mtu") {
+        keys.push("mtu");
+    }
+    (!keys.is_empty()).then(|| PortChange { from: old.clone(), to: new.clone(), keys, reopen })
+}
+
+/// Which keys of the kind differ; `kind` alone when the kinds do. No pattern has a `..`: a new key must be compared here.
+fn kind_keys(old: &Port, new: &Port) -> Vec<&'static str> {
+    // A device name that is left out is the port's: writing it out changes nothing.
+    let device = ("device", old.device() != new.device());
+    let pairs: Vec<(&'static str, bool)> = match (&old.kind, &new.kind) {
+        (PortKind::Veth { device: _ }, PortKind::Veth { device: _ }) => vec![device],
+        (
+            PortKind::Tap { device: _, netns: a, addresses: b, peer_mac: c },
+            PortKind::Tap { device: _, netns: x, addresses: y, peer_mac: z },
+        )
+        | (
+            PortKind::Tun { device: _, netns: a, addresses: b, peer_mac: c },
+            PortKind::Tun { device: _, netns: x, addresses: y, peer_mac: z },
+        ) => vec![device, ("netns", a != x), ("addresses", b != y), ("peer_mac", c != z)],
+        (PortKind::AfXdp { device: _, start_queue: a }, PortKind::AfXdp { device: _, start_queue: x }) => {
+            vec![device, ("start_queue", a != x)]
+        }
+        (
+            PortKind::VhostUser { path: a, mode: b, tso: c, mergeable: d },
+            PortKind::VhostUser { path: w, mode: x, tso: y, mergeable: z },
+        ) => vec![("path", a != w), ("mode", b != x), ("tso", c != y), ("mergeable", d != z)],
+        (
+            PortKind::Memif { path: a, id: b, role: c, secret: d, ring_size_log2: e, buffer_size: f },
+            PortKind::Memif { path: u, id: v, role: w, secret: x, ring_size_log2: y, buffer_size: z },
+        ) => vec![
+            ("path", a != u),
+            ("id", b != v),
+            ("role", c != w),
+            ("secret", d != x),
+            ("ring_size_log2", e != y),
+            ("buffer_size", f != z),
+        ],
+        (PortKind::Dpdk { devargs: a }, PortKind::Dpdk { devargs: x }) => vec![("devargs", a != x)],
+        _ => vec![("kind", true)],
+    };
+    pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}

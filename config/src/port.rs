@@ -1,0 +1,154 @@
+//! `[[port]]`: an attachment. Keys of every port are here, those of one kind in [`read`].
+
+mod keys;
+pub(crate) mod kind;
+pub(crate) mod netns;
+mod read;
+pub(crate) mod secret;
+
+use serde::Serialize;
+
+use crate::error::Sink;
+use crate::mac::MacAddr;
+use crate::names::{NetworkName, PortName};
+use crate::network::{MTU_MAX, MTU_MIN, mac_limit};
+use crate::section::Section;
+use crate::value;
+
+pub(crate) use keys::KEYS;
+use kind::PortKind;
+
+/// Most queues of one port.
+pub const QUEUES_MAX: u16 = 16;
+
+/// An attachment to a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// Its name, unique.
+    pub name: PortName,
+    /// What it is connected to.
+    #[serde(flatten)]
+    pub kind: PortKind,
+    /// The network it belongs to; exists in the configuration.
+    pub network: NetworkName,
+    /// False keeps it configured but down.
+    pub admin_up: bool,
+    /// Bytes after the Ethernet header; the network's when `None`. See [`Config::port_mtu`](crate::Config::port_mtu).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// Ethernet address of the switch's end; the device's own, or a drawn one, when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// Number of queues, 1 to 16.
+    pub queues: u16,
+    /// The worker of each queue, by index; empty is automatic, otherwise `queues` entries below `workers.count`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub placement: Vec<u16>,
+    /// Most addresses learned on this port; only the network's limit when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_limit: Option<u32>,
+}
+
+impl Port {
+    /// A port of `kind` in the default network, everything else at its default.
+    pub fn new(name: PortName, kind: PortKind) -> Port {
+        Port {
+            name,
+            kind,
+            network: NetworkName::default(),
+            admin_up: true,
+            mtu: None,
+            mac: None,
+            queues: 1,
+            placement: Vec::new(),
+            mac_limit: None,
+        }
+    }
+
+    /// The kernel device behind the port; `None` for kinds without.
+    pub fn device(&self) -> Option<&str> {
+        self.kind.device(&self.name)
+    }
+}
+
+/// A port as far as it could be read: a field that holds a mistake is `None`, so that no check reports it twice.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// The section's own key.
+    pub(crate) path: String,
+    pub(crate) name: Option<PortName>,
+    pub(crate) kind: Option<PortKind>,
+    pub(crate) network: Option<NetworkName>,
+    pub(crate) network_given: bool,
+    pub(crate) admin_up: bool,
+    pub(crate) mtu: Option<u16>,
+    pub(crate) mac: Option<MacAddr>,
+    pub(crate) queues: Option<u16>,
+    pub(crate) placement: Option<Vec<u16>>,
+    pub(crate) mac_limit: Option<u32>,
+}
+
+impl Draft {
+    /// The port, when every field is there.
+    pub(crate) fn complete(self) -> Option<Port> {
+        Some(Port {
+            name: self.name?,
+            kind: self.kind?,
+            network: self.network?,
+            admin_up: self.admin_up,
+            mtu: self.mtu,
+            mac: self.mac,
+            queues: self.queues?,
+            placement: self.placement?,
+            mac_limit: self.mac_limit,
+        })
+    }
+
+    /// A complete port again as a draft, to be checked against others.
+    pub(crate) fn of(port: &Port) -> Draft {
+        let port = port.clone();
+        Draft {
+            path: format!("port {}", port.name),
+            name: Some(port.name),
+            kind: Some(port.kind),
+            network: Some(port.network),
+            network_given: true,
+            admin_up: port.admin_up,
+            mtu: port.mtu,
+            mac: port.mac,
+            queues: Some(port.queues),
+            placement: Some(port.placement),
+            mac_limit: port.mac_limit,
+        }
+    }
+
+    /// The key of one field in full.
+    pub(crate) fn key(&self, name: &str) -> String {
+        crate::raw::join(&self.path, name)
+    }
+}
+
+/// Reads one port; whatever is wrong with it alone is reported.
+pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) -> Draft {
+    let mut section = Section::new(path.clone(), table, KEYS, sink);
+    let section = &mut section;
+    let name = section.required("name", "\"p0\"", value::parsed::<PortName>).ok();
+    let kind = read::kind(section);
+    if let (Some(name), Some(PortKind::Tap { device: None, .. } | PortKind::Tun { device: None, .. })) =
+        (&name, &kind)
+        && let Err(message) = read::check_new_device(name.as_str())
+    {
+        section.report("name", format!("the device would have the port's name, but {message}"));
+    }
+    let network_given = section.has("network");
+    let network = section.or("network", NetworkName::default(), value::parsed::<NetworkName>).ok();
+    let admin_up = section.or("admin_up", true, value::boolean).unwrap_or(true);
+    let mtu_range = i64::from(MTU_MIN)..=i64::from(MTU_MAX);
+    let mtu = section.optional("mtu", value::integer(mtu_range)).unwrap_or(None);
+    let mac = section.optional("mac", value::station).unwrap_or(None);
+    let queues = section.or("queues", 1, value::integer(1..=i64::from(QUEUES_MAX))).ok();
+    let placement =
+        section.list("placement", value::integer(0..=i64::from(crate::workers::WORKERS_MAX) - 1)).ok();
+    let mac_limit = section.optional("mac_limit", mac_limit).unwrap_or(None);
+    Draft { path, name, kind, network, network_given, admin_up, mtu, mac, queues, placement, mac_limit }
+}

@@ -1,0 +1,212 @@
+//! From text to a [`Config`]: a whole TOML document, a file, or the words of one port on a command line.
+
+use std::io::Read;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::check::{self, Around};
+use crate::daemon::Daemon;
+use crate::error::{ConfigErrors, LoadError, Place, Reported, Sink};
+use crate::keys::{SECTIONS, nearest};
+use crate::network::Network;
+use crate::port::{Draft, Port};
+use crate::raw::{Lines, Table, note_places};
+use crate::section::Section;
+use crate::{Config, daemon, memory, network, port, workers};
+
+/// Largest configuration file, in bytes: enough for 50,000 ports, and not for a disk given by mistake.
+const FILE_MAX: u64 = 16 << 20;
+
+/// Reads a configuration. `origin` is the name that messages give the text, most often a file name.
+///
+/// # Errors
+/// Every mistake of the text at once, in its order. Text that is not TOML gives only its syntax errors.
+pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigErrors> {
+    let lines = Lines::new(text);
+    let mut sink = Sink::new(origin);
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        let place = error.span().map_or_else(Place::default, |span| lines.place(span.start));
+        let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+        sink.report_at(place, "", format!("not valid TOML: {message}; correct the syntax"));
+    }
+    if !sink.is_clean() {
+        // What was recovered would give mistakes that are only echoes of these.
+        return sink.finish(None);
+    }
+    let document = document.get_ref();
+    note_places(document, "", &lines, &mut sink);
+    let config = read_document(document, &mut sink);
+    sink.finish(config)
+}
+
+/// Reads the configuration file at `path`.
+///
+/// # Errors
+/// When the file cannot be read, is larger than 16 MiB, or holds mistakes (all of them at once).
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file of the limit from a larger one.
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(LoadError::TooLarge { path: path.to_owned(), limit: FILE_MAX });
+    }
+    let origin = path.display().to_string();
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(parse(text, &origin)?),
+        Err(error) => {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+            let mut sink = Sink::new(&origin);
+            let place = Lines::new(&good).place(good.len());
+            sink.report_at(place, "", "not valid UTF-8; save the file as UTF-8 text");
+            Ok(sink.finish(None)?)
+        }
+    }
+}
+
+/// Reads one port from `key=value` words of a command line, to be added to `known`. The rules are those of a
+/// `[[port]]` section; lists are written with commas. Messages count words from 1 in the order of `args`.
+///
+/// # Errors
+/// Every mistake at once, conflicts with the ports of `known` included.
+pub fn parse_port(args: &[(String, String)], known: &Config) -> Result<Port, ConfigErrors> {
+    let mut sink = Sink::new("argument");
+    for (i, (key, _)) in args.iter().enumerate() {
+        let place = Place { line: i + 1, column: 0 };
+        if args[..i].iter().any(|(earlier, _)| earlier == key) {
+            sink.report_at(place, key, "given twice; give it once");
+            continue;
+        }
+        sink.place_value(key.clone(), place);
+    }
+    let mut drafts: Vec<_> = known.ports.iter().map(Draft::of).collect();
+    drafts.push(port::read(String::new(), Table::Words(args), &mut sink));
+    check::ports(&drafts, &Around::of(known), &mut sink);
+    let port = drafts.pop().and_then(Draft::complete);
+    sink.finish(port)
+}
+
+/// `None` only after a mistake was reported.
+fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
+    refuse_unknown_sections(document, sink);
+    let daemon = single(document, "daemon", daemon::KEYS, sink, daemon::read);
+    let memory = single(document, "memory", memory::KEYS, sink, memory::read);
+    let workers = single(document, "workers", workers::KEYS, sink, workers::read);
+
+    let mut networks = Vec::new();
+    let mut named = Vec::new();
+    let mut all_networks = true;
+    for (path, table) in repeated(document, "network", sink) {
+        let Some(table) = table else {
+            all_networks = false;
+            continue;
+        };
+        let (name, network) = network::read(&mut Section::new(path.clone(), table, network::KEYS, sink));
+        match name {
+            Some(name) => {
+                named.push((path, name));
+                networks.push(network);
+            }
+            None => all_networks = false,
+        }
+    }
+    if !document.contains_key("network") {
+        networks.push(Network::default());
+    }
+    check::networks(&named, sink);
+
+    let mut drafts = Vec::new();
+    for (path, table) in repeated(document, "port", sink) {
+        if let Some(table) = table {
+            drafts.push(port::read(path, table, sink));
+        }
+    }
+    let fallback = Daemon::default();
+    let daemon_or_default = daemon.as_ref().unwrap_or(&fallback);
+    let around = Around::new(daemon_or_default, workers.as_ref().ok(), &networks, all_networks);
+    check::ports(&drafts, &around, sink);
+    let ports = drafts.into_iter().map(Draft::complete).collect::<Option<Vec<_>>>()?;
+    Some(Config { daemon: daemon.ok()?, memory: memory.ok()?, workers: workers.ok()?, networks, ports })
+}
+
+fn refuse_unknown_sections(document: &DeTable<'_>, sink: &mut Sink) {
+    let head = |name: &str| {
+        let repeated = SECTIONS.iter().any(|s| s.name == name && s.repeated);
+        if repeated { format!("[[{name}]]") } else { format!("[{name}]") }
+    };
+    for key in document.keys().map(|key| key.get_ref().as_ref()) {
+        if SECTIONS.iter().any(|s| s.name == key) {
+            continue;
+        }
+        let near = nearest(key, SECTIONS.iter().map(|s| s.name));
+        let owner = SECTIONS.iter().find(|s| s.keys.iter().any(|k| k.name == key));
+        let message = match (near, owner) {
+            (Some(near), _) => format!("unknown section; did you mean {}?", head(near)),
+            (None, Some(owner)) => format!("a key outside any section; write it under {}", head(owner.name)),
+            (None, None) => {
+                let all: Vec<_> = SECTIONS.iter().map(|s| head(s.name)).collect();
+                format!("unknown section; remove it, or use one of: {}", all.join(", "))
+            }
+        };
+        sink.report_key(key, message);
+    }
+}
+
+/// Reads a section that stands once, or its defaults when it is not there.
+fn single<T>(
+    document: &DeTable<'_>,
+    name: &str,
+    keys: &'static [crate::Key],
+    sink: &mut Sink,
+    read: fn(&mut Section<'_, '_>) -> Result<T, Reported>,
+) -> Result<T, Reported> {
+    let table = match document.get(name).map(|value| value.get_ref()) {
+        None => Table::Absent,
+        Some(DeValue::Table(table)) => Table::Toml(table),
+        Some(DeValue::Array(_)) => {
+            return Err(sink.report(name, format!("a section that stands once; write [{name}]")));
+        }
+        Some(other) => {
+            let found = other.type_str();
+            return Err(sink
+                .report(name, format!("expected a section, found a value of type {found}; write [{name}]")));
+        }
+    };
+    read(&mut Section::new(name.to_owned(), table, keys, sink))
+}
+
+/// The tables of a section that is repeated, each with its key; `None` for an element that is no table.
+fn repeated<'a>(document: &'a DeTable<'a>, name: &str, sink: &mut Sink) -> Vec<(String, Option<Table<'a>>)> {
+    match document.get(name).map(|value| value.get_ref()) {
+        None => Vec::new(),
+        Some(DeValue::Array(items)) => items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| {
+                let path = format!("{name}[{i}]");
+                let table = item.get_ref().as_table().map(Table::Toml);
+                if table.is_none() {
+                    let found = item.get_ref().type_str();
+                    sink.report(
+                        &path,
+                        format!("expected a section, found a value of type {found}; write [[{name}]]"),
+                    );
+                }
+                (path, table)
+            })
+            .collect(),
+        // The brackets are wrong; what stands in them may be wrong too, and is read.
+        Some(DeValue::Table(table)) => {
+            sink.report(name, format!("a section that may be repeated; write [[{name}]]"));
+            vec![(name.to_owned(), Some(Table::Toml(table)))]
+        }
+        Some(other) => {
+            let found = other.type_str();
+            sink.report(name, format!("expected a section, found a value of type {found}; write [[{name}]]"));
+            vec![(name.to_owned(), None)]
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Reading one section key by key. A bad value is reported and reading goes on; the caller builds its struct with `?`
+//! after it has asked for every key.
+
+use crate::error::{Reported, Sink};
+use crate::keys::{Key, nearest};
+use crate::raw::{Raw, Table, join};
+
+/// One section being read.
+#[derive(Debug)]
+pub(crate) struct Section<'a, 's> {
+    path: String,
+    table: Table<'a>,
+    known: &'static [Key],
+    sink: &'s mut Sink,
+}
+
+impl<'a, 's> Section<'a, 's> {
+    /// `path` is the section's own key, as `port[3]`; empty on a command line.
+    pub(crate) fn new(path: String, table: Table<'a>, known: &'static [Key], sink: &'s mut Sink) -> Self {
+        Section { path, table, known, sink }
+    }
+
+    fn raw(&self, key: &str) -> Option<Raw<'a>> {
+        debug_assert!(self.known.iter().any(|k| k.name == key), "{key} is missing from the list of keys");
+        self.table.get(key)
+    }
+
+    /// True when the key was written, rightly or not.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.raw(key).is_some()
+    }
+
+    /// Reports a mistake about `key` of this section.
+    pub(crate) fn report(&mut self, key: &str, message: impl Into<String>) -> Reported {
+        self.sink.report(&join(&self.path, key), message)
+    }
+
+    /// The value, or `None` when the key is absent.
+    pub(crate) fn optional<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(Raw<'a>) -> Result<T, String>,
+    ) -> Result<Option<T>, Reported> {
+        match self.raw(key).map(parse) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(message)) => Err(self.report(key, message)),
+        }
+    }
+
+    /// The value, or `default` when the key is absent.
+    pub(crate) fn or<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        parse: impl Fn(Raw<'a>) -> Result<T, String>,
+    ) -> Result<T, Reported> {
+        Ok(self.optional(key, parse)?.unwrap_or(default))
+    }
+
+    /// The value; an absent key is a mistake. `example` is a TOML value that would do.
+    pub(crate) fn required<T>(
+        &mut self,
+        key: &str,
+        example: &str,
+        parse: impl Fn(Raw<'a>) -> Result<T, String>,
+    ) -> Result<T, Reported> {
+        match self.optional(key, parse)? {
+            Some(value) => Ok(value),
+            None => {
+                let (equals, example) = match self.table {
+                    Table::Words(_) => ("=", example.trim_matches('"')),
+                    _ => (" = ", example),
+                };
+                Err(self.report(key, format!("required but missing; add it, as {key}{equals}{example}")))
+            }
+        }
+    }
+
+    /// The elements of an array, each by `parse`; an absent key is an empty one. Every bad element is reported.
+    pub(crate) fn list<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(Raw<'a>) -> Result<T, String>,
+    ) -> Result<Vec<T>, Reported> {
+        let Some(raw) = self.raw(key) else { return Ok(Vec::new()) };
+        let Some(items) = raw.items() else {
+            return Err(
+                self.report(key, format!("expected an array, found {}; put it in [ ]", raw.describe()))
+            );
+        };
+        let mut list = Vec::with_capacity(items.len());
+        let mut bad = None;
+        for (i, item) in items.into_iter().enumerate() {
+            match parse(item) {
+                Ok(value) => list.push(value),
+                Err(message) => bad = Some(self.report(&format!("{key}[{i}]"), message)),
+            }
+        }
+        bad.map_or(Ok(list), Err)
+    }
+
+    /// Reports every key that this section, or a port of this `kind`, does not have. With an unknown kind (`None`), the
+    /// keys of all kinds pass: the kind is the mistake then.
+    pub(crate) fn refuse_others(&mut self, kind: Option<&str>) {
+        for key in self.table.keys() {
+            let mut named = self.known.iter().filter(|k| k.name == key).peekable();
+            if named.peek().is_none() {
+                self.refuse_unknown(key, kind);
+                continue;
+            }
+            let Some(kind) = kind else { continue };
+            let mut owners = Vec::new();
+            let mut ours = false;
+            for entry in named {
+                ours |= entry.kinds.is_empty() || entry.kinds.contains(&kind);
+                owners.extend_from_slice(entry.kinds);
+            }
+            if !ours {
+                let owners = owners.join(" and ");
+                let message =
+                    format!("a key of {owners} ports, not of {kind} ports; remove it or change kind");
+                self.sink.report_key(&join(&self.path, key), message);
+            }
+        }
+    }
+
+    fn refuse_unknown(&mut self, key: &str, kind: Option<&str>) {
+        let common = |k: &&Key| k.kinds.is_empty();
+        let fits = |k: &&Key| common(k) || kind.is_none_or(|kind| k.kinds.contains(&kind));
+        let message = match nearest(key, self.known.iter().filter(fits).map(|k| k.name)) {
+            Some(near) => format!("unknown key; did you mean {near}?"),
+            None => {
+                let listed = |k: &&Key| if kind.is_some() { fits(k) } else { common(k) };
+                let names: Vec<_> = self.known.iter().filter(listed).map(|k| k.name).collect();
+                format!("unknown key; remove it, or use one of: {}", names.join(", "))
+            }
+        };
+        self.sink.report_key(&join(&self.path, key), message);
+    }
+}

@@ -1,0 +1,72 @@
+//! A configuration back as TOML, every key written out: what `parse` reads again as the same configuration.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::Config;
+use crate::port::Port;
+use crate::port::kind::PortKind;
+
+impl Config {
+    /// The configuration as TOML, defaults included; [`parse`](crate::parse) gives an equal one. Secrets are written in
+    /// clear: whoever stores the text must protect it.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        if self.networks.is_empty() {
+            // Without this line a reader would add the default network.
+            text.push_str("network = []\n\n");
+        }
+        push(&mut text, "[daemon]", &self.daemon);
+        push(&mut text, "[memory]", &self.memory);
+        push(&mut text, "[workers]", &self.workers);
+        for network in &self.networks {
+            push(&mut text, "[[network]]", network);
+        }
+        for port in &self.ports {
+            push(&mut text, "[[port]]", &Clear(port));
+        }
+        text
+    }
+}
+
+fn push(text: &mut String, head: &str, section: &impl Serialize) {
+    if !text.is_empty() && !text.ends_with("\n\n") {
+        text.push('\n');
+    }
+    // Strings, numbers, booleans and arrays of them under keys that are text: nothing TOML cannot hold. A path that is
+    // not UTF-8 cannot come from a configuration, which is UTF-8 itself.
+    let body = toml::to_string(section).expect("a section is made of values that TOML has");
+    text.push_str(head);
+    text.push('\n');
+    text.push_str(&body);
+}
+
+/// A port whose secret is written as it is.
+struct Clear<'a>(&'a Port);
+
+impl Serialize for Clear<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct WithSecret<'a> {
+            #[serde(flatten)]
+            port: &'a Port,
+            secret: &'a str,
+        }
+        match &self.0.kind {
+            PortKind::Memif { secret: Some(secret), .. } => {
+                let mut port = self.0.clone();
+                if let PortKind::Memif { secret, .. } = &mut port.kind {
+                    *secret = None;
+                }
+                WithSecret { port: &port, secret: secret.as_str() }.serialize(serializer)
+            }
+            _ => self.0.serialize(serializer),
+        }
+    }
+}
+
+/// Writes a duration as the configuration has it, as `50us`.
+pub(crate) fn duration<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*value))
+}

@@ -1,0 +1,42 @@
+//! The messages of a configuration full of mistakes, compared with a file: their text is part of the product.
+//! After a wanted change, write the file anew with `SHUNT_BLESS=1 cargo test -p shunt-config --test golden`.
+
+use std::path::{Path, PathBuf};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Parses `stem.toml` and compares what is wrong with it with `stem.txt`; gives the number of messages.
+fn compare(stem: &str) -> usize {
+    let text = std::fs::read_to_string(golden(&format!("{stem}.toml"))).unwrap();
+    let errors =
+        shunt_config::parse(&text, &format!("{stem}.toml")).expect_err("the file is full of mistakes");
+    let found = format!("{errors}\n");
+    let expected = golden(&format!("{stem}.txt"));
+    if std::env::var_os("SHUNT_BLESS").is_some() {
+        std::fs::write(&expected, &found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(expected).unwrap());
+    errors.0.len()
+}
+
+#[test]
+fn ten_mistakes_give_ten_messages() {
+    assert_eq!(compare("ten-mistakes"), 10);
+}
+
+#[test]
+fn mistakes_between_sections() {
+    compare("conflicts");
+}
+
+#[test]
+fn mistakes_of_form() {
+    compare("form");
+}
+
+#[test]
+fn syntax_errors() {
+    compare("syntax");
+}

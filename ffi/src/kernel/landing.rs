@@ -1,0 +1,145 @@
+//! Where the next received frame lands: a chain's worth of empty pool buffers, kept between reads.
+//!
+//! The kernel does not say beforehand how long the next frame is, so every read offers room for the longest one
+//! ([`MAX_FRAME`]). Buffers that a frame did not need stay for the next read; only what was used is taken from the pool
+//! again. A 64-byte frame thus costs one buffer.
+
+use std::ptr::NonNull;
+
+use libc::iovec;
+
+use super::vnet_hdr::VnetHdr;
+use crate::mbuf::Mbuf;
+use crate::mempool::Mempool;
+use crate::sys;
+
+/// The longest frame a kernel port receives: the largest IP packet, an Ethernet header and two VLAN tags.
+pub const MAX_FRAME: usize = 65535 + 14 + 2 * 4;
+
+/// Buffers for one frame of up to [`MAX_FRAME`] bytes, with the scatter list that `readv` and `recvmsg` want.
+pub(crate) struct Landing {
+    pool: Mempool,
+    /// The first `missing` entries are stale, the others owned empty buffers.
+    segments: Box<[*mut sys::rte_mbuf]>,
+    /// One entry for the virtio-net header, then one for each segment.
+    iovecs: Box<[iovec]>,
+    header: VnetHdr,
+    missing: usize,
+    room: usize,
+}
+
+// SAFETY: the pointers lead to buffers this value owns and to its own boxes; nothing is tied to a thread.
+unsafe impl Send for Landing {}
+
+impl Landing {
+    /// Room for one frame, still without buffers: call [`Landing::refill`]. `header_len` is the size of the virtio-net
+    /// header that comes in front.
+    pub(crate) fn new(pool: Mempool, header_len: usize) -> Self {
+        assert!(header_len <= size_of::<VnetHdr>());
+        let count = MAX_FRAME.div_ceil(usize::from(pool.data_room()).max(1));
+        let mut iovecs = vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 1 + count].into_boxed_slice();
+        iovecs[0].iov_len = header_len;
+        Self {
+            pool,
+            segments: vec![std::ptr::null_mut(); count].into_boxed_slice(),
+            iovecs,
+            header: VnetHdr::default(),
+            missing: count,
+            room: count * usize::from(pool.data_room()),
+        }
+    }
+
+    /// Replaces the buffers that went away with the last frame. False, and the landing must not be used, when the pool
+    /// has too few.
+    #[inline]
+    pub(crate) fn refill(&mut self) -> bool {
+        if self.missing == 0 {
+            return true;
+        }
+        let wanted = &mut self.segments[..self.missing];
+        // SAFETY: `wanted` has room for that many pointers; the call writes all of them on success (0), none otherwise.
+        let code = unsafe { sys::shunt_pktmbuf_alloc_bulk(self.pool.as_ptr(), wanted.as_mut_ptr(), wanted.len() as u32) };
+        if code != 0 {
+            return false;
+        }
+        for (iovec, &segment) in self.iovecs[1..].iter_mut().zip(wanted.iter()) {
+            // SAFETY: a fresh mbuf that we own; its data starts behind the headroom, inside its buffer.
+            unsafe {
+                let segment = &*segment;
+                iovec.iov_base = segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off)).cast();
+                iovec.iov_len = usize::from(segment.buf_len - segment.data_off);
+            }
+        }
+        self.missing = 0;
+        true
+    }
+
+    /// The scatter list for the kernel to write to: header first. Only for a filled landing, and only valid until the
+    /// landing is moved or used otherwise.
+    #[inline]
+    pub(crate) fn iovecs(&mut self) -> &mut [iovec] {
+        debug_assert_eq!(self.missing, 0);
+        self.iovecs[0].iov_base = (&raw mut self.header).cast();
+        &mut self.iovecs
+    }
+
+    /// The header that came with the frame just read.
+    #[inline]
+    pub(crate) fn header(&self) -> VnetHdr {
+        self.header
+    }
+
+    /// Makes a frame of the first `length` bytes the kernel wrote behind the header. `None` for a length of zero or
+    /// more than the landing's room.
+    #[inline]
+    pub(crate) fn take(&mut self, length: usize) -> Option<Mbuf> {
+        debug_assert_eq!(self.missing, 0);
+        if length == 0 || length > self.room {
+            return None;
+        }
+        let mut left = length;
+        let mut count = 0;
+        let mut last: *mut sys::rte_mbuf = std::ptr::null_mut();
+        while left > 0 {
+            let segment = *self.segments.get(count)?;
+            let here = left.min(self.iovecs[1 + count].iov_len);
+            // SAFETY: `segment` and `last` are owned buffers of this landing (none is missing), `here` is within the
+            // buffer's room, and the kernel has written that many bytes.
+            unsafe {
+                (*segment).data_len = here as u16;
+                (*segment).next = std::ptr::null_mut();
+                if !last.is_null() {
+                    (*last).next = segment;
+                }
+            }
+            last = segment;
+            left -= here;
+            count += 1;
+        }
+        let first = NonNull::new(*self.segments.first()?)?;
+        // SAFETY: the first `count` buffers form a chain that leaves this landing here: `missing` says so.
+        unsafe {
+            (*first.as_ptr()).nb_segs = count as u16;
+            (*first.as_ptr()).pkt_len = length as u32;
+            self.missing = count;
+            Some(Mbuf::from_raw(first))
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        for &mut segment in &mut self.segments[self.missing..] {
+            if let Some(segment) = NonNull::new(segment) {
+                // SAFETY: an owned empty buffer, as the pool gave it.
+                drop(unsafe { Mbuf::from_raw(segment) });
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Landing {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Landing({} of {} buffers)", self.segments.len() - self.missing, self.segments.len())
+    }
+}

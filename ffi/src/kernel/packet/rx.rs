@@ -1,0 +1,208 @@
+//! Receiving from an interface: up to [`BATCH`] frames by one `recvmmsg`.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use libc::{c_uint, cmsghdr, mmsghdr, msghdr, tpacket_auxdata};
+
+use crate::burst::Burst;
+use crate::kernel::landing::Landing;
+use crate::kernel::link::Interface;
+use crate::kernel::vnet_hdr::{Applied, VnetHdr};
+use crate::kernel::{Gone, RxStatistics};
+use crate::mbuf::Mbuf;
+use crate::mempool::Mempool;
+
+/// Frames fetched by one system call at most.
+const BATCH: usize = 8;
+
+/// EtherType of a VLAN tag when the kernel does not name another (IEEE 802.1Q).
+const CTAG: u16 = 0x8100;
+/// Length of a VLAN tag.
+const TAG: u16 = 4;
+
+/// One receive queue. Level-triggered: [`PacketRxQueue::wake_fd`] is readable while frames wait.
+#[derive(Debug)]
+pub struct PacketRxQueue {
+    socket: Arc<OwnedFd>,
+    interface: Arc<Interface>,
+    landings: Vec<Landing>,
+    statistics: RxStatistics,
+}
+
+/// Room for the one control message we asked for (`PACKET_AUXDATA`).
+#[repr(C)]
+struct Control {
+    header: cmsghdr,
+    auxiliary: tpacket_auxdata,
+}
+
+const _: () = assert!(std::mem::offset_of!(Control, auxiliary) == size_of::<cmsghdr>());
+
+impl PacketRxQueue {
+    pub(super) fn new(socket: Arc<OwnedFd>, interface: Arc<Interface>, pool: Mempool) -> Self {
+        let batch = std::env::var("RXBATCH").ok().and_then(|s| s.parse().ok()).unwrap_or(BATCH);
+        let landings = (0..batch).map(|_| Landing::new(pool, VnetHdr::PACKET_LEN)).collect();
+        Self { socket, interface, landings, statistics: RxStatistics::default() }
+    }
+
+    /// Appends up to `max` received frames to `burst`; returns how many.
+    #[inline]
+    pub fn receive(&mut self, burst: &mut Burst, max: usize) -> Result<usize, Gone> {
+        self.interface.usable()?;
+        let room = max.min(burst.spare_raw().len());
+        let mut received = 0;
+        // Dropped frames count as work done: a pod cannot hold the worker here with bad ones.
+        let mut fetched = 0;
+        while fetched < room {
+            let wanted = (room - fetched).min(self.landings.len());
+            let ready = self.landings[..wanted].iter_mut().map_while(|landing| landing.refill().then_some(())).count();
+            self.statistics.no_buffer += u64::from(ready < wanted);
+            if ready == 0 {
+                break;
+            }
+            match self.fetch(burst, ready) {
+                Ok((got, kept)) => {
+                    received += kept;
+                    fetched += got;
+                    if got < ready {
+                        break;
+                    }
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    // The frame is gone from the kernel's queue: it was to be cut in a way that the header cannot say.
+                    Some(libc::EINVAL) => {
+                        self.statistics.undecodable += 1;
+                        fetched += 1;
+                    }
+                    Some(libc::EAGAIN) => break,
+                    _ => {
+                        if received == 0 {
+                            self.interface.examine()?;
+                        }
+                        break;
+                    }
+                },
+            }
+        }
+        Ok(received)
+    }
+
+    /// Reads up to `ready` frames; returns how many the kernel gave and how many of them were good.
+    #[inline]
+    fn fetch(&mut self, burst: &mut Burst, ready: usize) -> io::Result<(usize, usize)> {
+        const MAX: usize = 32;
+        let mut messages: [MaybeUninit<mmsghdr>; MAX] = [const { MaybeUninit::uninit() }; MAX];
+        let mut controls: [MaybeUninit<Control>; MAX] = [const { MaybeUninit::uninit() }; MAX];
+        for ((message, control), landing) in messages.iter_mut().zip(&mut controls).zip(&mut self.landings[..ready]) {
+            let iovecs = landing.iovecs();
+            message.write(mmsghdr {
+                msg_hdr: msghdr {
+                    msg_name: std::ptr::null_mut(),
+                    msg_namelen: 0,
+                    msg_iov: iovecs.as_mut_ptr(),
+                    msg_iovlen: iovecs.len(),
+                    msg_control: control.as_mut_ptr().cast(),
+                    msg_controllen: size_of::<Control>(),
+                    msg_flags: 0,
+                },
+                msg_len: 0,
+            });
+        }
+        // SAFETY: the first `ready` messages are complete; their pointers lead to landings and controls that stay where
+        // they are during the call. No timeout is given.
+        let count = unsafe {
+            let first = messages.as_mut_ptr().cast::<mmsghdr>();
+            libc::recvmmsg(self.socket.as_raw_fd(), first, ready as c_uint, libc::MSG_DONTWAIT, std::ptr::null_mut())
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let mut kept = 0;
+        for index in 0..count {
+            // SAFETY: written above, and updated by the kernel.
+            let message = unsafe { messages[index].assume_init_ref() };
+            // SAFETY: the kernel filled as much of the control as `msg_controllen` says; `tag` checks it.
+            let tag = unsafe { tag(&message.msg_hdr) };
+            if let Some(frame) = self.finish(index, message, tag)
+                && burst.push(frame).is_ok()
+            {
+                kept += 1;
+            }
+        }
+        Ok((count, kept))
+    }
+
+    /// Turns what landed into a frame; `None`, and counted, when it is no good.
+    #[inline]
+    fn finish(&mut self, index: usize, message: &mmsghdr, tag: Option<[u8; 4]>) -> Option<Mbuf> {
+        let landing = &mut self.landings[index];
+        if message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
+            self.statistics.truncated += 1;
+            return None;
+        }
+        let length = (message.msg_len as usize).checked_sub(VnetHdr::PACKET_LEN);
+        let header = landing.header();
+        let frame = length.and_then(|length| landing.take(length)).and_then(|mut frame| {
+            let shift = match tag {
+                Some(tag) => {
+                    insert_tag(&mut frame, tag)?;
+                    TAG
+                }
+                None => 0,
+            };
+            match header.apply(&mut frame, shift) {
+                Ok(Applied::Carried) => {}
+                Ok(Applied::Completed) => self.statistics.completed += 1,
+                Err(_) => return None,
+            }
+            Some(frame)
+        });
+        self.statistics.undecodable += u64::from(frame.is_none());
+        frame
+    }
+
+    /// The descriptor that is readable while frames wait, or while an error waits to be returned by `receive`.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Counters of this queue.
+    pub fn statistics(&self) -> RxStatistics {
+        self.statistics
+    }
+}
+
+/// The VLAN tag that the kernel took out of the frame, as the four bytes it took.
+///
+/// # Safety
+/// The kernel has filled `message` and the [`Control`] it points to.
+#[inline]
+unsafe fn tag(message: &msghdr) -> Option<[u8; 4]> {
+    if message.msg_controllen < size_of::<Control>() {
+        return None;
+    }
+    // SAFETY: the kernel wrote a whole control message, as its length says.
+    let control = unsafe { &*message.msg_control.cast::<Control>() };
+    let valid = control.auxiliary.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+    if control.header.cmsg_level != libc::SOL_PACKET || control.header.cmsg_type != libc::PACKET_AUXDATA || !valid {
+        return None;
+    }
+    let named = control.auxiliary.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+    let protocol = if named { control.auxiliary.tp_vlan_tpid } else { CTAG };
+    let ([a, b], [c, d]) = (protocol.to_be_bytes(), control.auxiliary.tp_vlan_tci.to_be_bytes());
+    Some([a, b, c, d])
+}
+
+/// Puts a tag behind the MAC addresses. `None` for a frame too short to have them.
+fn insert_tag(frame: &mut Mbuf, tag: [u8; 4]) -> Option<()> {
+    const ADDRESSES: usize = 12;
+    if frame.data().len() < ADDRESSES {
+        return None;
+    }
+    let data = frame.prepend(TAG)?;
+    data.copy_within(usize::from(TAG)..usize::from(TAG) + ADDRESSES, 0);
+    data[ADDRESSES..ADDRESSES + 4].copy_from_slice(&tag);
+    Some(())
+}

@@ -1,0 +1,191 @@
+//! A port's queues, as a worker sees them: they exist from the start, guest or no guest.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::burst::{Burst, MAX_BURST};
+use crate::mempool::Mempool;
+use crate::sys;
+
+use super::features::GuestOffloads;
+use super::gate::Inside;
+use super::inspect;
+use super::state::{NO_RING, RxState, State, TxState, guest_tx_ring};
+
+/// Frames one call of the library takes or gives (`MAX_PKT_BURST` of `lib/vhost`).
+const LIBRARY_BURST: usize = 32;
+
+/// Receives what the guest sends on one of its queues.
+#[derive(Debug)]
+pub struct VhostRxQueue {
+    pub(super) state: Arc<State>,
+    pub(super) pair: u16,
+    pub(super) pool: Mempool,
+    /// Whether the guest is asked to kick, and the ring generation that was told so.
+    pub(super) notify: bool,
+    pub(super) told: u32,
+}
+
+/// Sends to the guest.
+#[derive(Debug)]
+pub struct VhostTxQueue {
+    pub(super) state: Arc<State>,
+    pub(super) index: usize,
+}
+
+impl VhostRxQueue {
+    fn shared(&self) -> &RxState {
+        &self.state.rx[usize::from(self.pair)]
+    }
+
+    /// Appends up to `max` frames to `burst`; returns how many. 0 while no guest is attached.
+    ///
+    /// Frames the guest had no right to send (shorter than an Ethernet header, offload state that contradicts the
+    /// headers) are dropped here and counted. A frame is one segment of at most 64 KiB.
+    #[inline]
+    pub fn receive(&mut self, burst: &mut Burst, max: usize) -> usize {
+        let shared = &self.state.rx[usize::from(self.pair)];
+        if !shared.enabled.load(Ordering::Acquire) {
+            return 0;
+        }
+        let Some(inside) = shared.gate.enter(&self.state.line) else { return 0 };
+        let generation = shared.generation.load(Ordering::Relaxed);
+        if generation != self.told {
+            self.told = generation;
+            tell_guest(&inside, guest_tx_ring(self.pair), self.notify);
+        }
+        let spare = burst.spare_raw();
+        let room = max.min(spare.len()).min(LIBRARY_BURST);
+        // SAFETY: `spare` has at least `room` slots; the pool is never freed; the device lives while we are `inside`
+        // and the ring exists because it is enabled. The library locks the ring itself against its own control thread.
+        let count = unsafe {
+            sys::rte_vhost_dequeue_burst(
+                inside.vid,
+                guest_tx_ring(self.pair),
+                self.pool.as_ptr(),
+                spare.as_mut_ptr(),
+                room as u16,
+            )
+        };
+        drop(inside);
+        if count == 0 {
+            return 0;
+        }
+        // SAFETY: the library handed over `count` exclusively owned, well-formed chains in the first slots.
+        let good = unsafe { inspect::keep_good(&mut spare[..usize::from(count)], &shared.counters) };
+        // SAFETY: the first `good` slots hold the frames that were kept; the others were freed.
+        unsafe { burst.grow(good) };
+        good
+    }
+
+    /// A descriptor to wait on (readable when there may be frames, or the guest came or went). It stays the same for
+    /// the life of the queue. Call [`acknowledge`](Self::acknowledge) after waking.
+    pub fn interrupt_fd(&self) -> RawFd {
+        self.shared().wake.fd()
+    }
+
+    /// Clears the readiness of [`interrupt_fd`](Self::interrupt_fd); never blocks and reads nothing of the guest's.
+    pub fn acknowledge(&mut self) {
+        self.shared().wake.acknowledge();
+    }
+
+    /// Asks the guest to kick (before sleeping) or not to (while polling, the initial setting).
+    ///
+    /// The race: the guest may have sent after the last poll and before it saw the request. So the order is
+    /// `set_notify(true)`, one more [`receive`](Self::receive), and sleep only if that gave nothing.
+    pub fn set_notify(&mut self, on: bool) {
+        if self.notify == on {
+            return;
+        }
+        self.notify = on;
+        let shared = self.shared();
+        if let Some(inside) = shared.gate.enter(&self.state.line)
+            && shared.enabled.load(Ordering::Acquire)
+        {
+            tell_guest(&inside, guest_tx_ring(self.pair), on);
+        }
+        // The store to the guest's memory must be seen before the poll that follows reads the ring.
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+}
+
+/// `rte_vhost_enable_guest_notification`; fails harmlessly while the ring is being set up (the generation is raised
+/// again when it is ready).
+fn tell_guest(inside: &Inside<'_>, ring: u16, on: bool) {
+    // SAFETY: the device lives while we are inside; the call locks the ring.
+    unsafe { sys::rte_vhost_enable_guest_notification(inside.vid, ring, i32::from(on)) };
+}
+
+impl VhostTxQueue {
+    fn shared(&self) -> &TxState {
+        &self.state.tx[self.index]
+    }
+
+    /// Sends from the front of `burst`; frames that did not fit stay in it. Returns how many left.
+    ///
+    /// Nothing leaves while no guest is attached or it has no receive queue enabled. Frames longer than anything the
+    /// guest must have buffers for leave as drops when its ring refuses them, so they do not stop those behind them.
+    #[inline]
+    pub fn transmit(&mut self, burst: &mut Burst) -> usize {
+        let shared = self.shared();
+        let ring = shared.ring.load(Ordering::Acquire);
+        let inside = if ring == NO_RING { None } else { shared.gate.enter(&self.state.line) };
+        let Some(inside) = inside else {
+            shared.counters.link_down.add(burst.len());
+            return 0;
+        };
+        let total = burst.len();
+        let mut gone = 0;
+        let mut too_large = 0;
+        let frames = burst.raw();
+        while gone < total {
+            let batch = (total - gone).min(LIBRARY_BURST);
+            // SAFETY: owned frames, read by the library and copied into the guest's memory; it keeps none of them. The
+            // device lives while we are `inside`; the ring exists because it is enabled. Two queues may use one ring:
+            // the library locks it.
+            let sent = usize::from(unsafe {
+                sys::rte_vhost_enqueue_burst(inside.vid, ring as u16, frames[gone..].as_mut_ptr(), batch as u16)
+            });
+            gone += sent;
+            if sent == batch {
+                continue;
+            }
+            // SAFETY: a live frame of ours.
+            if unsafe { (*frames[gone]).pkt_len } <= self.state.offloads().sure_fit() {
+                break;
+            }
+            too_large += 1;
+            gone += 1;
+        }
+        drop(inside);
+        if gone > 0 {
+            // SAFETY: the first `gone` frames are ours and nobody else refers to them; they are forgotten below.
+            unsafe { sys::rte_pktmbuf_free_bulk(frames.as_mut_ptr(), gone as u32) };
+            // SAFETY: they were freed above.
+            unsafe { burst.forget_front(gone) };
+        }
+        shared.counters.frames.add(gone - too_large);
+        if gone < total {
+            shared.counters.ring_full.add(total - gone);
+        }
+        if too_large > 0 {
+            shared.counters.too_large.add(too_large);
+        }
+        gone
+    }
+
+    /// What the attached guest accepts right now; the rest is to be finished in software before [`transmit`](Self::transmit).
+    #[inline]
+    pub fn offloads(&self) -> GuestOffloads {
+        self.state.offloads()
+    }
+
+    /// True while a guest is attached and receives.
+    #[inline]
+    pub fn is_up(&self) -> bool {
+        self.state.line.is_open() && self.shared().ring.load(Ordering::Relaxed) != NO_RING
+    }
+}
+
+const _: () = assert!(LIBRARY_BURST <= MAX_BURST);

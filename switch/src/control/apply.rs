@@ -1,0 +1,196 @@
+//! From the running configuration to the next: all of it or nothing.
+//!
+//! New ports are opened before anything else is touched. A port that must be opened anew (another device) is closed
+//! first, since one device cannot be open twice; if its successor then does not open, the old ones are put back.
+
+use std::collections::HashSet;
+
+use shunt_config::{Config, ConfigErrors, NetworkName, PortName};
+
+use super::Control;
+use crate::port::{OpenError, Opened};
+
+/// Why a configuration was not applied. The running one stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Keys that only a restart can change.
+    #[error("{} cannot change while the daemon runs; restart it for that", .0.join(", "))]
+    Restart(Vec<&'static str>),
+    /// The configuration does not fit the running daemon.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Ports that did not open, one line each.
+    #[error("{}", lines(.0))]
+    Ports(Vec<OpenError>),
+    /// No such port.
+    #[error("there is no port `{0}`; `shunt show ports` lists them")]
+    NoPort(String),
+}
+
+fn lines(errors: &[OpenError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What applying did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Generation now in force.
+    pub generation: u64,
+    /// Ports opened, closed, changed.
+    pub added: Vec<PortName>,
+    /// Ports closed.
+    pub removed: Vec<PortName>,
+    /// Ports changed in place or opened anew.
+    pub changed: Vec<PortName>,
+}
+
+impl Control {
+    /// Applies the networks and ports of `config` at start. A port that does not open is down and retried, so that one
+    /// missing pod does not keep a node from starting; the errors are returned for the log.
+    pub fn apply_at_start(&mut self, config: &Config) -> Vec<OpenError> {
+        let mut errors = Vec::new();
+        self.config.networks.clone_from(&config.networks);
+        let mut receive = Vec::new();
+        for port in &config.ports {
+            let opened = self.open(port, config).map_err(|error| {
+                errors.push(OpenError { port: error.port.clone(), message: error.message.clone() });
+                error
+            });
+            match self.adopt(port.clone(), opened) {
+                Ok(queues) => receive.extend(queues),
+                Err(error) => errors.push(error),
+            }
+        }
+        self.config.ports.clone_from(&config.ports);
+        self.publish_and_wait("start");
+        self.start_receiving(receive);
+        errors
+    }
+
+    /// Goes from the running configuration to `next`.
+    pub fn apply(&mut self, next: &Config) -> Result<Applied, ApplyError> {
+        let diff = shunt_config::diff(&self.config, next);
+        if !diff.restart_required.is_empty() {
+            return Err(ApplyError::Restart(diff.restart_required));
+        }
+        let reopened: Vec<_> = diff.changed_ports.iter().filter(|change| change.reopen).collect();
+        let added = self.open_all(diff.added_ports.iter(), next).map_err(ApplyError::Ports)?;
+        let mut receive = Vec::new();
+        if !reopened.is_empty() {
+            for change in &reopened {
+                self.remove(&change.from.name);
+            }
+            match self.open_all(reopened.iter().map(|change| &change.to), next) {
+                Ok(opened) => receive.extend(self.adopt_all(opened)),
+                Err(errors) => {
+                    drop(added);
+                    self.put_back(reopened.iter().map(|change| &change.from));
+                    return Err(ApplyError::Ports(errors));
+                }
+            }
+        }
+        for name in &diff.removed_ports {
+            self.remove(name);
+        }
+        receive.extend(self.adopt_all(added));
+
+        self.config = next.clone();
+        let kept: HashSet<NetworkName> = next.networks.iter().map(|network| network.name.clone()).collect();
+        self.learned.retain(&kept);
+        for change in diff.changed_ports.iter().filter(|change| !change.reopen) {
+            self.change(&change.to);
+        }
+        self.publish_and_wait("configuration applied");
+        self.start_receiving(receive);
+        Ok(Applied {
+            generation: self.reports.generation(),
+            added: diff.added_ports.into_iter().map(|port| port.name).collect(),
+            removed: diff.removed_ports,
+            changed: diff.changed_ports.into_iter().map(|change| change.to.name).collect(),
+        })
+    }
+
+    /// Adds one port to the running configuration.
+    pub fn add_port(&mut self, port: shunt_config::Port) -> Result<Applied, ApplyError> {
+        let mut next = self.config.clone();
+        next.ports.push(port);
+        self.apply(&next)
+    }
+
+    /// Removes one port.
+    pub fn remove_port(&mut self, name: &str) -> Result<Applied, ApplyError> {
+        let mut next = self.config.clone();
+        next.ports.retain(|port| port.name.as_str() != name);
+        if next.ports.len() == self.config.ports.len() {
+            return Err(ApplyError::NoPort(name.to_owned()));
+        }
+        self.apply(&next)
+    }
+
+    /// Sets a port administratively up or down.
+    pub fn set_port(&mut self, name: &str, up: bool) -> Result<Applied, ApplyError> {
+        let mut next = self.config.clone();
+        let port = next.ports.iter_mut().find(|port| port.name.as_str() == name);
+        port.ok_or_else(|| ApplyError::NoPort(name.to_owned()))?.admin_up = up;
+        self.apply(&next)
+    }
+
+    /// The running configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn open_all<'a>(
+        &self,
+        ports: impl Iterator<Item = &'a shunt_config::Port>,
+        whole: &Config,
+    ) -> Result<Vec<(shunt_config::Port, Opened)>, Vec<OpenError>> {
+        let (mut opened, mut errors) = (Vec::new(), Vec::new());
+        for port in ports {
+            match self.open(port, whole) {
+                Ok(device) => opened.push((port.clone(), device)),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(opened) } else { Err(errors) }
+    }
+
+    fn adopt_all(&mut self, opened: Vec<(shunt_config::Port, Opened)>) -> Vec<crate::worker::RxPort> {
+        let mut queues = Vec::new();
+        for (config, device) in opened {
+            match self.adopt(config, Ok(device)) {
+                Ok(received) => queues.extend(received),
+                Err(error) => tracing::error!(%error, "port not taken in"),
+            }
+        }
+        queues
+    }
+
+    /// Opens ports again that were closed for successors that then did not open.
+    fn put_back<'a>(&mut self, ports: impl Iterator<Item = &'a shunt_config::Port>) {
+        let mut receive = Vec::new();
+        for port in ports {
+            let opened = self.open(port, &self.config);
+            match self.adopt(port.clone(), opened) {
+                Ok(queues) => receive.extend(queues),
+                Err(error) => tracing::error!(%error, "port not put back"),
+            }
+        }
+        self.publish_and_wait("configuration refused");
+        self.start_receiving(receive);
+    }
+
+    /// Changes attributes of an open port.
+    fn change(&mut self, to: &shunt_config::Port) {
+        let Some(port) = self.ports.by_name_mut(&to.name) else { return };
+        let (id, moved) = (port.id, port.config.network != to.network);
+        let went_down = port.config.admin_up && !to.admin_up;
+        let old = std::mem::replace(&mut port.config, to.clone());
+        if moved || went_down {
+            self.learned.forget_port(id);
+        }
+        self.learned.network(&old.network).invalidate();
+        self.learned.network(&to.network).invalidate();
+        self.replace_queues(id);
+    }
+}

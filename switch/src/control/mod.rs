@@ -1,0 +1,156 @@
+//! The control thread: configuration, ports, learning, publication, reports. It may allocate, lock and sleep.
+//!
+//! [`Control`] is the whole state, driven by one thread. Everybody else (API, signals, tests) holds a [`Handle`] and
+//! sends a closure to run on it; there is no lock around the state and no message type per question.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `start` | DPDK, pool, workers |
+//! | `apply` | from one configuration to the next, all or nothing |
+//! | `ports` | opening, placing, closing ports; ports that die and come back |
+//! | `learn` | MAC addresses and neighbours that traffic taught |
+//! | `publish` | plans, generations, reclamation, reports |
+//! | [`status`] | what `shunt show` prints |
+
+mod apply;
+mod learn;
+mod ports;
+mod publish;
+mod start;
+pub mod status;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{self, Receiver, Sender};
+use shunt_config::Config;
+use shunt_ffi::rcu::Publisher;
+
+use crate::counters::WorkerCounters;
+use crate::port::Site;
+use crate::topology::Topology;
+use crate::worker::Lesson;
+use crate::worker::mailbox::Outbox;
+
+pub use apply::ApplyError;
+pub use start::StartError;
+
+/// How often time-driven work is done: dead ports, ageing, reclamation.
+const TICK: Duration = Duration::from_millis(100);
+/// Lessons are collected for this long before they are published together.
+const LEARN_EVERY: Duration = Duration::from_millis(1);
+
+/// A worker as the control thread sees it.
+#[derive(Debug)]
+pub(crate) struct WorkerLink {
+    core: Option<usize>,
+    mail: Outbox,
+    counters: Arc<WorkerCounters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Everything the control thread knows. Made by [`Control::start`].
+#[derive(Debug)]
+pub struct Control {
+    config: Config,
+    site: Site,
+    hugepages: bool,
+    workers: Vec<WorkerLink>,
+    publisher: Publisher<Topology>,
+    ports: ports::Ports,
+    learned: learn::Learned,
+    lessons: Receiver<Lesson>,
+    reports: publish::Reports,
+    started: Instant,
+}
+
+type Job = Box<dyn FnOnce(&mut Control) + Send>;
+
+/// A way to run something on the control thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    jobs: Sender<Job>,
+}
+
+/// The control thread has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub struct Stopped;
+
+impl Handle {
+    /// Runs `job` on the control thread and waits for its result.
+    pub fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, Stopped> {
+        let (send, receive) = channel::bounded(1);
+        let job: Job = Box::new(move |control| {
+            // Nobody may be waiting any more; then nobody minds.
+            let _ = send.send(job(control));
+        });
+        self.jobs.send(job).map_err(|_| Stopped)?;
+        receive.recv().map_err(|_| Stopped)
+    }
+}
+
+/// The running control thread; stops when [`Running::stop`] is called.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// For asking and telling the control thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops workers, closes ports, and waits for all of it.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread panicked");
+        }
+    }
+}
+
+impl Control {
+    /// Moves `self` to a thread of its own that serves jobs, lessons and time.
+    pub fn spawn(self) -> std::io::Result<Running> {
+        let (jobs, queue) = channel::unbounded::<Job>();
+        let (stop, stopped) = channel::bounded(1);
+        let thread = std::thread::Builder::new().name("shunt-control".into()).spawn(move || self.serve(&queue, &stopped))?;
+        Ok(Running { handle: Handle { jobs }, stop, thread })
+    }
+
+    fn serve(mut self, jobs: &Receiver<Job>, stopped: &Receiver<()>) {
+        let tick = channel::tick(TICK);
+        let lessons = self.lessons.clone();
+        let mut learn_at = None::<Instant>;
+        loop {
+            let learn = learn_at.map_or_else(channel::never, channel::at);
+            channel::select! {
+                recv(jobs) -> job => if let Ok(job) = job { job(&mut self) },
+                recv(lessons) -> lesson => if let Ok(lesson) = lesson {
+                    self.study(lesson);
+                    learn_at.get_or_insert_with(|| Instant::now() + LEARN_EVERY);
+                },
+                recv(learn) -> _ => {
+                    learn_at = None;
+                    self.publish_lessons();
+                },
+                recv(tick) -> _ => self.tick(),
+                recv(stopped) -> _ => break,
+            }
+        }
+        self.shut_down();
+    }
+
+    /// Time-driven work.
+    fn tick(&mut self) {
+        self.collect_dead_ports();
+        self.retry_closed_ports();
+        self.age();
+        self.settle();
+    }
+}

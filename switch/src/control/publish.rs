@@ -1,0 +1,147 @@
+//! Publication: from the control thread's state to a topology that every worker runs, and the report of it.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use shunt_ffi::clock;
+
+use super::Control;
+use crate::ids::{NetworkId, PortId};
+use crate::topology::{self, Plan, PlannedNetwork, Port, Topology};
+use crate::wire::ethernet::Mac;
+
+/// Reports kept.
+const KEPT: usize = 256;
+/// How long a synchronous change waits for the slowest worker.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What one publication did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Number of the topology.
+    pub generation: u64,
+    /// What made it necessary.
+    pub cause: String,
+    /// The changes against the topology before, in words.
+    pub changes: Vec<String>,
+    /// When.
+    pub at: SystemTime,
+    /// Time to build it.
+    pub build: Duration,
+    /// Time from the pointer swap until no worker could use an older topology; `None` while one still can.
+    pub in_force: Option<Duration>,
+    /// The longest loop iteration in which a worker took it over.
+    pub worst_stall: Option<Duration>,
+    epoch: u64,
+    swapped: Instant,
+}
+
+/// The newest reports.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    kept: VecDeque<Report>,
+    generation: u64,
+}
+
+impl Reports {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Report> {
+        self.kept.iter()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl Control {
+    /// Builds and publishes the topology of the present state; returns its epoch. Does not wait for the workers.
+    pub(super) fn publish(&mut self, cause: &str) -> u64 {
+        let started = Instant::now();
+        let plan = self.plan();
+        let generation = self.reports.generation + 1;
+        let next = Topology::build(generation, &plan);
+        let build = started.elapsed();
+        let changes = topology::diff(self.publisher.current(), &next).iter().map(|change| format!("{change:?}")).collect();
+        self.settle();
+        let swapped = Instant::now();
+        let epoch = self.publisher.publish(Box::new(next));
+        self.reports.generation = generation;
+        let report = Report {
+            generation,
+            cause: cause.to_owned(),
+            changes,
+            at: SystemTime::now(),
+            build,
+            in_force: None,
+            worst_stall: None,
+            epoch,
+            swapped,
+        };
+        tracing::debug!(generation, cause, ?build, "published");
+        if self.reports.kept.len() == KEPT {
+            self.reports.kept.pop_front();
+        }
+        self.reports.kept.push_back(report);
+        epoch
+    }
+
+    /// Publishes and waits until every worker runs the new topology. False when one did not in time; the old topology
+    /// then lives on until that worker passes.
+    pub(super) fn publish_and_wait(&mut self, cause: &str) -> bool {
+        let epoch = self.publish(cause);
+        let passed = self.wait_for(epoch);
+        self.settle();
+        passed
+    }
+
+    fn wait_for(&self, epoch: u64) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.publisher.passed(epoch) {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        true
+    }
+
+    /// Completes the reports of publications that all workers have passed, and frees what they no longer use.
+    pub(super) fn settle(&mut self) {
+        self.publisher.reclaim();
+        for report in self.reports.kept.iter_mut().rev().take_while(|report| report.in_force.is_none()) {
+            if self.publisher.passed(report.epoch) {
+                report.in_force = Some(report.swapped.elapsed());
+                let taken = self.workers.iter().map(|worker| &worker.counters.time);
+                let stalls = taken.filter(|time| time.generation.get() == report.generation).map(|time| time.swap_cycles.get());
+                report.worst_stall = stalls.max().map(clock::duration);
+            }
+        }
+    }
+
+    /// What the next topology is built of.
+    fn plan(&mut self) -> Plan {
+        let mut plan = Plan::default();
+        for (index, network) in self.config.networks.iter().enumerate() {
+            let mut fixed: Vec<(Mac, PortId, Vec<IpAddr>)> = Vec::new();
+            for port in self.ports.iter().filter(|port| port.config.network == network.name) {
+                let l3 = port.l3();
+                if let Some(interface) = l3 {
+                    let addresses = port.config.kind.addresses().iter().map(|address| address.addr()).collect();
+                    fixed.push((interface.mac, port.id, addresses));
+                }
+                plan.ports.push(Port {
+                    id: port.id,
+                    name: port.config.name.clone(),
+                    network: NetworkId(index as u16),
+                    up: port.is_up(),
+                    max_frame: port.max_frame(),
+                    l3,
+                });
+            }
+            let (fdb, neighbors) = self.learned.network(&network.name).tables(&fixed);
+            plan.networks.push(PlannedNetwork { name: network.name.clone(), fdb, neighbors });
+        }
+        plan
+    }
+}

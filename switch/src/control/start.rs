@@ -1,0 +1,190 @@
+//! Starting: DPDK with whatever memory there is, the buffer pool, the workers.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam::channel;
+use shunt_config::{Config, Hugepages, Poll};
+use shunt_ffi::eal::{Eal, EalError, EalOptions, Memory};
+use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
+
+use super::{Control, WorkerLink, learn, ports, publish};
+use crate::counters::WorkerCounters;
+use crate::port::Site;
+use crate::topology::Topology;
+use crate::worker::{Settings, Worker, mailbox};
+
+/// Lessons that may be under way from all workers together.
+const LESSONS: usize = 4096;
+/// Bytes of a buffer besides its data room: descriptor, headroom, pool bookkeeping.
+const BUFFER_OVERHEAD: u64 = 128 + 128 + 64;
+/// MiB that DPDK itself needs (drivers, rings, vhost).
+const DPDK_MEGABYTES: u32 = 64;
+
+/// Why the switch did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// DPDK refused.
+    #[error(transparent)]
+    Eal(#[from] EalError),
+    /// Hugepages are required and there are too few.
+    #[error(
+        "{needed} free 2 MiB hugepages are needed, there are {free}; reserve them with `sysctl vm.nr_hugepages={needed}` or set `hugepages = \"auto\"` under [memory]"
+    )]
+    Hugepages {
+        /// Needed.
+        needed: u64,
+        /// There are.
+        free: u64,
+    },
+    /// The pool could not be made.
+    #[error("no memory for {mbufs} buffers: {source}; lower `mbufs` under [memory]")]
+    Pool {
+        /// Asked for.
+        mbufs: u32,
+        /// DPDK's error.
+        source: DpdkError,
+    },
+    /// A configured core is not on this machine.
+    #[error("core {core} in `cores` under [workers] is not available to this process; available: {available:?}")]
+    Core {
+        /// Asked for.
+        core: u16,
+        /// There are.
+        available: Vec<usize>,
+    },
+    /// The system refused a thread or a descriptor.
+    #[error("the system refused {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Its error.
+        source: std::io::Error,
+    },
+}
+
+impl Control {
+    /// Starts DPDK and the workers of `config`; its networks and ports are applied separately
+    /// ([`Control::apply_at_start`]).
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let cores = pick_cores(config)?;
+        let memory = pick_memory(config)?;
+        let pci = config.ports.iter().any(|port| matches!(&port.kind, shunt_config::PortKind::Dpdk { devargs } if is_pci(devargs)));
+        let eal = Eal::start(&EalOptions { memory, pci })?;
+        let (mbufs, size) = (config.memory.mbufs, config.memory.mbuf_size);
+        let pool = Mempool::new(eal, "frames", mbufs, size).map_err(|source| StartError::Pool { mbufs, source })?;
+
+        let (publisher, readers) = rcu::channel(Box::new(Topology::empty()), cores.len());
+        let (send_lesson, lessons) = channel::bounded(LESSONS);
+        let settings = Settings {
+            burst: usize::from(config.workers.burst).min(MAX_BURST),
+            adaptive: config.workers.poll == Poll::Adaptive,
+            idle_after: config.workers.idle_after,
+            max_sleep: config.workers.max_sleep,
+        };
+        let mut workers = Vec::with_capacity(cores.len());
+        for (index, (core, topology)) in cores.iter().copied().zip(readers).enumerate() {
+            let system = |what| move |source| StartError::System { what, source };
+            let (mail, inbox) = mailbox::mailbox().map_err(system("an event descriptor"))?;
+            let counters = Arc::new(WorkerCounters::new());
+            let worker = Worker::new(settings, topology, pool, inbox, send_lesson.clone(), counters.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("shunt-worker-{index}"))
+                .spawn(move || run(worker, eal, core))
+                .map_err(system("a thread"))?;
+            workers.push(WorkerLink { core, mail, counters, thread: Some(thread) });
+        }
+        let hugepages = matches!(memory, Memory::Hugepages { .. });
+        tracing::info!(workers = workers.len(), ?cores, hugepages, mbufs, "switch started");
+        let base = Config { networks: Vec::new(), ports: Vec::new(), ..config.clone() };
+        Ok(Self {
+            config: base,
+            site: Site { eal, pool, workers: cores.len() },
+            hugepages,
+            workers,
+            publisher,
+            ports: ports::Ports::default(),
+            learned: learn::Learned::default(),
+            lessons,
+            reports: publish::Reports::default(),
+            started: Instant::now(),
+        })
+    }
+}
+
+/// The body of a worker thread.
+fn run(worker: Worker, eal: Eal, core: Option<usize>) {
+    if let Some(id) = core
+        && !core_affinity::set_for_current(core_affinity::CoreId { id })
+    {
+        tracing::warn!(core = id, "the worker could not be pinned; it runs wherever the system puts it");
+    }
+    // Without the registration allocations miss the per-thread cache and take the pool's ring: slower, still right.
+    let registered = eal.register_thread();
+    if let Err(error) = &registered {
+        tracing::warn!(%error, "worker without a buffer cache");
+    }
+    worker.run();
+}
+
+/// The core of each worker: as configured, else the last cores of the machine, so that core 0 stays with the system.
+fn pick_cores(config: &Config) -> Result<Vec<Option<usize>>, StartError> {
+    let available: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    if let Some(&core) = config.workers.cores.iter().find(|core| !available.contains(&usize::from(**core))) {
+        return Err(StartError::Core { core, available });
+    }
+    if !config.workers.cores.is_empty() {
+        return Ok(config.workers.cores.iter().map(|core| Some(usize::from(*core))).collect());
+    }
+    let wanted = usize::from(config.workers.count);
+    let free: BTreeSet<usize> = available.into_iter().collect();
+    let mut picked: Vec<Option<usize>> = free.into_iter().rev().take(wanted).map(Some).collect();
+    // More workers than cores is a test set-up; the rest floats.
+    picked.resize(wanted, None);
+    Ok(picked)
+}
+
+/// Hugepages when there are enough free ones and they are not forbidden, else ordinary pages.
+fn pick_memory(config: &Config) -> Result<Memory, StartError> {
+    let per_buffer = u64::from(config.memory.mbuf_size) + BUFFER_OVERHEAD;
+    let pool = (u64::from(config.memory.mbufs) * per_buffer).div_ceil(1 << 20) as u32;
+    let megabytes = pool + pool / 8 + DPDK_MEGABYTES;
+    let needed = u64::from(megabytes).div_ceil(2);
+    let free = free_hugepages();
+    match config.memory.hugepages {
+        Hugepages::Require if free < needed => Err(StartError::Hugepages { needed, free }),
+        Hugepages::Require | Hugepages::Auto if free >= needed => Ok(Memory::Hugepages { megabytes }),
+        // Ordinary memory is address space until it is used, so a generous figure costs nothing.
+        _ => Ok(Memory::Ordinary { megabytes: megabytes + 256 }),
+    }
+}
+
+/// Free 2 MiB hugepages; 0 when the kernel has none.
+fn free_hugepages() -> u64 {
+    fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// True for device arguments that begin with a PCI address (`0000:03:00.0` or `03:00.0`).
+fn is_pci(devargs: &str) -> bool {
+    let name = devargs.split(',').next().unwrap_or_default();
+    let name = name.strip_prefix("pci:").unwrap_or(name);
+    name.contains(':') && name.contains('.') && name.starts_with(|first: char| first.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_pci;
+
+    #[test]
+    fn pci_addresses_are_told_from_virtual_devices() {
+        assert!(is_pci("0000:03:00.0"));
+        assert!(is_pci("03:00.1,txq_inline=128"));
+        assert!(!is_pci("net_pcap0,rx_pcap=a:b.pcap"));
+        assert!(!is_pci("net_null0"));
+    }
+}

@@ -1,0 +1,345 @@
+//! What `shunt show` prints: plain rows, collected on the control thread, the same for tables and JSON.
+
+use serde::Serialize;
+use std::time::{Duration, SystemTime};
+
+use shunt_ffi::clock;
+
+use super::Control;
+use crate::drop::DropReason;
+use crate::ids::PortId;
+
+/// A port.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortRow {
+    /// Name.
+    pub name: String,
+    /// Kind, as in the configuration.
+    pub kind: String,
+    /// Network.
+    pub network: String,
+    /// Administrative state.
+    pub admin_up: bool,
+    /// Device open.
+    pub oper_up: bool,
+    /// Carrier, or the other side attached.
+    pub link: bool,
+    /// Longest IP packet, bytes.
+    pub mtu: u16,
+    /// Queue number and worker index.
+    pub queues: Vec<(u16, usize)>,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames dropped by us, all reasons.
+    pub drops: u64,
+    /// Frames lost below us (kernel socket, NIC ring).
+    pub missed: u64,
+    /// Times the device went away.
+    pub deaths: u64,
+    /// Seconds in the present state.
+    pub seconds: u64,
+    /// Driver and details, or why the device is not open.
+    pub about: String,
+}
+
+/// A MAC address.
+#[derive(Clone, Debug, Serialize)]
+pub struct FdbRow {
+    /// Network.
+    pub network: String,
+    /// Address.
+    pub mac: String,
+    /// Port.
+    pub port: String,
+    /// Given by configuration.
+    pub fixed: bool,
+    /// Seconds since traffic was last seen.
+    pub age: u32,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerRow {
+    /// Index.
+    pub worker: usize,
+    /// Core it is pinned to.
+    pub core: Option<usize>,
+    /// Frames received.
+    pub packets: u64,
+    /// Share of the time spent on iterations with frames, percent.
+    pub busy_percent: f64,
+    /// Share of the time asleep, percent.
+    pub asleep_percent: f64,
+    /// Busy cycles per frame.
+    pub cycles_per_packet: f64,
+    /// Loop iterations.
+    pub iterations: u64,
+    /// Times asleep.
+    pub sleeps: u64,
+    /// Receive queues, as `port/queue`.
+    pub queues: Vec<String>,
+    /// Generation it runs.
+    pub generation: u64,
+    /// Longest iteration that took over a topology, microseconds.
+    pub worst_swap_us: f64,
+    /// Lessons that found the channel full.
+    pub lessons_lost: u64,
+    /// Contended shared transmit queues.
+    pub tx_contended: u64,
+    /// Raw cycle counters, for whoever wants to compute over an interval.
+    pub cycles: Cycles,
+}
+
+/// Raw cycle counters.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cycles {
+    /// Since the worker started.
+    pub total: u64,
+    /// In iterations with frames.
+    pub busy: u64,
+    /// Asleep.
+    pub slept: u64,
+    /// Per second.
+    pub hz: u64,
+}
+
+/// Frames dropped at one port for one reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct DropRow {
+    /// Port.
+    pub port: String,
+    /// Stable name of the reason.
+    pub reason: &'static str,
+    /// Frames.
+    pub count: u64,
+    /// What it means.
+    pub text: &'static str,
+}
+
+/// A publication.
+#[derive(Clone, Debug, Serialize)]
+pub struct GenerationRow {
+    /// Generation.
+    pub generation: u64,
+    /// What made it necessary.
+    pub cause: String,
+    /// Changes.
+    pub changes: Vec<String>,
+    /// Seconds since.
+    pub age: u64,
+    /// Microseconds to build.
+    pub build_us: f64,
+    /// Microseconds until all workers ran it.
+    pub in_force_us: Option<f64>,
+    /// Microseconds of the worst iteration that took it over.
+    pub worst_stall_us: Option<f64>,
+}
+
+/// A network of the running topology.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkRow {
+    /// Name.
+    pub name: String,
+    /// Ports that are up.
+    pub members: Vec<String>,
+    /// MAC addresses known.
+    pub macs: usize,
+    /// Most it learns.
+    pub mac_limit: u32,
+    /// Addresses that turned up behind another port.
+    pub mac_moves: u64,
+    /// Addresses not learned because of a limit.
+    pub mac_refused: u64,
+    /// Neighbours known.
+    pub neighbors: usize,
+    /// MTU.
+    pub mtu: u16,
+}
+
+/// The running topology in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct TopologyRow {
+    /// Generation.
+    pub generation: u64,
+    /// Networks.
+    pub networks: Vec<NetworkRow>,
+    /// Ports.
+    pub ports: usize,
+    /// Workers.
+    pub workers: usize,
+    /// Buffers in the pool and how many are free.
+    pub mbufs: (u32, u32),
+    /// Frames live in hugepages.
+    pub hugepages: bool,
+    /// Seconds since start.
+    pub uptime: u64,
+}
+
+impl Control {
+    /// All ports by name.
+    pub fn ports(&self) -> Vec<PortRow> {
+        let mut rows: Vec<PortRow> = self.ports.iter().map(|port| self.port_row(port)).collect();
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
+    }
+
+    fn port_row(&self, port: &super::ports::PortState) -> PortRow {
+        let id = port.id;
+        let sum = |of: &dyn Fn(&crate::counters::PortCounters) -> u64| -> u64 {
+            self.workers.iter().map(|worker| of(worker.counters.port(id))).sum()
+        };
+        let status = port.device().map(crate::port::Device::status).unwrap_or_default();
+        PortRow {
+            name: port.config.name.to_string(),
+            kind: port.config.kind.name().to_owned(),
+            network: port.config.network.to_string(),
+            admin_up: port.config.admin_up,
+            oper_up: port.device().is_some(),
+            link: status.link,
+            mtu: self.config.port_mtu(&port.config),
+            queues: port.queues().to_vec(),
+            rx_packets: sum(&|counters| counters.rx_packets.get()),
+            rx_bytes: sum(&|counters| counters.rx_bytes.get()),
+            tx_packets: sum(&|counters| counters.tx_packets.get()),
+            tx_bytes: sum(&|counters| counters.tx_bytes.get()),
+            drops: DropReason::ALL.iter().map(|reason| self.dropped(id, *reason)).sum(),
+            missed: status.missed,
+            deaths: port.deaths,
+            seconds: port.since.elapsed().as_secs(),
+            about: port.why_closed().map_or(status.about, ToOwned::to_owned),
+        }
+    }
+
+    fn dropped(&self, port: PortId, reason: DropReason) -> u64 {
+        self.workers.iter().map(|worker| worker.counters.port(port).drops(reason)).sum()
+    }
+
+    fn port_name(&self, id: PortId) -> String {
+        self.ports.get(id).map_or_else(|| format!("(slot {id})"), |port| port.config.name.to_string())
+    }
+
+    /// All known MAC addresses.
+    pub fn fdb(&self) -> Vec<FdbRow> {
+        let now = self.now();
+        let mut rows = Vec::new();
+        for network in &self.config.networks {
+            let Some(lessons) = self.learned.get(&network.name) else { continue };
+            rows.extend(lessons.rows(now).into_iter().map(|(mac, port, fixed, age)| FdbRow {
+                network: network.name.to_string(),
+                mac: shunt_config::MacAddr::from(mac).to_string(),
+                port: self.port_name(port),
+                fixed,
+                age: if fixed { 0 } else { age },
+            }));
+        }
+        rows.sort_by(|a, b| (&a.network, &a.mac).cmp(&(&b.network, &b.mac)));
+        rows
+    }
+
+    /// All workers.
+    pub fn workers(&self) -> Vec<WorkerRow> {
+        let hz = clock::tsc_hz();
+        self.workers
+            .iter()
+            .enumerate()
+            .map(|(index, worker)| {
+                let time = &worker.counters.time;
+                let (total, busy, slept) = (time.total_cycles.get(), time.busy_cycles.get(), time.slept_cycles.get());
+                let packets = time.packets.get();
+                let percent = |part: u64| if total == 0 { 0.0 } else { part as f64 * 100.0 / total as f64 };
+                let queues = self.ports.iter().flat_map(|port| {
+                    let name = &port.config.name;
+                    port.queues().iter().filter(|(_, on)| *on == index).map(move |(queue, _)| format!("{name}/{queue}"))
+                });
+                WorkerRow {
+                    worker: index,
+                    core: worker.core,
+                    packets,
+                    busy_percent: percent(busy),
+                    asleep_percent: percent(slept),
+                    cycles_per_packet: if packets == 0 { 0.0 } else { busy as f64 / packets as f64 },
+                    iterations: time.iterations.get(),
+                    sleeps: time.sleeps.get(),
+                    queues: queues.collect(),
+                    generation: time.generation.get(),
+                    worst_swap_us: micros(clock::duration(time.worst_swap_cycles.get())),
+                    lessons_lost: time.lessons_lost.get(),
+                    tx_contended: time.tx_contended.get(),
+                    cycles: Cycles { total, busy, slept, hz },
+                }
+            })
+            .collect()
+    }
+
+    /// All drops that happened, by port and reason.
+    pub fn drops(&self) -> Vec<DropRow> {
+        let mut rows = Vec::new();
+        for port in self.ports.iter() {
+            for &reason in DropReason::ALL {
+                let count = self.dropped(port.id, reason);
+                if count > 0 {
+                    let (name, text) = (reason.name(), reason.describe());
+                    rows.push(DropRow { port: port.config.name.to_string(), reason: name, count, text });
+                }
+            }
+        }
+        rows
+    }
+
+    /// The newest publications, newest first.
+    pub fn generations(&self) -> Vec<GenerationRow> {
+        let age = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs();
+        self.reports
+            .iter()
+            .rev()
+            .map(|report| GenerationRow {
+                generation: report.generation,
+                cause: report.cause.clone(),
+                changes: report.changes.clone(),
+                age: age(report.at),
+                build_us: micros(report.build),
+                in_force_us: report.in_force.map(micros),
+                worst_stall_us: report.worst_stall.map(micros),
+            })
+            .collect()
+    }
+
+    /// The running topology.
+    pub fn topology(&self) -> TopologyRow {
+        let current = self.publisher.current();
+        let name = |id: &PortId| current.port(*id).map_or_else(String::new, |port| port.name.to_string());
+        let networks = self.config.networks.iter().filter_map(|config| {
+            let network = current.networks().iter().find(|network| network.name == config.name)?;
+            let lessons = self.learned.get(&config.name);
+            Some(NetworkRow {
+                name: config.name.to_string(),
+                members: network.members.iter().map(name).collect(),
+                macs: network.fdb.len(),
+                mac_limit: config.mac_limit,
+                mac_moves: lessons.map_or(0, |lessons| lessons.moves),
+                mac_refused: lessons.map_or(0, |lessons| lessons.refused),
+                neighbors: network.neighbors.len(),
+                mtu: config.mtu,
+            })
+        });
+        TopologyRow {
+            generation: current.generation(),
+            networks: networks.collect(),
+            ports: current.ports().count(),
+            workers: self.workers.len(),
+            mbufs: (self.config.memory.mbufs, self.site.pool.available()),
+            hugepages: self.hugepages,
+            uptime: self.started.elapsed().as_secs(),
+        }
+    }
+}
+
+fn micros(duration: Duration) -> f64 {
+    (duration.as_nanos() as f64 / 100.0).round() / 10.0
+}

@@ -1,0 +1,122 @@
+//! Counters of one worker: written by that worker alone, read by the control thread at any time.
+//!
+//! Each is an atomic that its single writer updates by a plain load and store, so counting costs no locked instruction.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+
+use crate::drop::{DropReason, REASONS};
+use crate::ids::{MAX_PORTS, PortId};
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`. Only the owning worker calls this.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Replaces the value if `value` is larger. Only the owning worker calls this.
+    #[inline]
+    pub fn raise_to(&self, value: u64) {
+        if value > self.0.load(Ordering::Relaxed) {
+            self.0.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Replaces the value. Only the owning worker calls this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker did with one port.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes received.
+    pub rx_bytes: Counter,
+    /// Frames sent; a large send is one frame.
+    pub tx_packets: Counter,
+    /// Bytes sent.
+    pub tx_bytes: Counter,
+    drops: [Counter; REASONS],
+}
+
+impl PortCounters {
+    /// Counts `count` frames dropped for `reason`.
+    #[inline]
+    pub fn drop(&self, reason: DropReason, count: u64) {
+        self.drops[reason as usize].add(count);
+    }
+
+    /// Frames dropped for `reason`.
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].get()
+    }
+}
+
+/// What one worker did with its time. Cycles are those of [`shunt_ffi::clock::tsc`].
+#[derive(Debug, Default)]
+pub struct LoopCounters {
+    /// Cycles since the worker started.
+    pub total_cycles: Counter,
+    /// Cycles in iterations that moved at least one frame.
+    pub busy_cycles: Counter,
+    /// Cycles asleep (adaptive polling).
+    pub slept_cycles: Counter,
+    /// Iterations of the loop.
+    pub iterations: Counter,
+    /// Times the worker went to sleep.
+    pub sleeps: Counter,
+    /// Frames received.
+    pub packets: Counter,
+    /// Lessons (addresses seen) that found the channel to the control thread full.
+    pub lessons_lost: Counter,
+    /// Times two workers wanted the same transmit queue at once.
+    pub tx_contended: Counter,
+    /// Generation of the topology the worker last ran.
+    pub generation: Counter,
+    /// Cycles of the iteration in which that topology was taken over.
+    pub swap_cycles: Counter,
+    /// The longest such iteration since the counter was last read and reset.
+    pub worst_swap_cycles: Counter,
+}
+
+/// All counters of one worker.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// Its time.
+    pub time: CachePadded<LoopCounters>,
+    ports: Box<[CachePadded<PortCounters>]>,
+}
+
+impl WorkerCounters {
+    /// Zeroed counters for [`MAX_PORTS`] ports.
+    pub fn new() -> Self {
+        Self { time: CachePadded::default(), ports: (0..MAX_PORTS).map(|_| CachePadded::default()).collect() }
+    }
+
+    /// The counters of port `id`.
+    #[inline]
+    pub fn port(&self, id: PortId) -> &PortCounters {
+        &self.ports[id.index()]
+    }
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}

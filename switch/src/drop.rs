@@ -1,0 +1,79 @@
+//! Why a frame was dropped. One variant per reason; its counter, its name in `shunt show drops` and its text in the
+//! documentation all come from the line here.
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// The one reason for which a frame was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl DropReason {
+            /// All reasons in the order of their counters.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant,)+];
+
+            /// Stable name, as printed and exported.
+            pub const fn name(self) -> &'static str {
+                match self { $(DropReason::$variant => $name,)+ }
+            }
+
+            /// What it means, in one sentence.
+            pub const fn describe(self) -> &'static str {
+                match self { $(DropReason::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Shorter than an Ethernet header (14 bytes).
+    Runt = "runt",
+    /// The source address is a group address, which no station may use (IEEE 802.3 clause 3.2.3).
+    SourceIsGroup = "source_is_group",
+    /// The port it came in by is administratively down or not in the running topology.
+    IngressDown = "ingress_down",
+    /// The destination is behind the port the frame came in by.
+    SamePort = "same_port",
+    /// The destination's port is down.
+    EgressDown = "egress_down",
+    /// There is no other port in the network that could take a flooded frame.
+    NoReceiver = "no_receiver",
+    /// Longer than the egress port's maximum.
+    TooLong = "too_long",
+    /// The egress port's queue was full: it takes frames slower than they come.
+    TxFull = "tx_full",
+    /// No free buffer in the pool for a copy or a segment; raise `mbufs` under [memory].
+    NoBuffers = "no_buffers",
+    /// The sender's checksum or segmentation state does not fit the frame.
+    BadOffload = "bad_offload",
+    /// A large send would make more segments than the limit, because its segment size is tiny.
+    TooManySegments = "too_many_segments",
+    /// The egress port takes single buffers only, and the frame is longer than one.
+    TooLongForBuffer = "too_long_for_buffer",
+    /// Not IPv4 or IPv6, and the egress port is an L3 device (TUN).
+    NotIp = "not_ip",
+    /// The destination's MAC address is not known yet; it is being asked for.
+    NeighborUnresolved = "neighbor_unresolved",
+    /// The egress port refused the frame as malformed.
+    TxRefused = "tx_refused",
+}
+
+/// Number of reasons.
+pub const REASONS: usize = DropReason::ALL.len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_indexed_by_discriminant() {
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(reason.describe().ends_with('.'), "{reason:?} needs a sentence");
+        }
+        let names: std::collections::BTreeSet<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names.len(), REASONS, "two reasons share a name");
+    }
+}

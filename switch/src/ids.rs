@@ -1,0 +1,41 @@
+//! Small dense numbers that the data path uses instead of names.
+
+use std::fmt;
+
+/// Ports a daemon has at most; every per-port array has this many slots, so that a worker never allocates.
+pub const MAX_PORTS: usize = 1024;
+
+/// Slot of a port: `0..MAX_PORTS`. Reused after the port was removed and every worker has passed that publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortId(u16);
+
+impl PortId {
+    /// The id of slot `index`; `None` past the last slot.
+    pub const fn new(index: usize) -> Option<Self> {
+        if index < MAX_PORTS { Some(Self(index as u16)) } else { None }
+    }
+
+    /// Index into per-port arrays; always below [`MAX_PORTS`].
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for PortId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.0)
+    }
+}
+
+/// Index of a network in its topology; not stable across topologies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NetworkId(pub(crate) u16);
+
+impl NetworkId {
+    /// Index into the topology's networks.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}

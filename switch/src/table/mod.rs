@@ -1,0 +1,4 @@
+//! Immutable tables of a topology. Each is one file with the same verbs: a builder, `get`, `iter`, `len`.
+
+pub mod fdb;
+pub mod neighbor;

@@ -1,0 +1,7 @@
+//! Wire formats, as far as the data path reads and writes them. Every length is checked against the buffer, never
+//! against a word of a header.
+
+pub mod arp;
+pub mod checksum;
+pub mod ethernet;
+pub mod nd;

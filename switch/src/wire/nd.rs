@@ -1,0 +1,134 @@
+//! IPv6 neighbour discovery (RFC 4861), as far as an L3 port needs it: reading solicitations and advertisements,
+//! making a solicitation, answering one.
+
+use std::net::Ipv6Addr;
+
+use super::checksum;
+use super::ethernet::{self, Mac};
+
+const IPV6_HEADER: usize = 40;
+const ICMP_AT: usize = ethernet::HEADER + IPV6_HEADER;
+/// Type, code, checksum, reserved, target (RFC 4861 sections 4.3 and 4.4).
+const MESSAGE: usize = 24;
+/// Source or target link-layer address option (section 4.6.1).
+const OPTION: usize = 8;
+/// Bytes of a frame made here.
+pub const FRAME: usize = ICMP_AT + MESSAGE + OPTION;
+
+const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
+/// Solicited and override (section 4.4).
+const FLAGS: u8 = 0x60;
+
+/// A neighbour discovery message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// True for a solicitation ("who has the target?"), false for an advertisement.
+    pub solicitation: bool,
+    /// Source address of the packet; unspecified during duplicate address detection.
+    pub source: Ipv6Addr,
+    /// The address asked for or advertised.
+    pub target: Ipv6Addr,
+    /// The link-layer address of the sender (solicitation) or of the target (advertisement), when given.
+    pub link_layer: Option<Mac>,
+}
+
+/// Reads a neighbour solicitation or advertisement from an untagged IPv6 frame; `None` for everything else, and for
+/// messages that section 7.1 says must be ignored (hop limit, code, lengths).
+pub fn parse(frame: &[u8]) -> Option<Message> {
+    let ip: &[u8; IPV6_HEADER] = frame.get(ethernet::HEADER..)?.first_chunk()?;
+    let payload = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    let message = frame.get(ICMP_AT..ICMP_AT + payload)?;
+    if ip[0] >> 4 != 6 || ip[6] != ICMPV6 || ip[7] != 255 || message.len() < MESSAGE || message[1] != 0 {
+        return None;
+    }
+    let (solicitation, wanted) = match message[0] {
+        SOLICITATION => (true, SOURCE_LINK_LAYER),
+        ADVERTISEMENT => (false, TARGET_LINK_LAYER),
+        _ => return None,
+    };
+    let mut link_layer = None;
+    let mut options = &message[MESSAGE..];
+    while let [kind, units, ..] = *options {
+        let length = usize::from(units) * 8;
+        if length == 0 || length > options.len() {
+            return None;
+        }
+        if kind == wanted && length == OPTION {
+            link_layer = Some(Mac::from_bytes(*options[2..].first_chunk()?));
+        }
+        options = &options[length..];
+    }
+    Some(Message {
+        solicitation,
+        source: Ipv6Addr::from(*ip[8..].first_chunk::<16>()?),
+        target: Ipv6Addr::from(*message[8..].first_chunk::<16>()?),
+        link_layer,
+    })
+}
+
+/// The solicitation "who has `target`?" from `mac` and `source`, to the target's solicited-node group (RFC 4291 2.7.1).
+pub fn solicitation(mac: Mac, source: Ipv6Addr, target: Ipv6Addr) -> [u8; FRAME] {
+    let [.., a, b, c] = target.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    let group_mac = Mac::from_bytes([0x33, 0x33, 0xff, a, b, c]);
+    build(SOLICITATION, 0, SOURCE_LINK_LAYER, (mac, source), (group_mac, group), target)
+}
+
+/// The advertisement "`mac` has `target`" that answers a solicitation from `to`.
+pub fn advertisement(mac: Mac, target: Ipv6Addr, to: (Mac, Ipv6Addr)) -> [u8; FRAME] {
+    build(ADVERTISEMENT, FLAGS, TARGET_LINK_LAYER, (mac, target), to, target)
+}
+
+fn build(kind: u8, flags: u8, option: u8, from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), target: Ipv6Addr) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    ethernet::set_addresses(&mut frame, to.0, from.0);
+    frame[12..14].copy_from_slice(&ethernet::IPV6.to_be_bytes());
+    let (header, message) = frame[ethernet::HEADER..].split_at_mut(IPV6_HEADER);
+    header[0] = 0x60;
+    header[4..6].copy_from_slice(&((MESSAGE + OPTION) as u16).to_be_bytes());
+    header[6] = ICMPV6;
+    header[7] = 255;
+    header[8..24].copy_from_slice(&from.1.octets());
+    header[24..40].copy_from_slice(&to.1.octets());
+    message[0] = kind;
+    message[4] = flags;
+    message[8..24].copy_from_slice(&target.octets());
+    message[24] = option;
+    message[25] = 1;
+    message[26..32].copy_from_slice(&from.0.bytes());
+    let sum = checksum::transport_v6(&from.1.octets(), &to.1.octets(), ICMPV6, message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKER: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 1]);
+    const OWNER: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 2]);
+
+    #[test]
+    fn solicitation_and_advertisement_read_back_with_valid_checksums() {
+        let (asker, owner): (Ipv6Addr, Ipv6Addr) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
+        let asked = solicitation(ASKER, asker, owner);
+        let read = parse(&asked).unwrap();
+        assert_eq!(read, Message { solicitation: true, source: asker, target: owner, link_layer: Some(ASKER) });
+        let answer = advertisement(OWNER, owner, (ASKER, asker));
+        let read = parse(&answer).unwrap();
+        assert_eq!(read, Message { solicitation: false, source: owner, target: owner, link_layer: Some(OWNER) });
+        for frame in [asked, answer] {
+            let packet = etherparse::SlicedPacket::from_ethernet(&frame).unwrap();
+            let Some(etherparse::NetSlice::Ipv6(ip)) = packet.net else { panic!("not IPv6") };
+            let Some(etherparse::TransportSlice::Icmpv6(icmp)) = packet.transport else { panic!("not ICMPv6") };
+            assert!(icmp.is_checksum_valid(ip.header().source(), ip.header().destination()));
+        }
+        for length in 0..FRAME {
+            assert_eq!(parse(&asked[..length]), None, "cut to {length}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A worker: one pinned thread that polls its queues and carries every frame from receive to transmit.
+//!
+//! One iteration of the loop: take commands if there are any, announce quiescence, then for each receive queue: a burst,
+//! the stages for each frame ([`crate::pipeline::run`]), the transmit buffers, and out. The worker owns its queues and
+//! transmit buffers; it shares only the topology snapshot. It allocates nothing, takes no lock (but the counted one of
+//! a transmit queue that workers share), logs nothing, and makes no system call beyond the ports' own, except to sleep
+//! when polling is adaptive and nothing has come for a while.
+
+pub mod mailbox;
+mod output;
+mod sleep;
+mod teacher;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+use shunt_ffi::clock;
+use shunt_ffi::rcu::Reader;
+use shunt_ffi::{Burst, Mempool};
+
+use crate::counters::WorkerCounters;
+use crate::ids::PortId;
+use crate::pipeline::{self, Ingress, Packet, Silent, Verdict};
+use crate::port::{Received, RxQueue};
+use crate::topology::Topology;
+use mailbox::{Command, Inbox, Reply};
+pub use output::TxPort;
+use output::Output;
+pub use teacher::Lesson;
+use teacher::Teacher;
+
+/// Receive queues a worker holds at most.
+pub const MAX_QUEUES: usize = 4096;
+
+/// How a worker polls.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Frames per receive burst, at most [`shunt_ffi::MAX_BURST`].
+    pub burst: usize,
+    /// Sleep when idle (adaptive polling); false polls for ever.
+    pub adaptive: bool,
+    /// How long nothing must have come before the worker sleeps.
+    pub idle_after: Duration,
+    /// Longest sleep while a queue has no wake-up descriptor.
+    pub max_sleep: Duration,
+}
+
+/// A receive queue and whose it is.
+#[derive(Debug)]
+pub struct RxPort {
+    /// The port.
+    pub port: PortId,
+    /// Number of the queue within the port.
+    pub queue: u16,
+    /// The queue.
+    pub rx: RxQueue,
+}
+
+/// What a worker is made of. Build it on the control thread, then [`Worker::run`] it on its own.
+#[derive(Debug)]
+pub struct Worker {
+    settings: Settings,
+    topology: Reader<Topology>,
+    rx: Vec<RxPort>,
+    output: Output,
+    inbox: Inbox,
+    teacher: Teacher,
+    counters: Arc<WorkerCounters>,
+}
+
+impl Worker {
+    /// A worker without queues.
+    pub fn new(
+        settings: Settings,
+        topology: Reader<Topology>,
+        pool: Mempool,
+        inbox: Inbox,
+        lessons: Sender<Lesson>,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
+        let output = Output::new(pool, counters.clone());
+        let teacher = Teacher::new(lessons, counters.clone());
+        Self { settings, topology, rx: Vec::with_capacity(MAX_QUEUES), output, inbox, teacher, counters }
+    }
+
+    /// Runs until told to stop. The queues go back to the control thread.
+    pub fn run(mut self) {
+        let started = clock::tsc();
+        let idle_after = clock::cycles(self.settings.idle_after);
+        let second = clock::tsc_hz();
+        let (mut now, mut seconds, mut next_second) = (started, 0_u32, started + second);
+        let mut last_frame = started;
+        let mut epoch = u64::MAX;
+        let mut burst = Burst::new();
+        let time = self.counters.clone();
+        let time = &time.time;
+
+        loop {
+            if self.inbox.pending() && self.obey() {
+                break;
+            }
+            let newest = self.topology.quiescent();
+            let received = self.poll(&mut burst, seconds);
+
+            let before = std::mem::replace(&mut now, clock::tsc());
+            let spent = now.wrapping_sub(before);
+            if newest != epoch {
+                epoch = newest;
+                time.generation.set(self.topology.get().generation());
+                time.swap_cycles.set(spent);
+                time.worst_swap_cycles.raise_to(spent);
+            }
+            time.iterations.add(1);
+            time.total_cycles.set(now - started);
+            while now >= next_second {
+                next_second += second;
+                seconds += 1;
+            }
+            if received > 0 {
+                time.packets.add(received as u64);
+                time.busy_cycles.add(spent);
+                last_frame = now;
+            } else if self.settings.adaptive && now.wrapping_sub(last_frame) > idle_after {
+                self.sleep(&mut burst, seconds);
+                let woke = clock::tsc();
+                time.slept_cycles.add(woke - now);
+                now = woke;
+            }
+        }
+        self.leave();
+    }
+
+    /// One burst from each queue; returns the number of frames.
+    #[inline]
+    fn poll(&mut self, burst: &mut Burst, now: u32) -> usize {
+        let Self { settings, topology, rx, output, teacher, counters, .. } = self;
+        let topology = topology.get();
+        let mut total = 0;
+        let mut gone = None;
+        for (index, slot) in rx.iter_mut().enumerate() {
+            match slot.rx.receive(burst, settings.burst) {
+                Received::Frames(0) => {}
+                Received::Frames(count) => {
+                    total += count;
+                    forward(topology, slot.port, burst, now, output, teacher, counters);
+                }
+                Received::Gone => gone = Some(index),
+            }
+        }
+        if let Some(index) = gone {
+            let slot = self.rx.swap_remove(index);
+            self.inbox.reply(Reply::Gone(slot));
+        }
+        total
+    }
+
+    /// Carries out all waiting commands; true when the worker is to stop.
+    fn obey(&mut self) -> bool {
+        while let Some(command) = self.inbox.next() {
+            match command {
+                Command::AttachRx(slot) => {
+                    if self.rx.len() < MAX_QUEUES {
+                        self.rx.push(slot);
+                        self.inbox.reply(Reply::Done);
+                    } else {
+                        self.inbox.reply(Reply::Rx(slot));
+                    }
+                }
+                Command::DetachRx(port, queue) => {
+                    let place = self.rx.iter().position(|slot| slot.port == port && slot.queue == queue);
+                    let reply = place.map_or(Reply::Done, |place| Reply::Rx(self.rx.swap_remove(place)));
+                    self.inbox.reply(reply);
+                }
+                Command::AttachTx(port, tx) => {
+                    let old = self.output.attach(port, tx);
+                    self.inbox.reply(old.map_or(Reply::Done, Reply::Tx));
+                }
+                Command::DetachTx(port) => {
+                    let old = self.output.detach(port);
+                    self.inbox.reply(old.map_or(Reply::Done, Reply::Tx));
+                }
+                Command::Stop => return true,
+            }
+        }
+        false
+    }
+
+    /// Gives every queue back.
+    fn leave(&mut self) {
+        while let Some(slot) = self.rx.pop() {
+            self.inbox.reply(Reply::Rx(slot));
+        }
+        for port in (0..crate::ids::MAX_PORTS).filter_map(PortId::new) {
+            if let Some(tx) = self.output.detach(port) {
+                self.inbox.reply(Reply::Tx(tx));
+            }
+        }
+    }
+}
+
+/// Carries one burst from its port to the transmit queues.
+#[inline]
+fn forward(
+    topology: &Topology,
+    port: PortId,
+    burst: &mut Burst,
+    now: u32,
+    output: &mut Output,
+    teacher: &mut Teacher,
+    counters: &WorkerCounters,
+) {
+    let received = burst.len() as u64;
+    let ours = counters.port(port);
+    ours.rx_packets.add(received);
+    let ingress = match Ingress::of(topology, port) {
+        Ok(ingress) => ingress,
+        Err(reason) => {
+            ours.rx_bytes.add(burst.iter().map(|frame| u64::from(frame.len())).sum());
+            ours.drop(reason, received);
+            burst.clear();
+            return;
+        }
+    };
+    for frame in burst.iter() {
+        frame.prefetch_data();
+    }
+    let mut bytes = 0;
+    for mut frame in burst.drain() {
+        bytes += u64::from(frame.len());
+        let mut packet = match Packet::parse(&mut frame, now) {
+            Ok(packet) => packet,
+            Err(reason) => {
+                ours.drop(reason, 1);
+                continue;
+            }
+        };
+        let verdict = pipeline::run(topology, &ingress, &mut packet, &mut Silent);
+        let (header, lost) = (packet.header, packet.lost);
+        teacher.teach(port, &packet);
+        if let Some(reason) = lost {
+            ours.drop(reason, 1);
+        }
+        match verdict {
+            Ok(Verdict::Port(to)) => output.send(topology, to, header.ethertype, frame),
+            Ok(Verdict::Flood) => output.flood(topology, &ingress, header.ethertype, frame),
+            Ok(Verdict::Reply) => output.send(topology, port, header.ethertype, frame),
+            Err(reason) => ours.drop(reason, 1),
+        }
+    }
+    ours.rx_bytes.add(bytes);
+    output.flush();
+}

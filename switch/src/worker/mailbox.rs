@@ -1,0 +1,139 @@
+//! Commands from the control thread to a worker and the answers.
+//!
+//! The worker looks at one flag per iteration; the channels are touched only when it is set. Every command gets exactly
+//! one reply (plus a [`Reply::Gone`] for each queue whose device went away), and the control thread has few commands
+//! under way at once, so the bounded reply channel never fills and a reply never blocks or allocates.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam::channel::{self, Receiver, Sender};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::{MAX_QUEUES, RxPort, TxPort};
+use crate::ids::{MAX_PORTS, PortId};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Poll this queue from now on.
+    AttachRx(RxPort),
+    /// Give queue number `.1` of a port back.
+    DetachRx(PortId, u16),
+    /// Send frames for a port here.
+    AttachTx(PortId, Box<TxPort>),
+    /// Give the transmit queue of a port back.
+    DetachTx(PortId),
+    /// Give everything back and end.
+    Stop,
+}
+
+/// What a worker answers.
+#[derive(Debug)]
+pub enum Reply {
+    /// Carried out; nothing to give back.
+    Done,
+    /// A receive queue comes back.
+    Rx(RxPort),
+    /// A transmit queue comes back.
+    Tx(Box<TxPort>),
+    /// Unasked: the device of this queue is gone.
+    Gone(RxPort),
+}
+
+/// Commands that may be under way to one worker.
+const COMMANDS: usize = 64;
+
+#[derive(Debug)]
+struct Bell {
+    pending: AtomicBool,
+    event: EventFd,
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct Inbox {
+    bell: Arc<Bell>,
+    commands: Receiver<Command>,
+    replies: Sender<Reply>,
+}
+
+/// The control thread's end.
+#[derive(Debug)]
+pub struct Outbox {
+    bell: Arc<Bell>,
+    commands: Sender<Command>,
+    replies: Receiver<Reply>,
+}
+
+/// A mailbox for one worker.
+pub fn mailbox() -> std::io::Result<(Outbox, Inbox)> {
+    let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+    let bell = Arc::new(Bell { pending: AtomicBool::new(false), event });
+    let (send, receive) = channel::bounded(COMMANDS);
+    let (answer, answers) = channel::bounded(MAX_QUEUES + MAX_PORTS + COMMANDS);
+    Ok((
+        Outbox { bell: bell.clone(), commands: send, replies: answers },
+        Inbox { bell, commands: receive, replies: answer },
+    ))
+}
+
+impl Inbox {
+    /// True when commands may be waiting.
+    #[inline]
+    pub fn pending(&self) -> bool {
+        self.bell.pending.load(Ordering::Relaxed)
+    }
+
+    /// The next command.
+    pub(super) fn next(&mut self) -> Option<Command> {
+        self.bell.pending.store(false, Ordering::SeqCst);
+        let command = self.commands.try_recv().ok();
+        if command.is_some() {
+            // There may be more; look again before the flag is trusted.
+            self.bell.pending.store(true, Ordering::SeqCst);
+        } else {
+            // Forget the rings; a reader of a non-blocking event counter loses nothing.
+            let _ = self.bell.event.read();
+        }
+        command
+    }
+
+    /// Answers. The channel holds a reply for everything a worker can own, see the module's text.
+    pub(super) fn reply(&mut self, reply: Reply) {
+        let sent = self.replies.try_send(reply);
+        debug_assert!(sent.is_ok(), "a worker gave back more than it had");
+    }
+
+    /// Readable while a command waits for a sleeping worker.
+    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.bell.event.as_fd()
+    }
+}
+
+/// The worker did not answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker did not answer within {0:?}; is its core taken by something else?")]
+pub struct NoAnswer(pub Duration);
+
+impl Outbox {
+    /// Sends a command and wakes the worker if it sleeps.
+    pub fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            self.bell.pending.store(true, Ordering::SeqCst);
+            let _ = self.bell.event.write(1);
+        }
+    }
+
+    /// Waits for the next reply.
+    pub fn reply(&self, patience: Duration) -> Result<Reply, NoAnswer> {
+        self.replies.recv_timeout(patience).map_err(|_| NoAnswer(patience))
+    }
+
+    /// A reply that is there already.
+    pub fn try_reply(&self) -> Option<Reply> {
+        self.replies.try_recv().ok()
+    }
+}

@@ -1,0 +1,178 @@
+//! Table 20, output: transmit buffers, flooding, and what a port cannot finish by itself.
+
+use std::sync::Arc;
+
+use shunt_ffi::{Burst, Mbuf, Mempool};
+
+use crate::counters::WorkerCounters;
+use crate::drop::DropReason;
+use crate::ids::{MAX_PORTS, PortId};
+use crate::offload::{self, OffloadError};
+use crate::pipeline::Ingress;
+use crate::port::TxQueue;
+use crate::topology::{Port, Topology};
+use crate::wire::ethernet;
+
+/// Times a full queue is asked again within one flush.
+const RETRIES: usize = 2;
+
+/// One worker's way out of one port: the queue and the frames waiting for it.
+#[derive(Debug)]
+pub struct TxPort {
+    queue: TxQueue,
+    waiting: Burst,
+    /// Bytes of `waiting`.
+    bytes: u64,
+}
+
+impl TxPort {
+    /// An empty buffer in front of `queue`.
+    pub fn new(queue: TxQueue) -> Self {
+        Self { queue, waiting: Burst::new(), bytes: 0 }
+    }
+}
+
+/// All transmit buffers of one worker.
+#[derive(Debug)]
+pub(super) struct Output {
+    ports: Box<[Option<Box<TxPort>>]>,
+    /// Ports with waiting frames; never longer than there are ports, so it never grows.
+    dirty: Vec<PortId>,
+    pool: Mempool,
+    counters: Arc<WorkerCounters>,
+}
+
+impl Output {
+    pub(super) fn new(pool: Mempool, counters: Arc<WorkerCounters>) -> Self {
+        let ports = (0..MAX_PORTS).map(|_| None).collect();
+        Self { ports, dirty: Vec::with_capacity(MAX_PORTS), pool, counters }
+    }
+
+    pub(super) fn attach(&mut self, port: PortId, tx: Box<TxPort>) -> Option<Box<TxPort>> {
+        self.ports[port.index()].replace(tx)
+    }
+
+    pub(super) fn detach(&mut self, port: PortId) -> Option<Box<TxPort>> {
+        self.ports[port.index()].take()
+    }
+
+    /// Puts a frame into the buffer of port `to`, finishing first what the port cannot.
+    #[inline]
+    pub(super) fn send(&mut self, topology: &Topology, to: PortId, ethertype: u16, frame: Mbuf) {
+        let Some(port) = topology.port(to) else {
+            return self.counters.port(to).drop(DropReason::EgressDown, 1);
+        };
+        if frame.segment_count() == 1 && !frame.needs_offload() && frame.len() <= port.max_frame && port.l3.is_none() {
+            self.push(to, frame);
+        } else {
+            self.send_unusual(port, ethertype, frame);
+        }
+    }
+
+    /// Large, unfinished or chained frames, and frames for L3 ports.
+    fn send_unusual(&mut self, port: &Port, ethertype: u16, frame: Mbuf) {
+        let to = port.id;
+        if port.l3.is_some() && !matches!(ethertype, ethernet::IPV4 | ethernet::IPV6) {
+            return self.counters.port(to).drop(DropReason::NotIp, 1);
+        }
+        let Some(tx) = &self.ports[to.index()] else {
+            return self.counters.port(to).drop(DropReason::EgressDown, 1);
+        };
+        let can = tx.queue.capabilities();
+        let pool = self.pool;
+        let longest = match offload::longest_segment(&frame) {
+            Ok(longest) => longest,
+            Err(error) => return self.counters.port(to).drop(reason(error), 1),
+        };
+        if longest > port.max_frame {
+            return self.counters.port(to).drop(DropReason::TooLong, 1);
+        }
+        if let Err(error) = offload::finish(frame, can, pool, &mut |finished| self.push(to, finished)) {
+            self.counters.port(to).drop(reason(error), 1);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, to: PortId, frame: Mbuf) {
+        let Some(tx) = &mut self.ports[to.index()] else {
+            return self.counters.port(to).drop(DropReason::EgressDown, 1);
+        };
+        if tx.waiting.is_empty() {
+            self.dirty.push(to);
+        }
+        tx.bytes += u64::from(frame.len());
+        if tx.waiting.push(frame).is_ok() && tx.waiting.is_full() {
+            drain(tx, to, &self.counters);
+            self.dirty.retain(|port| *port != to);
+        }
+    }
+
+    /// Sends a copy out of every other port of the network; the frame itself goes out of the last.
+    #[cold]
+    pub(super) fn flood(&mut self, topology: &Topology, ingress: &Ingress<'_>, ethertype: u16, frame: Mbuf) {
+        let from = ingress.port.id;
+        let is_ip = matches!(ethertype, ethernet::IPV4 | ethernet::IPV6);
+        // An L3 port takes only IP; that a broadcast of another kind passes it by is no loss.
+        let takes = |port: PortId| port != from && (is_ip || topology.port(port).is_some_and(|port| port.l3.is_none()));
+        let mut members = ingress.network.members.iter().copied().filter(|port| takes(*port));
+        let Some(mut next) = members.next() else {
+            return self.counters.port(from).drop(DropReason::NoReceiver, 1);
+        };
+        for after in members {
+            match frame.deep_copy(self.pool) {
+                Some(copy) => self.send(topology, next, ethertype, copy),
+                None => self.counters.port(next).drop(DropReason::NoBuffers, 1),
+            }
+            next = after;
+        }
+        self.send(topology, next, ethertype, frame);
+    }
+
+    /// Hands all waiting frames to their queues. What a queue does not take is dropped and counted.
+    #[inline]
+    pub(super) fn flush(&mut self) {
+        let Self { ports, dirty, counters, .. } = self;
+        for port in dirty.drain(..) {
+            if let Some(tx) = &mut ports[port.index()] {
+                drain(tx, port, counters);
+            }
+        }
+    }
+}
+
+/// Empties one buffer.
+#[inline]
+fn drain(tx: &mut TxPort, port: PortId, counters: &WorkerCounters) {
+    let ours = counters.port(port);
+    let wanted = tx.waiting.len();
+    let mut sent = 0;
+    for _ in 0..=RETRIES {
+        let outcome = tx.queue.transmit(&mut tx.waiting);
+        sent += outcome.frames;
+        if outcome.contended {
+            counters.time.tx_contended.add(1);
+        }
+        if tx.waiting.is_empty() {
+            break;
+        }
+    }
+    let bytes = std::mem::take(&mut tx.bytes);
+    ours.tx_packets.add(sent as u64);
+    if sent < wanted {
+        let left: u64 = tx.waiting.iter().map(|frame| u64::from(frame.len())).sum();
+        ours.tx_bytes.add(bytes - left);
+        ours.drop(DropReason::TxFull, (wanted - sent) as u64);
+        tx.waiting.clear();
+    } else {
+        ours.tx_bytes.add(bytes);
+    }
+}
+
+fn reason(error: OffloadError) -> DropReason {
+    match error {
+        OffloadError::BadOffload => DropReason::BadOffload,
+        OffloadError::TooManySegments => DropReason::TooManySegments,
+        OffloadError::NoBuffers => DropReason::NoBuffers,
+        OffloadError::TooLongForBuffer => DropReason::TooLongForBuffer,
+    }
+}

@@ -1,0 +1,51 @@
+//! Adaptive polling: an idle worker blocks until a port has something for it.
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use shunt_ffi::Burst;
+
+use super::Worker;
+
+/// Descriptors one worker waits for; queues beyond that are found by the timer.
+const DESCRIPTORS: usize = 256;
+
+impl Worker {
+    /// Sleeps until a frame, a command, or, while a queue cannot wake us, the longest sleep.
+    ///
+    /// Order matters: notifications on, then one more poll, then sleep. A frame that arrives after that poll finds the
+    /// notification on; one that arrived before is found by the poll.
+    pub(super) fn sleep(&mut self, burst: &mut Burst, now: u32) {
+        for slot in &mut self.rx {
+            slot.rx.notify(true);
+        }
+        if self.poll(burst, now) == 0 && !self.inbox.pending() {
+            self.block();
+        }
+        for slot in &mut self.rx {
+            slot.rx.notify(false);
+        }
+    }
+
+    fn block(&mut self) {
+        let Self { topology, rx, inbox, settings, counters, .. } = self;
+        counters.time.sleeps.add(1);
+        let wanted = PollFlags::POLLIN;
+        let mut descriptors: [PollFd<'_>; DESCRIPTORS] = std::array::from_fn(|_| PollFd::new(inbox.wake_fd(), wanted));
+        let mut used = 1;
+        let mut blind = false;
+        for slot in rx.iter() {
+            match slot.rx.wake_fd() {
+                Some(fd) if used < DESCRIPTORS => {
+                    descriptors[used] = PollFd::new(fd, wanted);
+                    used += 1;
+                }
+                _ => blind = true,
+            }
+        }
+        let timeout = blind.then(|| TimeSpec::from_duration(settings.max_sleep));
+        topology.offline(|| {
+            // An interrupted sleep is a short sleep.
+            let _ = ppoll(&mut descriptors[..used], timeout, None);
+        });
+    }
+}
