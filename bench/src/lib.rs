@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Benchmarks of `shunt`, side by side with its peers.
+#![forbid(unsafe_code)]

@@ -5,7 +5,6 @@
 //! `--busy` polls without sleeping; otherwise it sleeps in poll(2) when both are empty. Prints its counters at the end
 //! (SIGTERM or SIGINT).
 
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -63,7 +62,7 @@ fn veth(pool: Mempool, names: [&str; 2], busy: bool) {
             }
         }
         if work == 0 && !busy {
-            let mut fds = [0, 1].map(|at| PollFd::new(opened[at].rx[0].wake_fd().as_fd(), PollFlags::POLLIN));
+            let mut fds = [0, 1].map(|at| PollFd::new(opened[at].rx[0].wake_fd(), PollFlags::POLLIN));
             let _ = poll(&mut fds, PollTimeout::from(100u8));
         }
     }

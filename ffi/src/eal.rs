@@ -104,7 +104,7 @@ impl Drop for RegisteredThread {
 
 fn arguments(options: &EalOptions) -> Vec<String> {
     let mut arguments: Vec<String> =
-        ["shuntd", "--in-memory", "--no-telemetry", "--log-level=notice", "-l", "0"].map(String::from).to_vec();
+        ["shuntd", "--no-telemetry", "--log-level=notice", "-l", "0"].map(String::from).to_vec();
     // The main lcore only names a slot: our threads pin themselves. Lcore 0 may be outside our cpuset.
     if let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0))
         && let Some(core) = (0..nix::sched::CpuSet::count()).find(|&core| set.is_set(core).unwrap_or(false))
@@ -113,8 +113,11 @@ fn arguments(options: &EalOptions) -> Vec<String> {
         arguments.push(core.to_string());
     }
     match options.memory {
-        Memory::Hugepages { megabytes } => arguments.extend(["-m".into(), megabytes.to_string()]),
-        Memory::Ordinary { megabytes } => arguments.extend(["--no-huge".into(), "-m".into(), megabytes.to_string()]),
+        Memory::Hugepages { megabytes } => arguments.extend(["--in-memory".into(), "-m".into(), megabytes.to_string()]),
+        // `--no-huge` implies legacy memory, which 22.11 refuses together with `--in-memory`.
+        Memory::Ordinary { megabytes } => {
+            arguments.extend(["--no-huge".into(), "--no-shconf".into(), "-m".into(), megabytes.to_string()]);
+        }
     }
     arguments.push("--iova-mode=va".into());
     if !options.pci {

@@ -99,10 +99,11 @@ fn queue_ranges(ports: &[Draft], sink: &mut Sink) {
         let ranges = taken.entry(device).or_default();
         if let Some((_, _, first)) = ranges.iter().find(|(s, e, _)| start < *e && *s < end) {
             let first = label(first);
-            let which =
-                if queues == 1 { format!("queue {start}") } else { format!("queues {start} to {}", end - 1) };
-            let message =
-                format!("{which} of {device} overlap with those of {first}; choose another start_queue");
+            let which = match queues {
+                1 => format!("queue {start}"),
+                _ => format!("some of queues {start} to {}", end - 1),
+            };
+            let message = format!("{first} has {which} of {device} already; choose another start_queue");
             sink.report(&port.key("start_queue"), message);
         }
         ranges.push((start, end, port));
