@@ -179,7 +179,8 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     keys.extend(differing!(old, new; queues "queues", mac "mac"));
     let reopen = !keys.is_empty();
     keys.extend(differing!(old, new;
-        network "network", admin_up "admin_up", mtu "mtu", placement "placement", mac_limit "mac_limit"));
+        network "network", admin_up "admin_up", mtu "mtu", placement "placement",
+        mac_limit "mac_limit", stations "stations"));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");
     }

@@ -47,6 +47,9 @@ pub struct Port {
     /// Most addresses learned on this port; only the network's limit when `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_limit: Option<u32>,
+    /// Stations known to be behind the port: in the MAC table from the start, never aged, never moved by traffic.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stations: Vec<MacAddr>,
 }
 
 impl Port {
@@ -62,6 +65,7 @@ impl Port {
             queues: 1,
             placement: Vec::new(),
             mac_limit: None,
+            stations: Vec::new(),
         }
     }
 
@@ -86,6 +90,7 @@ pub(crate) struct Draft {
     pub(crate) queues: Option<u16>,
     pub(crate) placement: Option<Vec<u16>>,
     pub(crate) mac_limit: Option<u32>,
+    pub(crate) stations: Option<Vec<MacAddr>>,
 }
 
 impl Draft {
@@ -101,6 +106,7 @@ impl Draft {
             queues: self.queues?,
             placement: self.placement?,
             mac_limit: self.mac_limit,
+            stations: self.stations?,
         })
     }
 
@@ -119,6 +125,7 @@ impl Draft {
             queues: Some(port.queues),
             placement: Some(port.placement),
             mac_limit: port.mac_limit,
+            stations: Some(port.stations),
         }
     }
 
@@ -150,5 +157,6 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
     let placement =
         section.list("placement", value::integer(0..=i64::from(crate::workers::WORKERS_MAX) - 1)).ok();
     let mac_limit = section.optional("mac_limit", mac_limit).unwrap_or(None);
-    Draft { path, name, kind, network, network_given, admin_up, mtu, mac, queues, placement, mac_limit }
+    let stations = section.list("stations", value::station).ok();
+    Draft { path, name, kind, network, network_given, admin_up, mtu, mac, queues, placement, mac_limit, stations }
 }

@@ -19,6 +19,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "queues" => ("1", "2"),
         "placement" => ("[0]", "[1]"),
         "mac_limit" => ("8", "9"),
+        "stations" => ("[]", "[\"02:00:00:00:00:09\"]"),
         "device" => ("\"a\"", "\"b\""),
         "netns" => ("\"a\"", "\"/run/netns/b\""),
         "addresses" => ("[\"10.0.0.2/24\"]", "[\"10.0.0.2/16\"]"),
@@ -60,7 +61,7 @@ fn with_port(kind: &str, other: &str) -> Config {
 
 #[test]
 fn each_key_of_each_port_kind_alone() {
-    let live: BTreeSet<_> = ["network", "admin_up", "mtu", "placement", "mac_limit"].into();
+    let live: BTreeSet<_> = ["network", "admin_up", "mtu", "placement", "mac_limit", "stations"].into();
     let port = SECTIONS.iter().find(|s| s.name == "port").unwrap();
     for kind in ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"] {
         for key in port.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {

@@ -29,6 +29,8 @@ static const uint64_t SHUNT_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
 static const uint64_t SHUNT_TX_IPV6 = RTE_MBUF_F_TX_IPV6;
 static const uint64_t SHUNT_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
 static const uint64_t SHUNT_TX_OFFLOAD_MASK = RTE_MBUF_F_TX_OFFLOAD_MASK;
+/* The flags that say whose buffer a segment uses; they belong to the segment, not to the frame. */
+static const uint64_t SHUNT_MBUF_ATTACHED = RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
 
 /* ethdev offload capability bits (RTE_BIT64 macros). */
 static const uint64_t SHUNT_RXO_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;

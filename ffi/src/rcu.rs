@@ -176,8 +176,9 @@ impl<T: Send + Sync> Reader<T> {
 
     fn online(&mut self) {
         let epoch = self.shared.epoch.load(Ordering::Acquire);
-        self.shared.seen[self.index].store(epoch, Ordering::Relaxed);
-        // The announcement must be visible before the next load of the pointer; pairs with the fence in `publish`.
+        // Release: the publisher may free by this announcement alone what we read before we slept.
+        self.shared.seen[self.index].store(epoch, Ordering::Release);
+        // And it must be visible before the next load of the pointer; pairs with the fence in `publish`.
         fence(Ordering::SeqCst);
     }
 }

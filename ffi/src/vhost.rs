@@ -3,27 +3,36 @@
 //! Built on DPDK's `librte_vhost`. [`VhostPort::open`] gives the port and its queues; the queues exist from the start and
 //! are simply idle while no guest is attached. Guests come, go, crash, come back and change their queues at any time.
 
+mod apart;
 mod callbacks;
+mod driver;
 mod error;
+mod fault;
 mod features;
 mod gate;
 mod inspect;
+mod memory;
 mod queue;
+mod relay;
+mod rules;
 mod socket;
 mod state;
 mod wake;
+mod wire;
 
-use std::ffi::CString;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 
 use crate::eal::Eal;
 use crate::mempool::Mempool;
-use crate::sys;
 
 pub use error::VhostError;
 pub use features::GuestOffloads;
 pub use queue::{VhostRxQueue, VhostTxQueue};
 
+use driver::Driver;
+use relay::{Front, Relay};
 use state::State;
 
 /// Which side makes the socket.
@@ -104,7 +113,11 @@ pub struct VhostStatistics {
 #[derive(Debug)]
 pub struct VhostPort {
     state: Arc<State>,
-    path: CString,
+    relay: Option<JoinHandle<()>>,
+    /// Dropped after the relay has ended, so the library has no connection any more.
+    _driver: Driver,
+    /// The socket file to remove, in server mode.
+    file: Option<String>,
 }
 
 /// An opened port with all its queues.
@@ -125,40 +138,18 @@ impl VhostPort {
         options: &VhostOptions,
         events: impl Fn(VhostEvent) + Send + Sync + 'static,
     ) -> Result<VhostOpened, VhostError> {
-        let path = socket::check(options)?;
-        let fail = |function| VhostError::Library { path: options.path.clone(), function };
-        let state = State::new(options.path.clone(), options.queues, options.tx_queues, Box::new(events))
-            .map_err(|source| VhostError::Descriptors { path: options.path.clone(), source })?;
-        let state = Arc::new(state);
-        if !callbacks::add_port(&state) {
-            return Err(VhostError::Busy { path: options.path.clone() });
-        }
-        // Larger frames than a buffer go into one external buffer of at most 64 KiB. The alternative, chains, has no limit: one
-        // hostile descriptor of a gigabyte would copy until the pool is empty.
-        let mut flags = u64::from(sys::RTE_VHOST_USER_LINEARBUF_SUPPORT | sys::RTE_VHOST_USER_EXTBUF_SUPPORT);
-        if options.mode == VhostMode::Client {
-            flags |= u64::from(sys::RTE_VHOST_USER_CLIENT);
-        }
-        // SAFETY: EAL runs; NUL-terminated, copied.
-        if unsafe { sys::rte_vhost_driver_register(path.as_ptr(), flags) } != 0 {
-            callbacks::remove_port(&state);
-            return Err(fail("rte_vhost_driver_register"));
-        }
-        // From here on the port's drop undoes everything.
-        let port = VhostPort { state: state.clone(), path };
-        let disabled = features::disabled(options.tso, options.mergeable, options.queues);
-        // SAFETY: NUL-terminated path of the driver registered above.
-        if unsafe { sys::rte_vhost_driver_disable_features(port.path.as_ptr(), disabled) } != 0 {
-            return Err(fail("rte_vhost_driver_disable_features"));
-        }
-        // SAFETY: as above; the table is static.
-        if unsafe { sys::rte_vhost_driver_callback_register(port.path.as_ptr(), &callbacks::OPERATIONS.0) } != 0 {
-            return Err(fail("rte_vhost_driver_callback_register"));
-        }
-        // SAFETY: as above.
-        if unsafe { sys::rte_vhost_driver_start(port.path.as_ptr()) } != 0 {
-            return Err(fail("rte_vhost_driver_start"));
-        }
+        let front = socket::open(options)?;
+        let path = || options.path.clone();
+        let descriptors = |source| VhostError::Descriptors { path: path(), source };
+        fault::install().map_err(descriptors)?;
+        let state =
+            Arc::new(State::new(path(), options.queues, options.tx_queues, Box::new(events)).map_err(descriptors)?);
+        let file = matches!(front, Front::Listen(_)).then(path);
+        let (driver, library) = Driver::register(options, &state)?;
+        let mut port = VhostPort { state: state.clone(), relay: None, _driver: driver, file };
+        let relay = Relay { state: state.clone(), front, library };
+        let thread = std::thread::Builder::new().name("shunt-vhost".into()).stack_size(256 << 10);
+        port.relay = Some(thread.spawn(move || relay.run()).map_err(descriptors)?);
         let rx = (0..options.queues)
             .map(|pair| VhostRxQueue { state: state.clone(), pair, pool: options.pool, notify: false, told: 0 })
             .collect();
@@ -196,9 +187,13 @@ impl VhostPort {
 
 impl Drop for VhostPort {
     fn drop(&mut self) {
-        // No lock of ours is held: the call waits for callbacks, and these take the registry.
-        // SAFETY: NUL-terminated path of a driver registered in `open`.
-        unsafe { sys::rte_vhost_driver_unregister(self.path.as_ptr()) };
-        callbacks::remove_port(&self.state);
+        self.state.stop.store(true, Ordering::Release);
+        let _ = self.state.nudge.write(1);
+        if let Some(relay) = self.relay.take() {
+            let _ = relay.join();
+        }
+        if let Some(file) = &self.file {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }

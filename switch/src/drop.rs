@@ -56,7 +56,9 @@ drop_reasons! {
     NotIp = "not_ip",
     /// The destination's MAC address is not known yet; it is being asked for.
     NeighborUnresolved = "neighbor_unresolved",
-    /// The egress port refused the frame as malformed.
+    /// Nobody is behind the egress port: no guest is attached, or its interface is down.
+    LinkDown = "link_down",
+    /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
 }
 

@@ -22,11 +22,15 @@
 //! | [`offload`] | checksums and segmentation in software |
 //! | [`wire`] | header formats |
 //! | [`control`] | configuration, ports, learning, publication, API |
+//! | [`daemon`] | `shuntd`: from the command line to a running switch and its end |
+//! | [`cli`] | `shunt`: commands, tables, the client of the API |
 //! | [`counters`], [`drop`], [`ids`] | what is counted, why frames are dropped, dense numbers for names |
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod control;
 pub mod counters;
+pub mod daemon;
 pub mod drop;
 pub mod ids;
 pub mod offload;

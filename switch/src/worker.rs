@@ -140,7 +140,7 @@ impl Worker {
         let mut gone = None;
         for (index, slot) in rx.iter_mut().enumerate() {
             match slot.rx.receive(burst, settings.burst) {
-                Received::Frames(0) => {}
+                Received::Frames(0) | Received::Down => {}
                 Received::Frames(count) => {
                     total += count;
                     forward(topology, slot.port, burst, now, output, teacher, counters);

@@ -137,4 +137,18 @@ mod tests {
         assert!(error.contains("free 2 MiB pages"), "{error}");
         assert!(read("nr_hugepages").unwrap() <= before);
     }
+
+    #[test]
+    fn what_a_dead_process_noted_is_given_back_and_what_a_live_one_noted_is_not() {
+        require!(root(), file(POOL));
+        drop(lock().unwrap());
+        // Larger than any process id the kernel gives.
+        let dead = Path::new(STATE).join("4200000-0");
+        let alive = Path::new(STATE).join(format!("{}-sweep", process::id()));
+        fs::write(&dead, "0").unwrap();
+        fs::write(&alive, "0").unwrap();
+        sweep();
+        assert!(!dead.exists() && alive.exists());
+        fs::remove_file(alive).unwrap();
+    }
 }

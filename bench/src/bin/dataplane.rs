@@ -37,7 +37,8 @@ fn main() -> Result<()> {
     let text = format!(
         "[memory]\nmbufs = {}\n[workers]\ncores = [{}]\npoll = \"busy\"\nburst = {}\n[[network]]\nname = \"default\"\n\
          [[port]]\nname = \"in\"\nnetwork = \"default\"\nkind = \"dpdk\"\ndevargs = \"net_pcap0,rx_pcap={},infinite_rx=1\"\n\
-         [[port]]\nname = \"out\"\nnetwork = \"default\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\n",
+         [[port]]\nname = \"out\"\nnetwork = \"default\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\n\
+         stations = [\"02:00:00:00:00:fe\"]\n",
         arguments.mbufs,
         arguments.core,
         arguments.burst,

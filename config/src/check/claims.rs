@@ -40,7 +40,7 @@ pub(crate) fn all(ports: &[Draft], daemon: &Daemon, sink: &mut Sink) {
     queue_ranges(ports, sink);
     sockets(ports, daemon, sink);
     addresses(ports, sink);
-    peer_macs(ports, sink);
+    stations(ports, sink);
 }
 
 fn label(port: &Draft) -> String {
@@ -172,10 +172,17 @@ fn addresses(ports: &[Draft], sink: &mut Sink) {
     }
 }
 
-fn peer_macs(ports: &[Draft], sink: &mut Sink) {
+/// The addresses that configuration puts behind ports: the kernel's side of TAP and TUN, and given stations.
+fn stations(ports: &[Draft], sink: &mut Sink) {
     let mut claims: Claims<(&NetworkName, MacAddr)> = Claims::new();
     for port in ports {
         let Some(network) = &port.network else { continue };
+        for (i, mac) in port.stations.iter().flatten().enumerate() {
+            if let Some(first) = claims.claim((network, *mac), || label(port)) {
+                let message = format!("{mac} is already the address of {first}; choose another");
+                sink.report(&port.key(&format!("stations[{i}]")), message);
+            }
+        }
         let Some(PortKind::Tap { peer_mac: Some(mac), .. } | PortKind::Tun { peer_mac: Some(mac), .. }) =
             &port.kind
         else {

@@ -49,6 +49,13 @@ pub(crate) const KEYS: &[Key] = &[
         "most addresses learned on the port",
     ),
     key(
+        "stations",
+        ALL,
+        "array of MAC addresses, not multicast",
+        "[]",
+        "addresses known to be behind the port: never aged, never moved by traffic; once in a network",
+    ),
+    key(
         "device",
         &["veth"],
         "device name, at most 15 bytes",

@@ -16,10 +16,31 @@ use crate::sys;
 /// The longest frame a kernel port receives: the largest IP packet, an Ethernet header and two VLAN tags.
 pub const MAX_FRAME: usize = 65535 + 14 + 2 * 4;
 
+/// Where frames are stored: every frame begins in a buffer of `small`; what does not fit there goes to buffers of
+/// `large`.
+///
+/// Large buffers are what makes 64 KiB frames fast: each copy between kernel and user space restarts at every segment,
+/// and a chain of 2 KiB buffers costs a quarter of the throughput. `large` may be the same pool as `small`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pools {
+    /// Headers and small frames.
+    pub small: Mempool,
+    /// The rest of large frames.
+    pub large: Mempool,
+}
+
+impl Pools {
+    /// Buffers that one frame of [`MAX_FRAME`] bytes takes from `large`.
+    pub fn tails(self) -> usize {
+        let (small, large) = (usize::from(self.small.data_room()), usize::from(self.large.data_room()));
+        MAX_FRAME.saturating_sub(small).div_ceil(large.max(1))
+    }
+}
+
 /// Buffers for one frame of up to [`MAX_FRAME`] bytes, with the scatter list that `readv` and `recvmsg` want.
 pub(crate) struct Landing {
-    pool: Mempool,
-    /// The first `missing` entries are stale, the others owned empty buffers.
+    pools: Pools,
+    /// The first `missing` entries are stale, the others owned empty buffers. The first entry is a small one.
     segments: Box<[*mut sys::rte_mbuf]>,
     /// One entry for the virtio-net header, then one for each segment.
     iovecs: Box<[iovec]>,
@@ -34,35 +55,38 @@ unsafe impl Send for Landing {}
 impl Landing {
     /// Room for one frame, still without buffers: call [`Landing::refill`]. `header_len` is the size of the virtio-net
     /// header that comes in front.
-    pub(crate) fn new(pool: Mempool, header_len: usize) -> Self {
+    pub(crate) fn new(pools: Pools, header_len: usize) -> Self {
         assert!(header_len <= size_of::<VnetHdr>());
-        let count = MAX_FRAME.div_ceil(usize::from(pool.data_room()).max(1));
-        let mut iovecs = vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 1 + count].into_boxed_slice();
+        let tails = pools.tails();
+        let mut iovecs = vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 2 + tails].into_boxed_slice();
         iovecs[0].iov_len = header_len;
         Self {
-            pool,
-            segments: vec![std::ptr::null_mut(); count].into_boxed_slice(),
+            pools,
+            segments: vec![std::ptr::null_mut(); 1 + tails].into_boxed_slice(),
             iovecs,
             header: VnetHdr::default(),
-            missing: count,
-            room: count * usize::from(pool.data_room()),
+            missing: 1 + tails,
+            room: usize::from(pools.small.data_room()) + tails * usize::from(pools.large.data_room()),
         }
     }
 
-    /// Replaces the buffers that went away with the last frame. False, and the landing must not be used, when the pool
+    /// Replaces the buffers that went away with the last frame. False, and the landing must not be used, when a pool
     /// has too few.
     #[inline]
     pub(crate) fn refill(&mut self) -> bool {
         if self.missing == 0 {
             return true;
         }
-        let wanted = &mut self.segments[..self.missing];
-        // SAFETY: `wanted` has room for that many pointers; the call writes all of them on success (0), none otherwise.
-        let code = unsafe { sys::shunt_pktmbuf_alloc_bulk(self.pool.as_ptr(), wanted.as_mut_ptr(), wanted.len() as u32) };
-        if code != 0 {
+        let (head, tails) = self.segments[..self.missing].split_at_mut(1);
+        if !tails.is_empty() && !take_from(self.pools.large, tails) {
             return false;
         }
-        for (iovec, &segment) in self.iovecs[1..].iter_mut().zip(wanted.iter()) {
+        if !take_from(self.pools.small, head) {
+            // SAFETY: buffers just allocated and used by nobody; `missing` still says that they are not here.
+            unsafe { sys::rte_pktmbuf_free_bulk(tails.as_mut_ptr(), tails.len() as u32) };
+            return false;
+        }
+        for (iovec, &segment) in self.iovecs[1..].iter_mut().zip(&self.segments[..self.missing]) {
             // SAFETY: a fresh mbuf that we own; its data starts behind the headroom, inside its buffer.
             unsafe {
                 let segment = &*segment;
@@ -142,4 +166,11 @@ impl std::fmt::Debug for Landing {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Landing({} of {} buffers)", self.segments.len() - self.missing, self.segments.len())
     }
+}
+
+/// Fills all of `wanted`, or nothing (false).
+#[inline]
+fn take_from(pool: Mempool, wanted: &mut [*mut sys::rte_mbuf]) -> bool {
+    // SAFETY: room for that many pointers; the call writes all of them on success (0), none otherwise.
+    unsafe { sys::shunt_pktmbuf_alloc_bulk(pool.as_ptr(), wanted.as_mut_ptr(), wanted.len() as u32) == 0 }
 }

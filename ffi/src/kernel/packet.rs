@@ -22,7 +22,7 @@ pub use tx::PacketTxQueue;
 
 use super::error::KernelError;
 use super::link::Interface;
-use crate::mempool::Mempool;
+use super::landing::Pools;
 
 /// Bytes of frames that may wait in the kernel for a worker, by default: some hundred 64 KiB frames.
 pub const RECEIVE_BUFFER: u32 = 16 << 20;
@@ -41,7 +41,7 @@ pub struct PacketOptions {
     /// Keep the host's stack away from the interface. False for an interface that the host itself uses.
     pub isolate: bool,
     /// Where received frames are stored.
-    pub pool: Mempool,
+    pub pools: Pools,
     /// Bytes that may wait in the kernel for each queue.
     pub receive_buffer: u32,
     /// Bytes that may be under way to the interface.
@@ -50,13 +50,13 @@ pub struct PacketOptions {
 
 impl PacketOptions {
     /// One queue, isolated, default buffers, MTU as it is.
-    pub fn new(interface: &str, pool: Mempool) -> Self {
+    pub fn new(interface: &str, pools: Pools) -> Self {
         Self {
             interface: interface.to_owned(),
             queues: 1,
             mtu: None,
             isolate: true,
-            pool,
+            pools,
             receive_buffer: RECEIVE_BUFFER,
             send_buffer: SEND_BUFFER,
         }
@@ -103,7 +103,7 @@ impl PacketDevice {
         let sender = sender(&interface, options)?;
         // Up last: the first frame of the pod finds the sockets in place.
         interface.add_flags(if options.isolate { libc::IFF_UP | libc::IFF_NOARP } else { libc::IFF_UP })?;
-        let rx = receivers.iter().map(|socket| PacketRxQueue::new(socket.clone(), interface.clone(), options.pool)).collect();
+        let rx = receivers.iter().map(|socket| PacketRxQueue::new(socket.clone(), interface.clone(), options.pools)).collect();
         let tx = PacketTxQueue::new(Arc::new(sender), interface.clone());
         Ok(Opened { device: Self { interface, receivers, drops: 0 }, rx, tx })
     }

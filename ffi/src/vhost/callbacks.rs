@@ -11,72 +11,41 @@
 //! - It may come before `new_device` (rings are enabled first) and come again while the device runs.
 //! - Rings move in memory only before `new_device` (NUMA reallocation) or under their lock.
 //!
-//! The callbacks name a device number; the number belongs to a connection and the connection to a socket path.
+//! A callback names a device number; it belongs to the connection that [`super::relay`] has made, and so to a port.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::sys;
 
-use super::VhostEvent;
 use super::features::GuestOffloads;
-use super::state::{State, guest_rx_ring, guest_tx_ring};
+use super::state::{Control, State, guest_rx_ring, guest_tx_ring};
+use super::{VhostEvent, fault};
 
-/// What the control side knows of one connection.
-struct Connection {
-    state: Arc<State>,
-    attached: bool,
-    /// Rings the library reported ready, by ring number.
-    ready: Vec<bool>,
+/// Ports by the socket that the library listens on.
+static PORTS: Mutex<Option<HashMap<String, Arc<State>>>> = Mutex::new(None);
+/// Ports by the library's device number.
+static DEVICES: Mutex<Option<HashMap<c_int, Arc<State>>>> = Mutex::new(None);
+
+fn with<K, T>(map: &Mutex<Option<HashMap<K, Arc<State>>>>, use_it: impl FnOnce(&mut HashMap<K, Arc<State>>) -> T) -> T {
+    use_it(map.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(HashMap::new))
 }
 
-#[derive(Default)]
-struct Registry {
-    ports: HashMap<String, Arc<State>>,
-    connections: HashMap<c_int, Connection>,
+/// Connections to `device_path` belong to `state` from now on.
+pub(super) fn add_port(device_path: &str, state: &Arc<State>) {
+    with(&PORTS, |ports| ports.insert(device_path.to_owned(), state.clone()));
 }
 
-static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
-
-struct Locked(MutexGuard<'static, Option<Registry>>);
-
-fn registry() -> Locked {
-    let mut guard = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
-    guard.get_or_insert_with(Registry::default);
-    Locked(guard)
+/// Forgets a port whose driver is unregistered.
+pub(super) fn remove_port(device_path: &str) {
+    with(&PORTS, |ports| ports.remove(device_path));
 }
 
-impl std::ops::Deref for Locked {
-    type Target = Registry;
-    fn deref(&self) -> &Registry {
-        self.0.as_ref().expect("filled when it was locked")
-    }
-}
-
-impl std::ops::DerefMut for Locked {
-    fn deref_mut(&mut self) -> &mut Registry {
-        self.0.as_mut().expect("filled when it was locked")
-    }
-}
-
-/// Makes a port known by its path. False when the path is taken.
-pub(super) fn add_port(state: &Arc<State>) -> bool {
-    let mut registry = registry();
-    if registry.ports.contains_key(&state.path) {
-        return false;
-    }
-    registry.ports.insert(state.path.clone(), state.clone());
-    true
-}
-
-/// Forgets a port; its connections were ended by the library before.
-pub(super) fn remove_port(state: &Arc<State>) {
-    let mut registry = registry();
-    registry.ports.remove(&state.path);
-    registry.connections.retain(|_, connection| !Arc::ptr_eq(&connection.state, state));
+fn port(vid: c_int) -> Option<Arc<State>> {
+    with(&DEVICES, |devices| devices.get(&vid).cloned())
 }
 
 /// The callback table; the library keeps the pointer for ever.
@@ -107,99 +76,84 @@ fn path_of(vid: c_int) -> Option<String> {
 }
 
 unsafe extern "C" fn new_connection(vid: c_int) -> c_int {
-    let Some(path) = path_of(vid) else { return -1 };
-    let mut registry = registry();
-    let Some(state) = registry.ports.get(&path).cloned() else { return -1 };
-    let ready = vec![false; usize::from(state.pairs()) * 2];
-    registry.connections.insert(vid, Connection { state, attached: false, ready });
+    fault::this_thread_reads_guests();
+    let Some(state) = path_of(vid).and_then(|path| with(&PORTS, |ports| ports.get(&path).cloned())) else { return -1 };
+    with(&DEVICES, |devices| devices.insert(vid, state.clone()));
+    state.set_connection(Some(vid));
     0
 }
 
 unsafe extern "C" fn destroy_connection(vid: c_int) {
-    registry().connections.remove(&vid);
+    if let Some(state) = with(&DEVICES, |devices| devices.remove(&vid)) {
+        state.set_connection(None);
+    }
 }
 
 unsafe extern "C" fn new_device(vid: c_int) -> c_int {
-    let mut registry = registry();
-    let Some(connection) = registry.connections.get_mut(&vid) else { return -1 };
-    if connection.state.line.is_open() {
-        // Somebody else is attached to this port; the library asks again after the next message.
-        return -1;
-    }
+    let Some(state) = port(vid) else { return -1 };
     let mut features = 0;
     // SAFETY: a writable integer; `vid` is live during its callback.
     unsafe { sys::rte_vhost_get_negotiated_features(vid, &mut features) };
-    for (ring, _) in connection.ready.iter().enumerate().filter(|(_, ready)| **ready) {
+    let mut mtu = 0;
+    // SAFETY: as above.
+    let mtu = (unsafe { sys::rte_vhost_get_mtu(vid, &mut mtu) } == 0).then_some(mtu);
+    // SAFETY: as above.
+    let numa = u32::try_from(unsafe { sys::rte_vhost_get_numa_node(vid) }).ok();
+    let mut control = state.control();
+    for (ring, _) in control.ready.iter().enumerate().filter(|(_, ready)| **ready) {
+        // A worker polls: the guest need not kick when it sends, and never when it adds receive buffers.
         // SAFETY: no ring lock is held in this callback, so the call can take it.
         unsafe { sys::rte_vhost_enable_guest_notification(vid, ring as u16, 0) };
     }
-    let mut mtu = 0;
-    // SAFETY: a writable integer.
-    let mtu = (unsafe { sys::rte_vhost_get_mtu(vid, &mut mtu) } == 0).then_some(mtu);
-    // SAFETY: `vid` is live during its callback.
-    let numa = u32::try_from(unsafe { sys::rte_vhost_get_numa_node(vid) }).ok();
-    connection.attached = true;
-    let state = connection.state.clone();
+    control.running = true;
     state.set_offloads(GuestOffloads::of(features));
-    apply(vid, connection);
-    let queues = receiving(connection).iter().filter(|on| **on).count() as u16;
-    state.line.open(vid);
-    drop(registry);
-    for queue in &state.rx {
-        queue.wake.raise();
-    }
+    apply(vid, &state, &control);
+    let queues = (0..state.pairs()).filter(|&pair| control.ready[usize::from(guest_rx_ring(pair))]).count() as u16;
+    state.open_if_ready(&control);
+    drop(control);
     (state.events)(VhostEvent::Attached { queues, features, mtu, numa });
     0
 }
 
 unsafe extern "C" fn destroy_device(vid: c_int) {
-    let state = {
-        let mut registry = registry();
-        let Some(connection) = registry.connections.get_mut(&vid) else { return };
-        if !std::mem::take(&mut connection.attached) {
-            return;
-        }
-        connection.state.clone()
-    };
-    // The registry is not locked here: a worker never takes it, but other callbacks need not wait for workers.
+    let Some(state) = port(vid) else { return };
+    let mut control = state.control();
+    if !std::mem::take(&mut control.running) {
+        return;
+    }
+    // Workers never take this lock, so waiting for them under it is safe; it keeps the relay from opening the line again.
     state.close();
-    state.route(&vec![false; usize::from(state.pairs())]);
+    let none = vec![false; control.ready.len()];
+    state.route(&none);
     for queue in &state.rx {
         queue.enabled.store(false, Ordering::Release);
         queue.wake.set_kick(None);
     }
+    drop(control);
     (state.events)(VhostEvent::Detached);
 }
 
 unsafe extern "C" fn vring_state_changed(vid: c_int, ring: u16, enable: c_int) -> c_int {
-    let mut registry = registry();
-    let Some(connection) = registry.connections.get_mut(&vid) else { return 0 };
+    let Some(state) = port(vid) else { return 0 };
     let on = enable != 0;
-    // A guest may have more rings than the port: those are not served.
-    let Some(ready) = connection.ready.get_mut(usize::from(ring)) else { return 0 };
+    let mut control = state.control();
+    let Some(ready) = control.ready.get_mut(usize::from(ring)) else { return 0 };
     *ready = on;
-    if !connection.attached {
+    if !control.running {
         return 0;
     }
-    apply(vid, connection);
-    let state = connection.state.clone();
-    drop(registry);
-    (state.events)(VhostEvent::QueueEnabled { pair: ring / 2, guest_receives: ring % 2 == 0, on });
+    apply(vid, &state, &control);
+    drop(control);
+    (state.events)(VhostEvent::QueueEnabled { pair: ring / 2, guest_receives: ring.is_multiple_of(2), on });
     0
 }
 
-/// Which pairs the guest receives on.
-fn receiving(connection: &Connection) -> Vec<bool> {
-    (0..connection.state.pairs()).map(|pair| connection.ready[usize::from(guest_rx_ring(pair))]).collect()
-}
-
 /// Brings the workers' view in line with the rings that are ready.
-fn apply(vid: c_int, connection: &Connection) {
-    let state = &connection.state;
-    state.route(&receiving(connection));
+fn apply(vid: c_int, state: &State, control: &Control) {
+    state.route(&control.ready);
     for (pair, queue) in state.rx.iter().enumerate() {
         let ring = guest_tx_ring(pair as u16);
-        let ready = connection.ready[usize::from(ring)];
+        let ready = control.ready[usize::from(ring)];
         if ready == queue.enabled.load(Ordering::Relaxed) {
             continue;
         }

@@ -50,10 +50,12 @@ pub enum VhostError {
         source: io::Error,
     },
     /// A number of queues that the library does not do.
-    #[error("vhost-user port `{path}`: {queues} queues are not possible; choose 1 to {max}")]
+    #[error("vhost-user port `{path}`: {queues} {what} are not possible; choose 1 to {max}")]
     Queues {
         /// The socket.
         path: String,
+        /// Queue pairs or transmit queues.
+        what: &'static str,
         /// Asked for.
         queues: u16,
         /// The limit.

@@ -1,6 +1,6 @@
 //! A port's queues, as a worker sees them: they exist from the start, guest or no guest.
 
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,6 +8,7 @@ use crate::burst::{Burst, MAX_BURST};
 use crate::mempool::Mempool;
 use crate::sys;
 
+use super::apart;
 use super::features::GuestOffloads;
 use super::gate::Inside;
 use super::inspect;
@@ -15,6 +16,9 @@ use super::state::{NO_RING, RxState, State, TxState, guest_tx_ring};
 
 /// Frames one call of the library takes or gives (`MAX_PKT_BURST` of `lib/vhost`).
 const LIBRARY_BURST: usize = 32;
+/// The library may put an announcement of its own (RARP) in front, and then asks a packed ring for one frame less; it
+/// cannot ask for none.
+const SMALLEST: usize = 2;
 
 /// Receives what the guest sends on one of its queues.
 #[derive(Debug)]
@@ -39,14 +43,17 @@ impl VhostRxQueue {
         &self.state.rx[usize::from(self.pair)]
     }
 
-    /// Appends up to `max` frames to `burst`; returns how many. 0 while no guest is attached.
+    /// Appends up to `max` frames to `burst`; returns how many. 0 while no guest is attached, and when there is room for
+    /// one frame only.
     ///
     /// Frames the guest had no right to send (shorter than an Ethernet header, offload state that contradicts the
     /// headers) are dropped here and counted. A frame is one segment of at most 64 KiB.
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst, max: usize) -> usize {
         let shared = &self.state.rx[usize::from(self.pair)];
-        if !shared.enabled.load(Ordering::Acquire) {
+        let spare = burst.spare_raw();
+        let room = max.min(spare.len()).min(LIBRARY_BURST);
+        if room < SMALLEST || !shared.enabled.load(Ordering::Acquire) {
             return 0;
         }
         let Some(inside) = shared.gate.enter(&self.state.line) else { return 0 };
@@ -55,8 +62,6 @@ impl VhostRxQueue {
             self.told = generation;
             tell_guest(&inside, guest_tx_ring(self.pair), self.notify);
         }
-        let spare = burst.spare_raw();
-        let room = max.min(spare.len()).min(LIBRARY_BURST);
         // SAFETY: `spare` has at least `room` slots; the pool is never freed; the device lives while we are `inside`
         // and the ring exists because it is enabled. The library locks the ring itself against its own control thread.
         let count = unsafe {
@@ -79,15 +84,10 @@ impl VhostRxQueue {
         good
     }
 
-    /// A descriptor to wait on (readable when there may be frames, or the guest came or went). It stays the same for
-    /// the life of the queue. Call [`acknowledge`](Self::acknowledge) after waking.
-    pub fn interrupt_fd(&self) -> RawFd {
+    /// A descriptor to wait on: readable when there may be frames, or the guest came, went or changed its queues. It
+    /// stays the same for the life of the queue; [`set_notify`](Self::set_notify) clears it.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.shared().wake.fd()
-    }
-
-    /// Clears the readiness of [`interrupt_fd`](Self::interrupt_fd); never blocks and reads nothing of the guest's.
-    pub fn acknowledge(&mut self) {
-        self.shared().wake.acknowledge();
     }
 
     /// Asks the guest to kick (before sleeping) or not to (while polling, the initial setting).
@@ -95,13 +95,14 @@ impl VhostRxQueue {
     /// The race: the guest may have sent after the last poll and before it saw the request. So the order is
     /// `set_notify(true)`, one more [`receive`](Self::receive), and sleep only if that gave nothing.
     pub fn set_notify(&mut self, on: bool) {
-        if self.notify == on {
-            return;
+        let shared = &self.state.rx[usize::from(self.pair)];
+        if on {
+            // Before the guest is told, so that a kick from here on is not forgotten.
+            shared.wake.acknowledge();
         }
         self.notify = on;
-        let shared = self.shared();
-        if let Some(inside) = shared.gate.enter(&self.state.line)
-            && shared.enabled.load(Ordering::Acquire)
+        if shared.enabled.load(Ordering::Acquire)
+            && let Some(inside) = shared.gate.enter(&self.state.line)
         {
             tell_guest(&inside, guest_tx_ring(self.pair), on);
         }
@@ -138,19 +139,25 @@ impl VhostTxQueue {
         let total = burst.len();
         let mut gone = 0;
         let mut too_large = 0;
+        let unfinished = self.state.offloads().checksum;
         let frames = burst.raw();
         while gone < total {
             let batch = (total - gone).min(LIBRARY_BURST);
+            let window = &mut frames[gone..gone + batch];
+            // SAFETY: owned frames.
+            let apart = if unfinished { unsafe { apart::take(window) } } else { 0 };
             // SAFETY: owned frames, read by the library and copied into the guest's memory; it keeps none of them. The
             // device lives while we are `inside`; the ring exists because it is enabled. Two queues may use one ring:
             // the library locks it.
             let sent = usize::from(unsafe {
-                sys::rte_vhost_enqueue_burst(inside.vid, ring as u16, frames[gone..].as_mut_ptr(), batch as u16)
+                sys::rte_vhost_enqueue_burst(inside.vid, ring as u16, window.as_mut_ptr(), batch as u16)
             });
             gone += sent;
             if sent == batch {
                 continue;
             }
+            // SAFETY: the same frames, those that stay with us, with the bits of those that were taken apart.
+            unsafe { apart::join(&mut window[sent..], apart >> sent) };
             // SAFETY: a live frame of ours.
             if unsafe { (*frames[gone]).pkt_len } <= self.state.offloads().sure_fit() {
                 break;
@@ -188,4 +195,4 @@ impl VhostTxQueue {
     }
 }
 
-const _: () = assert!(LIBRARY_BURST <= MAX_BURST);
+const _: () = assert!(LIBRARY_BURST <= MAX_BURST && LIBRARY_BURST <= apart::MOST);

@@ -1,10 +1,10 @@
-//! Checks on a socket path before it is used, so that errors name their reason.
+//! The front end's socket: checks on its path, and the listener.
 
-use std::ffi::CString;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use super::relay::Front;
 use super::{VhostError, VhostMode, VhostOptions};
 
 /// `sun_path` of 108 bytes with its NUL (unix(7)).
@@ -12,29 +12,28 @@ const MAX_PATH: usize = 107;
 /// `VHOST_MAX_QUEUE_PAIRS` of the library.
 const MAX_PAIRS: u16 = 128;
 
-/// Checks the options; in server mode removes the socket file a dead process left behind.
-pub(super) fn check(options: &VhostOptions) -> Result<CString, VhostError> {
+/// Checks the options and, in server mode, listens; a socket file that a dead process left behind is replaced.
+pub(super) fn open(options: &VhostOptions) -> Result<Front, VhostError> {
     let path = options.path.clone();
     if path.len() > MAX_PATH {
         return Err(VhostError::PathTooLong { length: path.len(), max: MAX_PATH, path });
     }
-    let text = match CString::new(path.as_str()) {
-        Ok(text) if !path.is_empty() => text,
-        _ => return Err(VhostError::PathInvalid { path }),
-    };
-    for queues in [options.queues, options.tx_queues] {
+    if path.is_empty() || path.contains('\0') {
+        return Err(VhostError::PathInvalid { path });
+    }
+    for (what, queues) in [("queue pairs", options.queues), ("transmit queues", options.tx_queues)] {
         if queues == 0 || queues > MAX_PAIRS {
-            return Err(VhostError::Queues { path, queues, max: MAX_PAIRS });
+            return Err(VhostError::Queues { path, what, queues, max: MAX_PAIRS });
         }
     }
-    if options.mode == VhostMode::Server {
-        clear_stale(&path)?;
-        // The library says only "failed": make the socket once ourselves to learn the reason.
-        let trial = UnixListener::bind(&path).map_err(|source| VhostError::Socket { path: path.clone(), source })?;
-        drop(trial);
-        std::fs::remove_file(&path).map_err(|source| VhostError::Socket { path, source })?;
+    match options.mode {
+        VhostMode::Client => Ok(Front::Connect(path)),
+        VhostMode::Server => {
+            clear_stale(&path)?;
+            let listener = UnixListener::bind(&path).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            listener.map(Front::Listen).map_err(|source| VhostError::Socket { path, source })
+        }
     }
-    Ok(text)
 }
 
 fn clear_stale(path: &str) -> Result<(), VhostError> {

@@ -1,9 +1,12 @@
 //! What the library's callbacks (control side) and the queues (workers) share of one port.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use crossbeam::utils::CachePadded;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::VhostEvent;
 use super::features::GuestOffloads;
@@ -24,13 +27,36 @@ pub(super) fn guest_tx_ring(pair: u16) -> u16 {
 }
 
 pub(super) struct State {
+    /// The front end's socket, for messages.
     pub(super) path: String,
-    /// Read by every worker per burst, written only when a guest comes or goes.
+    /// Read by every worker per burst, written only when a guest comes, goes or is being changed.
     pub(super) line: CachePadded<Line>,
     offloads: AtomicU32,
     pub(super) rx: Box<[CachePadded<RxState>]>,
     pub(super) tx: Box<[CachePadded<TxState>]>,
     pub(super) events: Box<dyn Fn(VhostEvent) + Send + Sync>,
+    control: Mutex<Control>,
+    /// Signalled when a connection of the library starts or ends.
+    connected: Condvar,
+    /// Wakes the relay: the port is closed, or memory was lost.
+    pub(super) nudge: EventFd,
+    /// Never raised: for waits that nothing may cut short.
+    pub(super) never: EventFd,
+    pub(super) stop: AtomicBool,
+    lost: AtomicBool,
+}
+
+/// What only the control side knows. Workers never lock it.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// The library's number of the one connection, from its start to its end.
+    pub(super) connection: Option<i32>,
+    /// The device runs: between `new_device` and `destroy_device`.
+    pub(super) running: bool,
+    /// The relay is changing something; workers stay out.
+    pub(super) paused: bool,
+    /// Rings the library reported ready, by ring number.
+    pub(super) ready: Vec<bool>,
 }
 
 /// One of our receive queues, that is, one ring the guest sends on.
@@ -107,7 +133,93 @@ impl State {
                 })
             })
             .collect();
-        Ok(Self { path, line: CachePadded::new(Line::new()), offloads: AtomicU32::new(0), rx, tx, events })
+        let ready = vec![false; usize::from(pairs) * 2];
+        Ok(Self {
+            path,
+            line: CachePadded::new(Line::new()),
+            offloads: AtomicU32::new(0),
+            rx,
+            tx,
+            events,
+            control: Mutex::new(Control { connection: None, running: false, paused: false, ready }),
+            connected: Condvar::new(),
+            nudge: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            never: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?,
+            stop: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps workers out until [`resume`](Self::resume), whatever the library reports; returns when nobody is inside.
+    pub(super) fn pause(&self) {
+        self.control().paused = true;
+        self.close();
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub(super) fn resume(&self) {
+        let mut control = self.control();
+        control.paused = false;
+        self.open_if_ready(&control);
+    }
+
+    /// Lets workers in when a device runs and nobody keeps them out.
+    pub(super) fn open_if_ready(&self, control: &Control) {
+        if let Some(vid) = control.connection
+            && control.running
+            && !control.paused
+            && !self.has_lost_memory()
+        {
+            self.line.open(vid);
+        }
+    }
+
+    /// Reports the start (with its number) or the end of the library's connection.
+    pub(super) fn set_connection(&self, vid: Option<i32>) {
+        let mut control = self.control();
+        control.connection = vid;
+        control.ready.fill(false);
+        self.connected.notify_all();
+    }
+
+    /// Waits until the library has a connection, or has none; false when it takes too long.
+    pub(super) fn wait_connection(&self, present: bool, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let mut control = self.control();
+        while control.connection.is_some() != present {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            control = self.connected.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// The guest took memory away under us. Called from a signal handler: atomics and one `write`.
+    pub(super) fn memory_lost(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.line.close();
+        let _ = self.nudge.write(1);
+    }
+
+    pub(super) fn has_lost_memory(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    pub(super) fn forget_loss(&self) {
+        self.lost.store(false, Ordering::Release);
+    }
+
+    /// Takes back what [`nudge`](Self::nudge) was raised for, unless the port is being closed.
+    pub(super) fn hear_nudge(&self) {
+        if !self.stop.load(Ordering::Acquire) {
+            let _ = self.nudge.read();
+        }
     }
 
     pub(super) fn pairs(&self) -> u16 {
@@ -134,10 +246,9 @@ impl State {
         }
     }
 
-    /// Spreads our transmit queues over the rings the guest has enabled (bit `n` of `enabled`: pair `n`).
-    pub(super) fn route(&self, enabled: &[bool]) {
-        let rings: Vec<u32> =
-            (0..self.pairs()).filter(|&pair| enabled[usize::from(pair)]).map(|pair| guest_rx_ring(pair).into()).collect();
+    /// Spreads our transmit queues over the rings the guest receives on.
+    pub(super) fn route(&self, ready: &[bool]) {
+        let rings: Vec<u32> = (0..self.pairs()).map(guest_rx_ring).filter(|&ring| ready[usize::from(ring)]).map(u32::from).collect();
         for (index, queue) in self.tx.iter().enumerate() {
             let ring = if rings.is_empty() { NO_RING } else { rings[index % rings.len()] };
             queue.ring.store(ring, Ordering::Relaxed);

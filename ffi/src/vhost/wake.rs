@@ -6,7 +6,7 @@
 //! blocks. Cost: two system calls per sleep, none while polling.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -30,8 +30,8 @@ impl Wake {
         Ok(Self { epoll, changed, kick: Mutex::new(None) })
     }
 
-    pub(super) fn fd(&self) -> RawFd {
-        self.epoll.0.as_raw_fd()
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
     }
 
     /// Replaces the guest's descriptor. One that cannot be waited on counts as none: the guest then is only polled.

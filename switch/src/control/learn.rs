@@ -157,6 +157,9 @@ impl Control {
         if lesson.source.is_group() || lesson.source == Mac(0) {
             return;
         }
+        if lessons.fdb.get(lesson.source).is_some_and(crate::table::fdb::Entry::is_fixed) {
+            return;
+        }
         match lessons.macs.get_mut(&lesson.source) {
             Some(row) if row.port == lesson.port => row.last_seen = now,
             Some(row) => {

@@ -10,12 +10,16 @@
 //! | `ports` | opening, placing, closing ports; ports that die and come back |
 //! | `learn` | MAC addresses and neighbours that traffic taught |
 //! | `publish` | plans, generations, reclamation, reports |
+//! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
+//! | [`api`] | the gRPC interface, on a thread of its own |
 
+pub mod api;
 mod apply;
 mod learn;
 mod ports;
 mod publish;
+mod reset;
 mod start;
 pub mod status;
 
@@ -33,7 +37,7 @@ use crate::topology::Topology;
 use crate::worker::Lesson;
 use crate::worker::mailbox::Outbox;
 
-pub use apply::ApplyError;
+pub use apply::{Applied, ApplyError};
 pub use start::StartError;
 
 /// How often time-driven work is done: dead ports, ageing, reclamation.

@@ -11,7 +11,7 @@ use shunt_config::{Config, PortName};
 
 use super::Control;
 use crate::ids::{MAX_PORTS, PortId};
-use crate::port::{self, Device, Opened, OpenError, TxQueue};
+use crate::port::{self, Device, DeviceStatus, OpenError, Opened, TxQueue};
 use crate::topology::L3Interface;
 use crate::worker::mailbox::{Command, NoAnswer, Reply};
 use crate::worker::{RxPort, TxPort};
@@ -59,11 +59,8 @@ impl PortState {
         }
     }
 
-    pub(super) fn device(&self) -> Option<&Device> {
-        match &self.state {
-            State::Open { device, .. } => Some(device),
-            State::Closed { .. } => None,
-        }
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
     }
 
     /// Why the device is not open.
@@ -101,6 +98,16 @@ impl Ports {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &PortState> {
         self.slots.iter().flatten()
+    }
+
+    /// The state of each port's device, in the order of [`Ports::iter`]. Asking may reset the kernel's own counters, so
+    /// the devices add up; hence `&mut`.
+    pub(super) fn device_statuses(&mut self) -> Vec<DeviceStatus> {
+        let status = |port: &mut PortState| match &mut port.state {
+            State::Open { device, .. } => device.status(),
+            State::Closed { .. } => DeviceStatus::default(),
+        };
+        self.slots.iter_mut().flatten().map(status).collect()
     }
 
     pub(super) fn by_name(&self, name: &PortName) -> Option<&PortState> {

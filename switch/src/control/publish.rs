@@ -126,6 +126,7 @@ impl Control {
             let mut fixed: Vec<(Mac, PortId, Vec<IpAddr>)> = Vec::new();
             for port in self.ports.iter().filter(|port| port.config.network == network.name) {
                 let l3 = port.l3();
+                fixed.extend(port.config.stations.iter().map(|station| (Mac::from(*station), port.id, Vec::new())));
                 if let Some(interface) = l3 {
                     let addresses = port.config.kind.addresses().iter().map(|address| address.addr()).collect();
                     fixed.push((interface.mac, port.id, addresses));

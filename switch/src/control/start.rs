@@ -20,6 +20,8 @@ use crate::worker::{Settings, Worker, mailbox};
 const LESSONS: usize = 4096;
 /// Bytes of a buffer besides its data room: descriptor, headroom, pool bookkeeping.
 const BUFFER_OVERHEAD: u64 = 128 + 128 + 64;
+/// Data room of a buffer for the bulk of a kernel port's large sends (up to 64 KiB).
+const LARGE_ROOM: u16 = 32 << 10;
 /// MiB that DPDK itself needs (drivers, rings, vhost).
 const DPDK_MEGABYTES: u32 = 64;
 
@@ -76,6 +78,9 @@ impl Control {
         let (mbufs, size) = (config.memory.mbufs, config.memory.mbuf_size);
         let pool = Mempool::new(eal, "frames", mbufs, size).map_err(|source| StartError::Pool { mbufs, source })?;
 
+        let large = Mempool::new(eal, "large", large_buffers(mbufs), LARGE_ROOM)
+            .map_err(|source| StartError::Pool { mbufs: large_buffers(mbufs), source })?;
+
         let (publisher, readers) = rcu::channel(Box::new(Topology::empty()), cores.len());
         let (send_lesson, lessons) = channel::bounded(LESSONS);
         let settings = Settings {
@@ -101,7 +106,7 @@ impl Control {
         let base = Config { networks: Vec::new(), ports: Vec::new(), ..config.clone() };
         Ok(Self {
             config: base,
-            site: Site { eal, pool, workers: cores.len() },
+            site: Site { eal, pool, large, workers: cores.len() },
             hugepages,
             workers,
             publisher,
@@ -149,8 +154,9 @@ fn pick_cores(config: &Config) -> Result<Vec<Option<usize>>, StartError> {
 /// Hugepages when there are enough free ones and they are not forbidden, else ordinary pages.
 fn pick_memory(config: &Config) -> Result<Memory, StartError> {
     let per_buffer = u64::from(config.memory.mbuf_size) + BUFFER_OVERHEAD;
-    let pool = (u64::from(config.memory.mbufs) * per_buffer).div_ceil(1 << 20) as u32;
-    let megabytes = pool + pool / 8 + DPDK_MEGABYTES;
+    let large = u64::from(large_buffers(config.memory.mbufs)) * (u64::from(LARGE_ROOM) + BUFFER_OVERHEAD);
+    let pools = (u64::from(config.memory.mbufs) * per_buffer + large).div_ceil(1 << 20) as u32;
+    let megabytes = pools + pools / 8 + DPDK_MEGABYTES;
     let needed = u64::from(megabytes).div_ceil(2);
     let free = free_hugepages();
     match config.memory.hugepages {
@@ -159,6 +165,11 @@ fn pick_memory(config: &Config) -> Result<Memory, StartError> {
         // Ordinary memory is address space until it is used, so a generous figure costs nothing.
         _ => Ok(Memory::Ordinary { megabytes: megabytes + 256 }),
     }
+}
+
+/// Large buffers for each so many ordinary ones.
+fn large_buffers(mbufs: u32) -> u32 {
+    (mbufs / 16).clamp(512, 8192)
 }
 
 /// Free 2 MiB hugepages; 0 when the kernel has none.

@@ -8,6 +8,7 @@ use shunt_ffi::clock;
 use super::Control;
 use crate::drop::DropReason;
 use crate::ids::PortId;
+use crate::port::DeviceStatus;
 
 /// A port.
 #[derive(Clone, Debug, Serialize)]
@@ -183,24 +184,25 @@ pub struct TopologyRow {
 
 impl Control {
     /// All ports by name.
-    pub fn ports(&self) -> Vec<PortRow> {
-        let mut rows: Vec<PortRow> = self.ports.iter().map(|port| self.port_row(port)).collect();
+    pub fn ports(&mut self) -> Vec<PortRow> {
+        let devices = self.ports.device_statuses();
+        let mut rows: Vec<PortRow> =
+            self.ports.iter().zip(devices).map(|(port, device)| self.port_row(port, device)).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
     }
 
-    fn port_row(&self, port: &super::ports::PortState) -> PortRow {
+    fn port_row(&self, port: &super::ports::PortState, status: DeviceStatus) -> PortRow {
         let id = port.id;
         let sum = |of: &dyn Fn(&crate::counters::PortCounters) -> u64| -> u64 {
             self.workers.iter().map(|worker| of(worker.counters.port(id))).sum()
         };
-        let status = port.device().map(crate::port::Device::status).unwrap_or_default();
         PortRow {
             name: port.config.name.to_string(),
             kind: port.config.kind.name().to_owned(),
             network: port.config.network.to_string(),
             admin_up: port.config.admin_up,
-            oper_up: port.device().is_some(),
+            oper_up: port.is_open(),
             link: status.link,
             mtu: self.config.port_mtu(&port.config),
             queues: port.queues().to_vec(),

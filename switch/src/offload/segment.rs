@@ -200,6 +200,9 @@ struct Place {
 struct Fields {
     /// IPv4 identification.
     id: u16,
+    /// Sum of the IPv4 header without its length, identification and checksum (RFC 1624: adding a complement takes a
+    /// word away); those of a segment are two additions then.
+    ip: Sum,
     /// TCP sequence number.
     seq: u32,
     /// TCP flags, the eight of byte 13.
@@ -209,9 +212,13 @@ struct Fields {
 impl Fields {
     fn read(data: &[u8], headers: &Headers) -> Self {
         let (l3, l4) = (headers.l3, headers.l4);
-        let id = match headers.network {
-            Network::V4 => u16::from_be_bytes([data[l3 + 4], data[l3 + 5]]),
-            Network::V6 => 0,
+        let word = |at: usize| u16::from_be_bytes([data[at], data[at + 1]]);
+        let (id, ip) = match headers.network {
+            Network::V4 => {
+                let (length, id, checksum) = (word(l3 + 2), word(l3 + 4), word(l3 + 10));
+                (id, Sum::new().bytes(&data[l3..l4]).word(!length).word(!id).word(!checksum))
+            }
+            Network::V6 => (0, Sum::new()),
         };
         let (seq, flags) = match headers.transport {
             Transport::Tcp => {
@@ -219,21 +226,21 @@ impl Fields {
             }
             Transport::Udp => (0, 0),
         };
-        Self { id, seq, flags }
+        Self { id, ip, seq, flags }
     }
 
     /// Sets the fields in a copy of the headers; the transport checksum is left for later.
     #[inline]
     fn write(&self, data: &mut [u8], headers: &Headers, place: &Place) {
         let (l3, l4) = (headers.l3, headers.l4);
+        // Fits: `Plan::new` checked the longest.
         let length = (headers.end - l3 + place.length) as u16;
         match headers.network {
             Network::V4 => {
+                let id = self.id.wrapping_add(place.index as u16);
                 put(data, l3 + 2, length.to_be_bytes());
-                put(data, l3 + 4, self.id.wrapping_add(place.index as u16).to_be_bytes());
-                put(data, l3 + 10, [0, 0]);
-                let checksum = Sum::new().bytes(&data[l3..l4]).checksum();
-                put(data, l3 + 10, checksum.to_be_bytes());
+                put(data, l3 + 4, id.to_be_bytes());
+                put(data, l3 + 10, self.ip.word(length).word(id).checksum().to_be_bytes());
             }
             Network::V6 => put(data, l3 + 4, (length - IPV6_LEN as u16).to_be_bytes()),
         }

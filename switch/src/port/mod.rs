@@ -4,6 +4,8 @@
 //! A worker sees only [`RxQueue`] and [`TxQueue`]: one `match` per burst, no virtual call.
 
 mod ethdev;
+mod veth;
+mod vhost;
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
@@ -11,6 +13,9 @@ use std::sync::{Arc, Mutex};
 use shunt_config::MacAddr;
 use shunt_ffi::eal::Eal;
 use shunt_ffi::ethdev::{EthRxQueue, EthTxQueue};
+use shunt_ffi::kernel::packet::{PacketRxQueue, PacketTxQueue};
+use shunt_ffi::kernel::{self, Gone};
+use shunt_ffi::vhost::{VhostRxQueue, VhostTxQueue};
 use shunt_ffi::{Burst, Mempool};
 
 use crate::offload::EgressCapabilities;
@@ -21,8 +26,21 @@ use crate::topology::L3Interface;
 pub enum Received {
     /// So many frames were appended to the burst.
     Frames(usize),
+    /// Nothing can come at present: the interface is down. Asking again is cheap, waiting for it is not possible.
+    Down,
     /// The device is gone; the queue will never deliver again.
     Gone,
+}
+
+impl From<Result<usize, Gone>> for Received {
+    #[inline]
+    fn from(outcome: Result<usize, Gone>) -> Self {
+        match outcome {
+            Ok(count) => Self::Frames(count),
+            Err(Gone::Down) => Self::Down,
+            Err(Gone::Deleted) => Self::Gone,
+        }
+    }
 }
 
 /// A receive queue, owned by exactly one worker.
@@ -30,6 +48,10 @@ pub enum Received {
 pub enum RxQueue {
     /// A DPDK device.
     Ethdev(EthRxQueue),
+    /// The host end of a veth.
+    Packet(PacketRxQueue),
+    /// A vhost-user guest.
+    Vhost(VhostRxQueue),
 }
 
 impl RxQueue {
@@ -38,6 +60,8 @@ impl RxQueue {
     pub fn receive(&mut self, burst: &mut Burst, max: usize) -> Received {
         match self {
             Self::Ethdev(queue) => Received::Frames(queue.receive(burst, max)),
+            Self::Packet(queue) => queue.receive(burst, max).into(),
+            Self::Vhost(queue) => Received::Frames(queue.receive(burst, max)),
         }
     }
 
@@ -45,15 +69,17 @@ impl RxQueue {
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Ethdev(_) => None,
+            Self::Packet(queue) => Some(queue.wake_fd()),
+            Self::Vhost(queue) => Some(queue.wake_fd()),
         }
     }
 
     /// Turns the other side's notifications on (before sleeping; poll once more afterwards) or off.
     pub fn notify(&mut self, enabled: bool) {
         match self {
-            Self::Ethdev(_) => {
-                let _ = enabled;
-            }
+            // Level-triggered, or without notification.
+            Self::Ethdev(_) | Self::Packet(_) => {}
+            Self::Vhost(queue) => queue.set_notify(enabled),
         }
     }
 }
@@ -63,6 +89,10 @@ impl RxQueue {
 pub enum TxQueue {
     /// A DPDK device.
     Ethdev(EthTxQueue, EgressCapabilities),
+    /// The host end of a veth.
+    Packet(PacketTxQueue),
+    /// A vhost-user guest.
+    Vhost(VhostTxQueue),
     /// A queue that several workers share, because the device has fewer queues than there are workers. The lock is
     /// held for one burst; a worker that finds it taken counts that and waits for the other's burst to end.
     Shared(Arc<Mutex<TxQueue>>, EgressCapabilities),
@@ -73,8 +103,22 @@ pub enum TxQueue {
 pub struct Sent {
     /// Frames that left; the rest is still in the burst.
     pub frames: usize,
+    /// Frames the port took out of the burst and freed, because it can never send them.
+    pub refused: usize,
+    /// Nobody is there to take them: no guest attached, interface down or gone.
+    pub down: bool,
     /// The lock of a shared queue was taken when we came.
     pub contended: bool,
+}
+
+impl From<Result<kernel::Sent, Gone>> for Sent {
+    #[inline]
+    fn from(outcome: Result<kernel::Sent, Gone>) -> Self {
+        match outcome {
+            Ok(done) => Self { frames: done.sent, refused: done.refused, ..Self::default() },
+            Err(_) => Self { down: true, ..Self::default() },
+        }
+    }
 }
 
 impl TxQueue {
@@ -82,7 +126,12 @@ impl TxQueue {
     #[inline]
     pub fn transmit(&mut self, burst: &mut Burst) -> Sent {
         match self {
-            Self::Ethdev(queue, _) => Sent { frames: queue.transmit(burst), contended: false },
+            Self::Ethdev(queue, _) => Sent { frames: queue.transmit(burst), ..Sent::default() },
+            Self::Packet(queue) => queue.transmit(burst).into(),
+            Self::Vhost(queue) => {
+                let down = !queue.is_up();
+                Sent { frames: queue.transmit(burst), down, ..Sent::default() }
+            }
             Self::Shared(queue, _) => match queue.try_lock() {
                 Ok(mut queue) => queue.transmit(burst),
                 Err(_) => {
@@ -98,15 +147,25 @@ impl TxQueue {
     pub fn capabilities(&self) -> EgressCapabilities {
         match self {
             Self::Ethdev(_, can) | Self::Shared(_, can) => *can,
+            Self::Packet(_) => KERNEL,
+            Self::Vhost(queue) => vhost::capabilities(queue.offloads()),
         }
     }
 }
+
+/// The kernel takes everything unfinished, in as many pieces as there are.
+const KERNEL: EgressCapabilities =
+    EgressCapabilities { checksum: true, tso4: true, tso6: true, uso: true, multi_segment: true };
 
 /// The control thread's side of an open port. Dropping it and all queues closes the device.
 #[derive(Debug)]
 pub enum Device {
     /// A DPDK device.
     Ethdev(shunt_ffi::ethdev::EthDevice),
+    /// The host end of a veth.
+    Packet(shunt_ffi::kernel::packet::PacketDevice),
+    /// A vhost-user socket.
+    Vhost(shunt_ffi::vhost::VhostPort),
 }
 
 /// What the control thread reports of a device.
@@ -122,9 +181,11 @@ pub struct DeviceStatus {
 
 impl Device {
     /// Current state.
-    pub fn status(&self) -> DeviceStatus {
+    pub fn status(&mut self) -> DeviceStatus {
         match self {
             Self::Ethdev(device) => ethdev::status(device),
+            Self::Packet(device) => veth::status(device),
+            Self::Vhost(port) => vhost::status(port),
         }
     }
 }
@@ -151,8 +212,17 @@ pub struct Site {
     pub eal: Eal,
     /// Buffers for received frames.
     pub pool: Mempool,
+    /// Large buffers for what of a kernel port's large sends does not fit into one of `pool`.
+    pub large: Mempool,
     /// Number of workers.
     pub workers: usize,
+}
+
+impl Site {
+    /// The buffers a kernel port receives into.
+    pub(crate) fn kernel_pools(&self) -> kernel::Pools {
+        kernel::Pools { small: self.pool, large: self.large }
+    }
 }
 
 /// Why a port did not open. One line that says what to do.
@@ -169,6 +239,11 @@ pub struct OpenError {
 pub fn open(site: &Site, port: &shunt_config::Port, mtu: u16) -> Result<Opened, OpenError> {
     use shunt_config::PortKind;
     let result = match &port.kind {
+        PortKind::Veth { device } => veth::open(site, port, device, mtu),
+        PortKind::VhostUser { path, mode, tso, mergeable } => {
+            let wanted = vhost::Wanted { path, mode: *mode, tso: *tso, mergeable: *mergeable };
+            vhost::open(site, port, &wanted, mtu)
+        }
         PortKind::Dpdk { devargs } => ethdev::open(site, port, devargs, mtu),
         other => Err(format!("kind `{}` is not built in", other.name())),
     };

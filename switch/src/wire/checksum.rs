@@ -115,25 +115,13 @@ pub fn update_bytes(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
     update16(checksum, Sum::new().bytes(old).value(), Sum::new().bytes(new).value())
 }
 
-/// Bytes that one step of the loop takes: two AVX2 registers.
-const BLOCK: usize = 64;
-
-/// Sum of the words of `bytes` in memory order, an odd last byte padded with zero. Below 2^33.
+/// Sum of the words of `bytes` in memory order, an odd last byte padded with zero. At most 33 bits.
 #[inline]
 fn sum_words(bytes: &[u8]) -> u64 {
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    // Independent lanes without carries: 32-bit halves in 64-bit lanes overflow after 2^31 blocks only.
-    let mut lanes = [0u64; BLOCK / 8];
-    for block in blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<8>().0) {
-            *lane += halves(u64::from_ne_bytes(*word));
-        }
-    }
-    let (words, rest) = rest.as_chunks::<8>();
-    let mut sum: u64 = lanes.iter().sum();
-    for word in words {
-        sum += halves(u64::from_ne_bytes(*word));
-    }
+    // 32-bit halves in a 64-bit sum need no carries before 2^31 steps. A flat loop over one kind of word is what the
+    // compiler turns into full-width vector code; blocks and hand-made lanes come out at a third of the speed.
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut sum: u64 = words.iter().map(|word| halves(u64::from_ne_bytes(*word))).sum();
     let (pairs, last) = rest.as_chunks::<2>();
     for pair in pairs {
         sum += u64::from(u16::from_ne_bytes(*pair));
@@ -153,7 +141,7 @@ const fn halves(sum: u64) -> u64 {
 /// Folds any sum to 16 bits; zero only for a sum of zero.
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    let sum = halves(halves(sum));
+    let sum = halves(sum);
     fold_short((sum & 0xffff) as u32 + (sum >> 16) as u32)
 }
 

@@ -144,27 +144,34 @@ impl Output {
 #[inline]
 fn drain(tx: &mut TxPort, port: PortId, counters: &WorkerCounters) {
     let ours = counters.port(port);
-    let wanted = tx.waiting.len();
     let mut sent = 0;
+    let mut refused = 0;
+    let mut down = false;
     for _ in 0..=RETRIES {
         let outcome = tx.queue.transmit(&mut tx.waiting);
         sent += outcome.frames;
+        refused += outcome.refused;
+        down = outcome.down;
         if outcome.contended {
             counters.time.tx_contended.add(1);
         }
-        if tx.waiting.is_empty() {
+        if tx.waiting.is_empty() || down {
             break;
         }
     }
     let bytes = std::mem::take(&mut tx.bytes);
     ours.tx_packets.add(sent as u64);
-    if sent < wanted {
+    if tx.waiting.is_empty() {
+        ours.tx_bytes.add(bytes);
+    } else {
         let left: u64 = tx.waiting.iter().map(|frame| u64::from(frame.len())).sum();
         ours.tx_bytes.add(bytes - left);
-        ours.drop(DropReason::TxFull, (wanted - sent) as u64);
+        let reason = if down { DropReason::LinkDown } else { DropReason::TxFull };
+        ours.drop(reason, tx.waiting.len() as u64);
         tx.waiting.clear();
-    } else {
-        ours.tx_bytes.add(bytes);
+    }
+    if refused > 0 {
+        ours.drop(DropReason::TxRefused, refused as u64);
     }
 }
 

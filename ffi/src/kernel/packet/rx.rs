@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use libc::{c_uint, cmsghdr, mmsghdr, msghdr, tpacket_auxdata};
 
-use crate::burst::Burst;
-use crate::kernel::landing::Landing;
+use crate::burst::{Burst, MAX_BURST};
+use crate::kernel::landing::{Landing, Pools};
 use crate::kernel::link::Interface;
 use crate::kernel::vnet_hdr::{Applied, VnetHdr};
-use crate::kernel::{Gone, RxStatistics};
+use crate::kernel::{BURST_BYTES, Gone, RxStatistics};
 use crate::mbuf::Mbuf;
-use crate::mempool::Mempool;
 
-/// Frames fetched by one system call at most.
-const BATCH: usize = 8;
+/// Frames fetched by one system call at most. More gain nothing (a 64-byte frame costs the kernel far more than its
+/// share of a system call), and each holds buffers for [`crate::kernel::MAX_FRAME`] bytes.
+const BATCH: usize = 4;
 
 /// EtherType of a VLAN tag when the kernel does not name another (IEEE 802.1Q).
 const CTAG: u16 = 0x8100;
@@ -32,6 +32,12 @@ pub struct PacketRxQueue {
     statistics: RxStatistics,
 }
 
+/// What one system call gave, bad frames included.
+struct Fetched {
+    frames: usize,
+    bytes: usize,
+}
+
 /// Room for the one control message we asked for (`PACKET_AUXDATA`).
 #[repr(C)]
 struct Control {
@@ -42,32 +48,33 @@ struct Control {
 const _: () = assert!(std::mem::offset_of!(Control, auxiliary) == size_of::<cmsghdr>());
 
 impl PacketRxQueue {
-    pub(super) fn new(socket: Arc<OwnedFd>, interface: Arc<Interface>, pool: Mempool) -> Self {
-        let batch = std::env::var("RXBATCH").ok().and_then(|s| s.parse().ok()).unwrap_or(BATCH);
-        let landings = (0..batch).map(|_| Landing::new(pool, VnetHdr::PACKET_LEN)).collect();
+    pub(super) fn new(socket: Arc<OwnedFd>, interface: Arc<Interface>, pools: Pools) -> Self {
+        let landings = (0..BATCH).map(|_| Landing::new(pools, VnetHdr::PACKET_LEN)).collect();
         Self { socket, interface, landings, statistics: RxStatistics::default() }
     }
 
-    /// Appends up to `max` received frames to `burst`; returns how many.
+    /// Appends up to `max` received frames to `burst`; returns how many. Ends early after [`BURST_BYTES`].
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst, max: usize) -> Result<usize, Gone> {
         self.interface.usable()?;
-        let room = max.min(burst.spare_raw().len());
-        let mut received = 0;
-        // Dropped frames count as work done: a pod cannot hold the worker here with bad ones.
-        let mut fetched = 0;
-        while fetched < room {
-            let wanted = (room - fetched).min(self.landings.len());
+        let before = burst.len();
+        let room = max.min(MAX_BURST - before);
+        let (mut fetched, mut bytes) = (0, 0);
+        // Dropped frames count as fetched: a pod cannot hold the worker here with bad ones.
+        while fetched < room && bytes < BURST_BYTES {
+            let wanted = (room - fetched).min(BATCH);
             let ready = self.landings[..wanted].iter_mut().map_while(|landing| landing.refill().then_some(())).count();
-            self.statistics.no_buffer += u64::from(ready < wanted);
-            if ready == 0 {
-                break;
+            if ready < wanted {
+                self.statistics.no_buffer += 1;
+                if ready == 0 {
+                    break;
+                }
             }
             match self.fetch(burst, ready) {
-                Ok((got, kept)) => {
-                    received += kept;
-                    fetched += got;
-                    if got < ready {
+                Ok(got) => {
+                    fetched += got.frames;
+                    bytes += got.bytes;
+                    if got.frames < ready {
                         break;
                     }
                 }
@@ -79,24 +86,22 @@ impl PacketRxQueue {
                         fetched += 1;
                     }
                     Some(libc::EAGAIN) => break,
+                    _ if burst.len() > before => break,
                     _ => {
-                        if received == 0 {
-                            self.interface.examine()?;
-                        }
+                        self.interface.examine()?;
                         break;
                     }
                 },
             }
         }
-        Ok(received)
+        Ok(burst.len() - before)
     }
 
-    /// Reads up to `ready` frames; returns how many the kernel gave and how many of them were good.
+    /// Reads up to `ready` frames by one system call and appends the good ones.
     #[inline]
-    fn fetch(&mut self, burst: &mut Burst, ready: usize) -> io::Result<(usize, usize)> {
-        const MAX: usize = 32;
-        let mut messages: [MaybeUninit<mmsghdr>; MAX] = [const { MaybeUninit::uninit() }; MAX];
-        let mut controls: [MaybeUninit<Control>; MAX] = [const { MaybeUninit::uninit() }; MAX];
+    fn fetch(&mut self, burst: &mut Burst, ready: usize) -> io::Result<Fetched> {
+        let mut messages: [MaybeUninit<mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+        let mut controls: [MaybeUninit<Control>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         for ((message, control), landing) in messages.iter_mut().zip(&mut controls).zip(&mut self.landings[..ready]) {
             let iovecs = landing.iovecs();
             message.write(mmsghdr {
@@ -119,19 +124,19 @@ impl PacketRxQueue {
             libc::recvmmsg(self.socket.as_raw_fd(), first, ready as c_uint, libc::MSG_DONTWAIT, std::ptr::null_mut())
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        let mut kept = 0;
-        for index in 0..count {
+        let mut fetched = Fetched { frames: count, bytes: 0 };
+        for (index, message) in messages[..count].iter().enumerate() {
             // SAFETY: written above, and updated by the kernel.
-            let message = unsafe { messages[index].assume_init_ref() };
+            let message = unsafe { message.assume_init_ref() };
             // SAFETY: the kernel filled as much of the control as `msg_controllen` says; `tag` checks it.
             let tag = unsafe { tag(&message.msg_hdr) };
-            if let Some(frame) = self.finish(index, message, tag)
-                && burst.push(frame).is_ok()
-            {
-                kept += 1;
+            fetched.bytes += message.msg_len as usize;
+            if let Some(frame) = self.finish(index, message, tag) {
+                // There is room: no more was asked for. A frame without room would be freed here.
+                let _ = burst.push(frame);
             }
         }
-        Ok((count, kept))
+        Ok(fetched)
     }
 
     /// Turns what landed into a frame; `None`, and counted, when it is no good.

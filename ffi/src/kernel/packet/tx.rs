@@ -15,7 +15,7 @@ use crate::kernel::{Gone, Sent, TxStatistics};
 use crate::mbuf::Mbuf;
 
 /// Frames handed over by one system call at most.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 /// A transmit queue; clones send through the same socket, which the kernel locks.
 #[derive(Clone, Debug)]
@@ -86,8 +86,7 @@ impl PacketTxQueue {
 /// Adds frames up to the first that does not fit or cannot be sent; returns what is wrong with that one, if anything.
 #[inline]
 fn fill(gather: &mut Gather<BATCH>, frames: &[Mbuf]) -> Option<Refusal> {
-    let limit: usize = std::sync::LazyLock::force(&LIMIT).to_owned();
-    for frame in frames.iter().take(limit) {
+    for frame in frames {
         if usize::from(frame.segment_count()) > MAX_SEGMENTS {
             return Some(Refusal::TooManySegments);
         }
@@ -100,8 +99,6 @@ fn fill(gather: &mut Gather<BATCH>, frames: &[Mbuf]) -> Option<Refusal> {
     }
     None
 }
-
-static LIMIT: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("TXBATCH").ok().and_then(|s| s.parse().ok()).unwrap_or(BATCH));
 
 #[inline]
 fn send(socket: &OwnedFd, gather: &mut Gather<BATCH>) -> io::Result<usize> {

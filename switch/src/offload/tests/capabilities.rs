@@ -1,4 +1,6 @@
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use shunt_ffi::offload::{Checksum, Offload};
 
 use super::model::{Field, Flow, Network, Transport, verified};
@@ -95,6 +97,16 @@ fn too_long_or_no_buffers() {
             assert_eq!((frames.len(), result), (0, Err(OffloadError::TooLongForBuffer)));
         }
     }
+    // A large frame in a chain, for a port that segments but takes no chains: cut, since no buffer holds it whole.
+    let flow = Flow::any().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    let payload = [7; 3000];
+    let able = EgressCapabilities { checksum: true, tso4: true, tso6: true, uso: true, multi_segment: false };
+    let mut frame = chain(source, &flow.large(&payload), flow.headers(), &[]);
+    frame.set_offload(flow.gso(800)).unwrap();
+    let (frames, result) = finished(frame, able, to);
+    assert_eq!((frames.len(), result), (4, Ok(())));
+    assert!(transmit(frames, able, &flow) == flow.cut(&payload, 800, Field::Whole));
+
     let held: Vec<Mbuf> = (0..4).map(|_| to.alloc().unwrap()).collect();
     let (frames, result) = finished(chain(source, &[0; 100], 60, &[]), can, to);
     assert_eq!((frames.len(), result), (0, Err(OffloadError::NoBuffers)));

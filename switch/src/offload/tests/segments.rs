@@ -15,7 +15,13 @@ fn bytes(count: usize, seed: u8) -> Vec<u8> {
 }
 
 /// What [`segment`] must say about a frame it is given.
-fn expected_error(flow: &Flow, payload: usize, size: u16, room: usize, can: EgressCapabilities) -> Option<OffloadError> {
+fn expected_error(
+    flow: &Flow,
+    payload: usize,
+    size: u16,
+    room: usize,
+    can: EgressCapabilities,
+) -> Option<OffloadError> {
     let longest = flow.headers() + usize::from(size).min(payload);
     let link = 14 + flow.tags.len() * 4;
     if payload.div_ceil(usize::from(size)) > MAX_SEGMENTS {
@@ -34,8 +40,9 @@ fn segments_equal_the_model() {
     let large = pool("large", 600, 2048);
     let small = pool("small", 2000, 256);
     let config = ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() };
-    let payloads = prop_oneof![4 => 0usize..6000, 2 => 6000usize..66_000, 1 => Just(65_483usize)];
-    let sizes = prop_oneof![4 => 200u16..1600, 2 => 1u16..200, 1 => 1600u16..=u16::MAX];
+    let payloads =
+        prop_oneof![4 => 0usize..6000, 2 => 6000usize..66_000, 1 => Just(65_483usize), 1 => Just(66_000)];
+    let sizes = prop_oneof![4 => 200u16..1600, 2 => 1u16..200, 1 => 1600u16..=u16::MAX, 1 => Just(u16::MAX)];
     let cuts = prop::collection::vec(0usize..500, 0..20);
     let case = (Flow::any(), payloads, sizes, 0usize..300, cuts, any::<[bool; 3]>(), any::<u8>());
     let cut_frames = Cell::new(0u32);
@@ -80,6 +87,23 @@ fn segments_equal_the_model() {
     assert!(cut > 500, "only {cut} frames were cut: the cases are not what they should be");
 }
 
+/// A guest that asks for tiny segments gets [`MAX_SEGMENTS`] of them at most, and none of what asks for more.
+#[test]
+fn segments_are_bounded() {
+    let pool = pool("bounded", 300, 2048);
+    let flow = Flow::any().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    for (length, size) in [(MAX_SEGMENTS, 1), (MAX_SEGMENTS * 500, 500), (MAX_SEGMENTS * 500 - 499, 500)] {
+        for (length, fits) in [(length, true), (length + size, false)] {
+            let mut frame = chain(pool, &flow.large(&bytes(length, 0)), flow.headers(), &[]);
+            frame.set_offload(flow.gso(size as u16)).unwrap();
+            let (segments, result) = finished(frame, EgressCapabilities::default(), pool);
+            let wanted = if fits { (MAX_SEGMENTS, Ok(())) } else { (0, Err(OffloadError::TooManySegments)) };
+            assert_eq!((segments.len(), result), wanted, "{length} bytes by {size}");
+        }
+    }
+    assert_eq!(pool.available(), 300);
+}
+
 /// Every number of free buffers from none to enough: what was emitted is right, the rest is an error, nothing leaks.
 #[test]
 fn exhausted_pools_leak_nothing() {
@@ -102,7 +126,10 @@ fn exhausted_pools_leak_nothing() {
             assert_eq!(result.is_ok(), free == needed, "{free} of {needed}");
             if free < needed {
                 assert_eq!(result, Err(OffloadError::NoBuffers));
-                assert!(segments.is_empty() || free >= shunt_ffi::MAX_BURST, "a train that fits one bulk is whole or not");
+                assert!(
+                    segments.is_empty() || free >= shunt_ffi::MAX_BURST,
+                    "a train that fits one bulk is whole or not"
+                );
             }
             for (segment, expected) in segments.iter().zip(&expected) {
                 assert!(segment.to_vec() == *expected);

@@ -23,8 +23,21 @@ fn known_values() {
     // The example of RFC 1624 section 4, which equation 2 of RFC 1141 gets wrong.
     assert_eq!(update16(0xdd2f, 0x5555, 0x3285), 0x0000);
     assert_eq!(Sum::new().checksum(), 0xffff);
+    assert_eq!((fold(0), fold(1 << 48), fold(u64::MAX)), (0, 1, 0xffff));
     assert_eq!(udp_field(0), 0xffff);
     assert_eq!(udp_field(1), 1);
+}
+
+/// IPv6 has 32 bits for the length in its pseudo header (jumbograms), and they count.
+#[test]
+fn long_messages() {
+    for length in [0usize, 1, 8, 1279, 65_535, 65_536, 70_001] {
+        let (source, destination) = ([0xfd; 16], [0xfc; 16]);
+        let message = vec![0xa5; length];
+        let pseudo = [&source[..], &destination, &(length as u32).to_be_bytes(), &[0, 0, 0, 58]].concat();
+        let wanted = !naive(&[&pseudo[..], &message].concat());
+        assert_eq!(transport_v6(&source, &destination, 58, &message), wanted, "length {length}");
+    }
 }
 
 /// All ones is where carries are lost: every length around the loop's borders, and a whole 64 KiB frame and more.

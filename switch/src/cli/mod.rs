@@ -1,0 +1,133 @@
+//! `shunt`: the command. It asks `shuntd` over the control socket and prints tables, or JSON with `--json`.
+//!
+//! Exit codes: 0 done, 1 it could not be done, 2 bad arguments or configuration. Tables go to standard output, messages to
+//! standard error.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`options`] | the command line |
+//! | [`client`] | the connection and what its errors mean to a person |
+//! | [`change`] | commands that change something |
+//! | [`show`] | tables, one function each |
+//! | [`table`] | columns |
+//! | `watch` | rates over an interval |
+//! | [`man`] | the manual pages |
+
+pub mod change;
+pub mod client;
+pub mod man;
+pub mod options;
+pub mod show;
+pub mod table;
+mod watch;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use client::Client;
+use options::{Command, Options, Page};
+
+use crate::control::api::proto;
+
+/// Why a command failed, ready to be printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// One or more lines for standard error.
+    pub message: String,
+}
+
+impl Failure {
+    /// Bad arguments or configuration: exit code 2. The lines say where the mistakes are.
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    /// It could not be done: exit code 1.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { code: 1, message: format!("shunt: {}", message.into()) }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// [`Failure`] with what to print and the exit code.
+pub fn run(options: Options) -> Result<(), Failure> {
+    match options.command {
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Options::command(), "shunt", &mut script);
+            return print(&script);
+        }
+        Command::Man { page } => {
+            return print(&match page {
+                Page::Shunt => man::page(Options::command()),
+                Page::Shuntd => man::page(crate::daemon::Options::command()),
+            });
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::refused(format!("the system refused a runtime: {error}")))?;
+    runtime.block_on(ask(&options))
+}
+
+/// Runs a command that needs the daemon.
+async fn ask(options: &Options) -> Result<(), Failure> {
+    let json = options.json;
+    // What can be wrong without the daemon is found without it.
+    let change = change::Change::of(&options.command)?;
+    let mut client = Client::connect(&options.socket).await?;
+    if let Some(change) = change {
+        let applied = change.send(&mut client).await?;
+        return output(json, &applied, || change::sentence(&applied));
+    }
+    match &options.command {
+        Command::Show { what } => show::run(&mut client, what, json).await,
+        Command::Health => {
+            let health = client.health(proto::HealthRequest {}).await?;
+            output(json, &health, || show::health(&health))
+        }
+        Command::Apply { .. } | Command::Port { .. } | Command::Completion { .. } | Command::Man { .. } => {
+            Ok(())
+        }
+    }
+}
+
+/// Prints `value` as JSON, or its text.
+fn output(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    if !json {
+        return print(text().as_bytes());
+    }
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::refused(format!("the answer is not JSON: {error}")))?;
+    print(format!("{text}\n").as_bytes())
+}
+
+/// Writes to standard output. A reader that has gone (`shunt show fdb | head`) has read enough.
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::refused(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

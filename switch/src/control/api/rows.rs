@@ -1,0 +1,131 @@
+//! Rows of [`status`](crate::control::status) as messages, field by field. JSON made of a message is the JSON of its
+//! row; the test holds them together.
+
+use super::proto;
+use crate::control::Applied;
+use crate::control::status::{
+    Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, TopologyRow, WorkerRow,
+};
+
+/// Indices and counts of things that are far fewer than 2^32.
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+impl From<Applied> for proto::Applied {
+    fn from(applied: Applied) -> Self {
+        let names = |ports: Vec<shunt_config::PortName>| ports.iter().map(ToString::to_string).collect();
+        Self {
+            generation: applied.generation,
+            added: names(applied.added),
+            removed: names(applied.removed),
+            changed: names(applied.changed),
+        }
+    }
+}
+
+impl From<PortRow> for proto::Port {
+    fn from(row: PortRow) -> Self {
+        let place = |(queue, worker)| proto::QueuePlace { queue: u32::from(queue), worker: small(worker) };
+        Self {
+            name: row.name,
+            kind: row.kind,
+            network: row.network,
+            admin_up: row.admin_up,
+            oper_up: row.oper_up,
+            link: row.link,
+            mtu: u32::from(row.mtu),
+            queues: row.queues.into_iter().map(place).collect(),
+            rx_packets: row.rx_packets,
+            rx_bytes: row.rx_bytes,
+            tx_packets: row.tx_packets,
+            tx_bytes: row.tx_bytes,
+            drops: row.drops,
+            missed: row.missed,
+            deaths: row.deaths,
+            seconds: row.seconds,
+            about: row.about,
+        }
+    }
+}
+
+impl From<FdbRow> for proto::FdbEntry {
+    fn from(row: FdbRow) -> Self {
+        Self { network: row.network, mac: row.mac, port: row.port, fixed: row.fixed, age: row.age }
+    }
+}
+
+impl From<WorkerRow> for proto::Worker {
+    fn from(row: WorkerRow) -> Self {
+        let Cycles { total, busy, slept, hz } = row.cycles;
+        Self {
+            worker: small(row.worker),
+            core: row.core.map(small),
+            packets: row.packets,
+            busy_percent: row.busy_percent,
+            asleep_percent: row.asleep_percent,
+            cycles_per_packet: row.cycles_per_packet,
+            iterations: row.iterations,
+            sleeps: row.sleeps,
+            queues: row.queues,
+            generation: row.generation,
+            worst_swap_us: row.worst_swap_us,
+            lessons_lost: row.lessons_lost,
+            tx_contended: row.tx_contended,
+            cycles: Some(proto::Cycles { total, busy, slept, hz }),
+        }
+    }
+}
+
+impl From<DropRow> for proto::Drop {
+    fn from(row: DropRow) -> Self {
+        Self { port: row.port, reason: row.reason.to_owned(), count: row.count, text: row.text.to_owned() }
+    }
+}
+
+impl From<GenerationRow> for proto::Generation {
+    fn from(row: GenerationRow) -> Self {
+        Self {
+            generation: row.generation,
+            cause: row.cause,
+            changes: row.changes,
+            age: row.age,
+            build_us: row.build_us,
+            in_force_us: row.in_force_us,
+            worst_stall_us: row.worst_stall_us,
+        }
+    }
+}
+
+impl From<NetworkRow> for proto::Network {
+    fn from(row: NetworkRow) -> Self {
+        Self {
+            name: row.name,
+            members: row.members,
+            macs: row.macs as u64,
+            mac_limit: row.mac_limit,
+            mac_moves: row.mac_moves,
+            mac_refused: row.mac_refused,
+            neighbors: row.neighbors as u64,
+            mtu: u32::from(row.mtu),
+        }
+    }
+}
+
+impl From<TopologyRow> for proto::Topology {
+    fn from(row: TopologyRow) -> Self {
+        let (total, free) = row.mbufs;
+        Self {
+            generation: row.generation,
+            networks: row.networks.into_iter().map(Into::into).collect(),
+            ports: row.ports as u64,
+            workers: row.workers as u64,
+            mbufs: Some(proto::Mbufs { total, free }),
+            hugepages: row.hugepages,
+            uptime: row.uptime,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

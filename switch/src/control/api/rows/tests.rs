@@ -1,0 +1,108 @@
+//! JSON of a message equals JSON of its row, with every field different from its default.
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+
+use super::*;
+
+/// The JSON of `row` and of the message made of it.
+#[track_caller]
+fn same<Row, Message>(row: Row)
+where
+    Row: Serialize + Clone + Debug,
+    Message: From<Row> + Serialize,
+{
+    let wanted = serde_json::to_value(&row).unwrap();
+    let found = serde_json::to_value(Message::from(row)).unwrap();
+    assert_eq!(found, wanted);
+}
+
+fn network() -> NetworkRow {
+    NetworkRow {
+        name: "blue".into(),
+        members: vec!["a".into(), "b".into()],
+        macs: 1,
+        mac_limit: 2,
+        mac_moves: 3,
+        mac_refused: 4,
+        neighbors: 5,
+        mtu: 1500,
+    }
+}
+
+fn worker(core: Option<usize>) -> WorkerRow {
+    WorkerRow {
+        worker: 1,
+        core,
+        packets: 2,
+        busy_percent: 12.5,
+        asleep_percent: 80.25,
+        cycles_per_packet: 99.5,
+        iterations: 3,
+        sleeps: 4,
+        queues: vec!["a/0".into()],
+        generation: 5,
+        worst_swap_us: 6.5,
+        lessons_lost: 7,
+        tx_contended: 8,
+        cycles: Cycles { total: 9, busy: 10, slept: 11, hz: u64::MAX },
+    }
+}
+
+fn generation(done: bool) -> GenerationRow {
+    GenerationRow {
+        generation: 1,
+        cause: "start".into(),
+        changes: vec!["PortAdded(a)".into()],
+        age: 2,
+        build_us: 3.5,
+        in_force_us: done.then_some(4.5),
+        worst_stall_us: done.then_some(5.5),
+    }
+}
+
+#[test]
+fn every_row() {
+    same::<PortRow, proto::Port>(PortRow {
+        name: "a".into(),
+        kind: "veth".into(),
+        network: "blue".into(),
+        admin_up: true,
+        oper_up: true,
+        link: true,
+        mtu: 9000,
+        queues: vec![(0, 1), (1, 0)],
+        rx_packets: 1,
+        rx_bytes: 2,
+        tx_packets: 3,
+        tx_bytes: 4,
+        drops: 5,
+        missed: 6,
+        deaths: 7,
+        seconds: 8,
+        about: "veth".into(),
+    });
+    same::<FdbRow, proto::FdbEntry>(FdbRow {
+        network: "blue".into(),
+        mac: "02:00:00:00:00:01".into(),
+        port: "a".into(),
+        fixed: true,
+        age: 9,
+    });
+    same::<WorkerRow, proto::Worker>(worker(Some(1)));
+    same::<WorkerRow, proto::Worker>(worker(None));
+    same::<DropRow, proto::Drop>(DropRow { port: "a".into(), reason: "runt", count: 1, text: "Short." });
+    same::<GenerationRow, proto::Generation>(generation(true));
+    same::<GenerationRow, proto::Generation>(generation(false));
+    same::<NetworkRow, proto::Network>(network());
+    same::<TopologyRow, proto::Topology>(TopologyRow {
+        generation: 1,
+        networks: vec![network()],
+        ports: 2,
+        workers: 3,
+        mbufs: (16384, 12000),
+        hugepages: true,
+        uptime: 4,
+    });
+}

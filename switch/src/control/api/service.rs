@@ -1,0 +1,169 @@
+//! The calls. Each runs one closure on the control thread and turns what comes back into a message.
+
+use tonic::{Request, Response, Status};
+
+use super::proto::switch_server::Switch;
+use super::{proto, refusal};
+use crate::control::{Applied, ApplyError, Control, Handle};
+
+/// Answers calls with what the control thread says.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    control: Handle,
+}
+
+impl Service {
+    pub(super) fn new(control: Handle) -> Self {
+        Self { control }
+    }
+
+    /// Runs `job` on the control thread. A thread of the blocking pool waits for it; the runtime goes on.
+    async fn ask<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<R, Status> {
+        let control = self.control.clone();
+        match tokio::task::spawn_blocking(move || control.call(job)).await {
+            Ok(answer) => answer.map_err(|stopped| refusal::stopped(&stopped)),
+            // The runtime is being shut down, or the job panicked together with the control thread.
+            Err(_) => Err(refusal::stopped(&crate::control::Stopped)),
+        }
+    }
+
+    /// Runs a change on the control thread.
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Control) -> Result<Applied, ApplyError> + Send + 'static,
+    ) -> Result<Response<proto::Applied>, Status> {
+        let applied = self.ask(change).await?.map_err(|error| refusal::apply(&error))?;
+        Ok(Response::new(applied.into()))
+    }
+
+    /// Collects rows on the control thread.
+    async fn rows<Row: Send + 'static, Message: From<Row>>(
+        &self,
+        collect: impl FnOnce(&mut Control) -> Vec<Row> + Send + 'static,
+    ) -> Result<Vec<Message>, Status> {
+        Ok(self.ask(collect).await?.into_iter().map(Message::from).collect())
+    }
+}
+
+#[tonic::async_trait]
+impl Switch for Service {
+    async fn apply(&self, request: Request<proto::ApplyRequest>) -> Result<Response<proto::Applied>, Status> {
+        let proto::ApplyRequest { toml, origin } = request.into_inner();
+        // Parsing a large file takes time that is not the control thread's.
+        let parsed = tokio::task::spawn_blocking(move || shunt_config::parse(&toml, &origin));
+        let next = parsed.await.map_err(|_| refusal::stopped(&crate::control::Stopped))?;
+        let next = next.map_err(|errors| refusal::config(&errors))?;
+        self.change(move |control| control.apply(&next)).await
+    }
+
+    async fn add_port(
+        &self,
+        request: Request<proto::AddPortRequest>,
+    ) -> Result<Response<proto::Applied>, Status> {
+        let keys: Vec<_> = request.into_inner().keys.into_iter().map(|pair| (pair.key, pair.value)).collect();
+        self.change(move |control| {
+            let port = shunt_config::parse_port(&keys, control.config())?;
+            control.add_port(port)
+        })
+        .await
+    }
+
+    async fn delete_port(
+        &self,
+        request: Request<proto::DeletePortRequest>,
+    ) -> Result<Response<proto::Applied>, Status> {
+        let name = request.into_inner().name;
+        self.change(move |control| control.remove_port(&name)).await
+    }
+
+    async fn set_port(
+        &self,
+        request: Request<proto::SetPortRequest>,
+    ) -> Result<Response<proto::Applied>, Status> {
+        let proto::SetPortRequest { name, up } = request.into_inner();
+        self.change(move |control| control.set_port(&name, up)).await
+    }
+
+    async fn reset_port(
+        &self,
+        request: Request<proto::ResetPortRequest>,
+    ) -> Result<Response<proto::Applied>, Status> {
+        let name = request.into_inner().name;
+        self.change(move |control| control.reset_port(&name)).await
+    }
+
+    async fn show_ports(
+        &self,
+        _: Request<proto::ShowPortsRequest>,
+    ) -> Result<Response<proto::Ports>, Status> {
+        let ports = self.rows(|control| control.ports()).await?;
+        Ok(Response::new(proto::Ports { ports }))
+    }
+
+    async fn show_fdb(
+        &self,
+        request: Request<proto::ShowFdbRequest>,
+    ) -> Result<Response<proto::Fdb>, Status> {
+        let network = request.into_inner().network;
+        let mut entries: Vec<proto::FdbEntry> = self.rows(|control| control.fdb()).await?;
+        if !network.is_empty() {
+            entries.retain(|entry| entry.network == network);
+        }
+        Ok(Response::new(proto::Fdb { entries }))
+    }
+
+    async fn show_workers(
+        &self,
+        _: Request<proto::ShowWorkersRequest>,
+    ) -> Result<Response<proto::Workers>, Status> {
+        let workers = self.rows(|control| control.workers()).await?;
+        Ok(Response::new(proto::Workers { workers }))
+    }
+
+    async fn show_topology(
+        &self,
+        _: Request<proto::ShowTopologyRequest>,
+    ) -> Result<Response<proto::Topology>, Status> {
+        let topology = self.ask(|control| control.topology()).await?;
+        Ok(Response::new(topology.into()))
+    }
+
+    async fn show_drops(
+        &self,
+        _: Request<proto::ShowDropsRequest>,
+    ) -> Result<Response<proto::Drops>, Status> {
+        let drops = self.rows(|control| control.drops()).await?;
+        Ok(Response::new(proto::Drops { drops }))
+    }
+
+    async fn show_generations(
+        &self,
+        _: Request<proto::ShowGenerationsRequest>,
+    ) -> Result<Response<proto::Generations>, Status> {
+        let generations = self.rows(|control| control.generations()).await?;
+        Ok(Response::new(proto::Generations { generations }))
+    }
+
+    async fn get_config(
+        &self,
+        _: Request<proto::GetConfigRequest>,
+    ) -> Result<Response<proto::ConfigText>, Status> {
+        let toml = self.ask(|control| control.config().to_toml()).await?;
+        Ok(Response::new(proto::ConfigText { toml }))
+    }
+
+    async fn health(&self, _: Request<proto::HealthRequest>) -> Result<Response<proto::Healthy>, Status> {
+        let (topology, ports) = self.ask(|control| (control.topology(), control.ports())).await?;
+        let count = |ports: usize| u32::try_from(ports).unwrap_or(u32::MAX);
+        Ok(Response::new(proto::Healthy {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: topology.generation,
+            uptime: topology.uptime,
+            ports: count(ports.len()),
+            ports_failed: count(ports.iter().filter(|port| port.admin_up && !port.oper_up).count()),
+        }))
+    }
+}

@@ -1,0 +1,124 @@
+//! The command line of `shunt` and `shuntd`, without a daemon.
+
+use std::io::Write;
+
+use clap::{CommandFactory, Parser};
+use shunt_switch::cli::change::{Change, sentence};
+use shunt_switch::cli::options::{Command, Options, Show};
+use shunt_switch::cli::{Failure, man};
+use shunt_switch::control::api::proto;
+use shunt_switch::daemon;
+
+fn change(words: &[&str]) -> Result<Option<Change>, Failure> {
+    let options = Options::try_parse_from([&["shunt"], words].concat()).unwrap();
+    Change::of(&options.command)
+}
+
+#[test]
+fn clap_finds_nothing_wrong_with_the_descriptions() {
+    Options::command().debug_assert();
+    daemon::Options::command().debug_assert();
+}
+
+#[test]
+fn changes_of_ports_become_requests() {
+    let name = || "n0".to_owned();
+    let pair = |key: &str, value: &str| proto::KeyValue { key: key.into(), value: value.into() };
+    let keys = vec![pair("name", "n0"), pair("kind", "dpdk"), pair("devargs", "net_null0,no-rx=1")];
+    let added = change(&["port", "add", "n0", "kind=dpdk", "devargs=net_null0,no-rx=1"]);
+    assert_eq!(added, Ok(Some(Change::Add(proto::AddPortRequest { keys }))));
+    for (word, wanted) in [
+        ("del", Change::Delete(proto::DeletePortRequest { name: name() })),
+        ("up", Change::Set(proto::SetPortRequest { name: name(), up: true })),
+        ("down", Change::Set(proto::SetPortRequest { name: name(), up: false })),
+        ("reset", Change::Reset(proto::ResetPortRequest { name: name() })),
+    ] {
+        assert_eq!(change(&["port", word, "n0"]), Ok(Some(wanted)), "{word}");
+    }
+    assert_eq!(change(&["show", "ports"]), Ok(None));
+}
+
+#[test]
+fn words_that_are_not_key_and_value_are_all_named() {
+    let failure = change(&["port", "add", "n0", "kind=dpdk", "devargs", "=x"]).unwrap_err();
+    assert_eq!(failure.code, 2);
+    assert_eq!(
+        failure.message,
+        "argument 3: \"devargs\" is not key=value; write it as kind=veth\n\
+         argument 4: \"=x\" is not key=value; write it as kind=veth"
+    );
+}
+
+#[test]
+fn a_file_is_sent_whole_with_its_name() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"[workers]\ncount = 1\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let request = proto::ApplyRequest { toml: "[workers]\ncount = 1\n".into(), origin: path.into() };
+    assert_eq!(change(&["apply", path]), Ok(Some(Change::Apply(request))));
+
+    file.write_all(b"\xff").unwrap();
+    let failure = change(&["apply", path]).unwrap_err();
+    assert_eq!(
+        (failure.code, failure.message),
+        (2, format!("{path}: not valid UTF-8; save the file as UTF-8 text"))
+    );
+
+    let missing = format!("{path}.missing");
+    let failure = change(&["apply", &missing]).unwrap_err();
+    assert_eq!(failure.code, 2);
+    assert!(failure.message.starts_with(&format!("shunt: cannot read {missing}: ")), "{}", failure.message);
+}
+
+#[test]
+fn options_stand_before_or_after_the_command() {
+    for words in [
+        ["shunt", "--json", "--socket", "/s", "show", "drops"],
+        ["shunt", "show", "drops", "--socket", "/s", "--json"],
+    ] {
+        let options = Options::try_parse_from(words).unwrap();
+        assert!(options.json);
+        assert_eq!(options.socket.to_str(), Some("/s"));
+        assert!(matches!(options.command, Command::Show { what: Show::Drops }));
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for words in [
+        &["shunt"][..],
+        &["shunt", "port", "add", "n0"],
+        &["shunt", "show", "ports", "--watch", "0"],
+        &["shunt", "show", "nothing"],
+    ] {
+        assert_eq!(Options::try_parse_from(words).unwrap_err().exit_code(), 2, "{words:?}");
+    }
+}
+
+#[test]
+fn what_was_done_is_one_line() {
+    let applied = |added: &[&str], removed: &[&str], changed: &[&str]| {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let (added, removed, changed) = (names(added), names(removed), names(changed));
+        sentence(&proto::Applied { generation: 7, added, removed, changed })
+    };
+    assert_eq!(applied(&["a", "b"], &["c"], &["d"]), "generation 7: added a, b; removed c; changed d\n");
+    assert_eq!(applied(&[], &[], &[]), "generation 7: no port changed\n");
+}
+
+#[test]
+fn the_manual_has_every_command_and_option() {
+    let page = String::from_utf8(man::page(Options::command())).unwrap().replace('\\', "");
+    for command in
+        ["apply", "show ports", "show config", "port add", "port reset", "health", "completion", "man"]
+    {
+        assert!(page.contains(&format!(".TP\nfBshunt {command}fR")), "{command} in {page}");
+    }
+    for text in ["--socket", "--json", "--watch <SECONDS>", "Exit codes:"] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+    let page = String::from_utf8(man::page(daemon::Options::command())).unwrap().replace('\\', "");
+    for text in [".TH shuntd 8", "--config", "--check", "--strict", "SIGHUP reads --config again"] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+}

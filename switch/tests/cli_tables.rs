@@ -1,0 +1,190 @@
+//! Every table, character by character.
+
+use shunt_switch::cli::show;
+use shunt_switch::control::api::proto;
+
+/// `table` as expected, and no line longer than 100 characters.
+#[track_caller]
+fn golden(table: &str, expected: &str) {
+    assert_eq!(table, expected, "got:\n{table}\nexpected:\n{expected}");
+    for line in table.lines() {
+        assert!(line.chars().count() <= 100, "longer than 100 characters: {line}");
+        assert_eq!(line.trim_end(), line, "spaces at the end");
+    }
+}
+
+#[test]
+fn ports() {
+    let rows = [
+        proto::Port {
+            name: "pod1".into(),
+            kind: "veth".into(),
+            network: "blue".into(),
+            admin_up: true,
+            oper_up: true,
+            link: true,
+            rx_packets: 1_234_567,
+            tx_packets: 89,
+            drops: 3,
+            missed: 12,
+            about: "veth1, checksum, tso".into(),
+            ..proto::Port::default()
+        },
+        proto::Port {
+            name: "vm2".into(),
+            kind: "vhost-user".into(),
+            network: "blue".into(),
+            about: "its device went away".into(),
+            ..proto::Port::default()
+        },
+    ];
+    golden(
+        &show::ports(&rows),
+        "\
+PORT  KIND        NETWORK  ADMIN  OPER  LINK  RX-PKTS  TX-PKTS  DROPS  MISSED  ABOUT
+pod1  veth        blue     up     up    up    1234567       89      3      12  veth1, checksum, tso
+vm2   vhost-user  blue     down   down  down        0        0      0       0  its device went away
+",
+    );
+    golden(&show::ports(&[]), "there are no ports; add one with `shunt port add`\n");
+}
+
+#[test]
+fn fdb() {
+    let entry = |mac: &str, port: &str, fixed, age| proto::FdbEntry {
+        network: "blue".into(),
+        mac: mac.into(),
+        port: port.into(),
+        fixed,
+        age,
+    };
+    golden(
+        &show::fdb(&[
+            entry("02:00:00:00:00:01", "pod1", false, 12),
+            entry("02:00:00:00:00:02", "l3", true, 0),
+        ]),
+        "\
+NETWORK  MAC                PORT  ORIGIN   AGE-S
+blue     02:00:00:00:00:01  pod1  learned     12
+blue     02:00:00:00:00:02  l3    given        -
+",
+    );
+    golden(&show::fdb(&[]), "no MAC address is known\n");
+}
+
+#[test]
+fn workers() {
+    let worker = proto::Worker {
+        worker: 0,
+        core: Some(1),
+        packets: 5_000_000,
+        busy_percent: 12.34,
+        asleep_percent: 80.05,
+        cycles_per_packet: 123.4,
+        queues: vec!["pod1/0".into(), "pod2/0".into()],
+        generation: 17,
+        worst_swap_us: 4.25,
+        ..proto::Worker::default()
+    };
+    let floating = proto::Worker { worker: 1, core: None, ..proto::Worker::default() };
+    golden(
+        &show::workers(&[worker, floating]),
+        "\
+WORKER  CORE  BUSY-%  ASLEEP-%  PACKETS  CYCLES/PKT  GENERATION  WORST-SWAP-US  QUEUES
+     0     1    12.3      80.0  5000000         123          17            4.2  pod1/0 pod2/0
+     1     -     0.0       0.0        0           0           0            0.0
+",
+    );
+}
+
+#[test]
+fn topology() {
+    let network = proto::Network {
+        name: "blue".into(),
+        members: (0..20).map(|n| format!("pod{n}")).collect(),
+        macs: 20,
+        mac_limit: 8192,
+        mac_moves: 1,
+        mac_refused: 0,
+        neighbors: 2,
+        mtu: 1500,
+    };
+    let row = proto::Topology {
+        generation: 17,
+        networks: vec![network],
+        ports: 20,
+        workers: 2,
+        mbufs: Some(proto::Mbufs { total: 16384, free: 16000 }),
+        hugepages: true,
+        uptime: 3723,
+    };
+    golden(
+        &show::topology(&row),
+        "\
+generation  17
+uptime      1h 2m
+ports       20
+workers     2
+buffers     16000 free of 16384, in hugepages
+
+NETWORK   MTU  MACS  LIMIT  MOVES  REFUSED  NEIGHBORS  PORTS-UP
+blue     1500    20   8192      1        0          2  pod0 pod1 pod2 pod3 pod4 pod5 pod6 pod7 pod8
+                                                       pod9 pod10 pod11 pod12 pod13 pod14 pod15
+                                                       pod16 pod17 pod18 pod19
+",
+    );
+}
+
+#[test]
+fn drops() {
+    let row = proto::Drop {
+        port: "pod1".into(),
+        reason: "no_buffers".into(),
+        count: 42,
+        text: "No free buffer in the pool for a copy or a segment; raise `mbufs` under [memory].".into(),
+    };
+    golden(
+        &show::drops(&[row]),
+        "\
+PORT  REASON      FRAMES  MEANING
+pod1  no_buffers      42  No free buffer in the pool for a copy or a segment; raise `mbufs` under
+                          [memory].
+",
+    );
+    golden(&show::drops(&[]), "nothing was dropped\n");
+}
+
+#[test]
+fn generations() {
+    let row = |generation, done: bool| proto::Generation {
+        generation,
+        cause: "configuration applied".into(),
+        changes: vec!["PortAdded(\"a\")".into(), "TablesRebuilt(\"blue\")".into()],
+        age: 7,
+        build_us: 104.5,
+        in_force_us: done.then_some(5.1),
+        worst_stall_us: done.then_some(0.3),
+    };
+    golden(
+        &show::generations(&[row(18, false), row(17, true)]),
+        "\
+GENERATION  AGE-S  BUILD-US  IN-FORCE-US  STALL-US  CAUSE                  CHANGES
+        18      7     104.5            -         -  configuration applied  PortAdded(\"a\")
+                                                                           TablesRebuilt(\"blue\")
+        17      7     104.5          5.1       0.3  configuration applied  PortAdded(\"a\")
+                                                                           TablesRebuilt(\"blue\")
+",
+    );
+}
+
+#[test]
+fn health() {
+    let mut row =
+        proto::Healthy { version: "0.1.0".into(), generation: 3, uptime: 59, ports: 2, ports_failed: 0 };
+    golden(&show::health(&row), "shuntd 0.1.0 works: generation 3, up 59s, ports: 2\n");
+    (row.uptime, row.ports_failed) = (90_000, 1);
+    golden(
+        &show::health(&row),
+        "shuntd 0.1.0 works: generation 3, up 1d 1h, ports: 2, 1 of them not open (see `shunt show ports`)\n",
+    );
+}
