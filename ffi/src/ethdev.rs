@@ -343,7 +343,21 @@ impl Port {
     }
 }
 
+impl Port {
+    /// Carrier, without waiting: one indirect call and one load for drivers that keep the state, as virtual ones do.
+    fn link_up(&self) -> bool {
+        let mut link = sys::rte_eth_link::default();
+        // SAFETY: a valid port id and a writable structure.
+        (unsafe { sys::rte_eth_link_get_nowait(self.id, &mut link) }) == 0 && link.link_status() != 0
+    }
+}
+
 impl EthRxQueue {
+    /// Carrier of the device; for a queue that has nothing, not for every burst.
+    pub fn link_up(&self) -> bool {
+        self.port.link_up()
+    }
+
     /// Appends up to `max` received frames to `burst`; returns how many (`rte_eth_rx_burst`).
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst, max: usize) -> usize {
@@ -380,6 +394,11 @@ impl EthRxQueue {
 }
 
 impl EthTxQueue {
+    /// Carrier of the device; for a queue that takes nothing, not for every burst.
+    pub fn link_up(&self) -> bool {
+        self.port.link_up()
+    }
+
     /// Sends from the front of `burst`; frames that did not fit into the queue stay in it. Returns how many left.
     #[inline]
     pub fn transmit(&mut self, burst: &mut Burst) -> usize {

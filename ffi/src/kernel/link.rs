@@ -4,7 +4,7 @@
 
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Gone;
@@ -51,6 +51,11 @@ impl Interface {
 
     pub(crate) fn index(&self) -> libc::c_int {
         self.index
+    }
+
+    /// A socket of the namespace the interface was found in, for calls that are not here.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// The MAC address; an error when the interface has none of Ethernet's.

@@ -114,11 +114,12 @@ impl XdpInterface {
 
     /// `T` is a structure of `linux/ethtool.h` that begins with its command, which bounds what the kernel writes.
     fn ethtool<T>(&self, request: &mut T) -> io::Result<()> {
+        let socket = open_socket(libc::AF_INET, libc::SOCK_DGRAM)?;
         let mut outer = super::link::named_request(self.0.name());
         outer.ifr_ifru.ifru_data = std::ptr::from_mut(request).cast();
         // SAFETY: SIOCETHTOOL writes one structure of the command's kind to `ifru_data`, which is that structure and
         // lives past the call; see the callers.
-        if unsafe { libc::ioctl(self.0.descriptor().as_raw_fd(), libc::SIOCETHTOOL, std::ptr::from_mut(&mut outer)) } < 0 {
+        if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, std::ptr::from_mut(&mut outer)) } < 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(())
@@ -127,7 +128,7 @@ impl XdpInterface {
     /// Binds a socket of its own to `queue`, and lets go of it: the kernel's reason when that fails, which the driver
     /// does not pass on. Copy mode, a single page of memory, no program attached: traffic is not touched.
     pub fn try_bind(&self, queue: u32) -> io::Result<()> {
-        let socket = open_socket()?;
+        let socket = open_xdp()?;
         let area = Area::new()?;
         let memory = libc::xdp_umem_reg { addr: area.start as u64, len: Area::LENGTH as u64, chunk_size: Area::LENGTH as u32, ..umem_zero() };
         set(&socket, libc::XDP_UMEM_REG, &memory)?;
@@ -155,12 +156,16 @@ impl XdpInterface {
 
 /// Whether AF_XDP sockets can be made at all: `EAFNOSUPPORT` from a kernel without them, `EPERM` without `CAP_NET_RAW`.
 pub fn supported() -> io::Result<()> {
-    open_socket().map(drop)
+    open_xdp().map(drop)
 }
 
-fn open_socket() -> io::Result<OwnedFd> {
+fn open_xdp() -> io::Result<OwnedFd> {
+    open_socket(libc::AF_XDP, libc::SOCK_RAW)
+}
+
+fn open_socket(domain: libc::c_int, kind: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: plain system call.
-    let socket = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    let socket = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, 0) };
     if socket < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -328,7 +333,7 @@ mod tests {
         require!(root());
         let before = XdpSockets::mark().unwrap();
         assert!(before.since().unwrap().is_empty());
-        let socket = open_socket().unwrap();
+        let socket = open_xdp().unwrap();
         let found = before.since().unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].losses().unwrap(), XdpLosses::default());

@@ -4,6 +4,7 @@
 //! A worker sees only [`RxQueue`] and [`TxQueue`]: one `match` per burst, no virtual call.
 
 mod ethdev;
+mod tap;
 mod veth;
 mod vhost;
 
@@ -14,6 +15,7 @@ use shunt_config::MacAddr;
 use shunt_ffi::eal::Eal;
 use shunt_ffi::ethdev::{EthRxQueue, EthTxQueue};
 use shunt_ffi::kernel::packet::{PacketRxQueue, PacketTxQueue};
+use shunt_ffi::kernel::tap::{TapMode, TapRxQueue, TapTxQueue};
 use shunt_ffi::kernel::{self, Gone};
 use shunt_ffi::vhost::{VhostRxQueue, VhostTxQueue};
 use shunt_ffi::{Burst, Mempool};
@@ -50,6 +52,8 @@ pub enum RxQueue {
     Ethdev(EthRxQueue),
     /// The host end of a veth.
     Packet(PacketRxQueue),
+    /// A TAP or TUN interface.
+    Tap(TapRxQueue),
     /// A vhost-user guest.
     Vhost(VhostRxQueue),
 }
@@ -61,6 +65,7 @@ impl RxQueue {
         match self {
             Self::Ethdev(queue) => Received::Frames(queue.receive(burst, max)),
             Self::Packet(queue) => queue.receive(burst, max).into(),
+            Self::Tap(queue) => queue.receive(burst, max).into(),
             Self::Vhost(queue) => Received::Frames(queue.receive(burst, max)),
         }
     }
@@ -70,6 +75,7 @@ impl RxQueue {
         match self {
             Self::Ethdev(_) => None,
             Self::Packet(queue) => Some(queue.wake_fd()),
+            Self::Tap(queue) => Some(queue.wake_fd()),
             Self::Vhost(queue) => Some(queue.wake_fd()),
         }
     }
@@ -78,7 +84,7 @@ impl RxQueue {
     pub fn notify(&mut self, enabled: bool) {
         match self {
             // Level-triggered, or without notification.
-            Self::Ethdev(_) | Self::Packet(_) => {}
+            Self::Ethdev(_) | Self::Packet(_) | Self::Tap(_) => {}
             Self::Vhost(queue) => queue.set_notify(enabled),
         }
     }
@@ -91,6 +97,8 @@ pub enum TxQueue {
     Ethdev(EthTxQueue, EgressCapabilities),
     /// The host end of a veth.
     Packet(PacketTxQueue),
+    /// A TAP or TUN interface, and whether it takes large UDP sends whole.
+    Tap(TapTxQueue, bool),
     /// A vhost-user guest.
     Vhost(VhostTxQueue),
     /// A queue that several workers share, because the device has fewer queues than there are workers. The lock is
@@ -128,6 +136,7 @@ impl TxQueue {
         match self {
             Self::Ethdev(queue, _) => Sent { frames: queue.transmit(burst), ..Sent::default() },
             Self::Packet(queue) => queue.transmit(burst).into(),
+            Self::Tap(queue, _) => queue.transmit(burst).into(),
             Self::Vhost(queue) => {
                 let down = !queue.is_up();
                 Sent { frames: queue.transmit(burst), down, ..Sent::default() }
@@ -148,6 +157,7 @@ impl TxQueue {
         match self {
             Self::Ethdev(_, can) | Self::Shared(_, can) => *can,
             Self::Packet(_) => KERNEL,
+            Self::Tap(_, uso) => EgressCapabilities { uso: *uso, ..KERNEL },
             Self::Vhost(queue) => vhost::capabilities(queue.offloads()),
         }
     }
@@ -164,6 +174,8 @@ pub enum Device {
     Ethdev(shunt_ffi::ethdev::EthDevice),
     /// The host end of a veth.
     Packet(shunt_ffi::kernel::packet::PacketDevice),
+    /// A TAP or TUN interface.
+    Tap(shunt_ffi::kernel::tap::TapDevice),
     /// A vhost-user socket.
     Vhost(shunt_ffi::vhost::VhostPort),
 }
@@ -185,6 +197,7 @@ impl Device {
         match self {
             Self::Ethdev(device) => ethdev::status(device),
             Self::Packet(device) => veth::status(device),
+            Self::Tap(device) => tap::status(device),
             Self::Vhost(port) => vhost::status(port),
         }
     }
@@ -240,6 +253,16 @@ pub fn open(site: &Site, port: &shunt_config::Port, mtu: u16) -> Result<Opened, 
     use shunt_config::PortKind;
     let result = match &port.kind {
         PortKind::Veth { device } => veth::open(site, port, device, mtu),
+        PortKind::Tap { netns, addresses, peer_mac, .. } => {
+            let wanted =
+                tap::Wanted { mode: TapMode::Tap, netns: netns.as_ref(), addresses, peer_mac: *peer_mac };
+            tap::open(site, port, &wanted, mtu)
+        }
+        PortKind::Tun { netns, addresses, peer_mac, .. } => {
+            let wanted =
+                tap::Wanted { mode: TapMode::Tun, netns: netns.as_ref(), addresses, peer_mac: *peer_mac };
+            tap::open(site, port, &wanted, mtu)
+        }
         PortKind::VhostUser { path, mode, tso, mergeable } => {
             let wanted = vhost::Wanted { path, mode: *mode, tso: *tso, mergeable: *mergeable };
             vhost::open(site, port, &wanted, mtu)

@@ -1,0 +1,60 @@
+//! Kinds `tap` and `tun`: a kernel interface of the daemon's making, moved into the pod's namespace, with virtio-net
+//! headers. TAP carries Ethernet frames; TUN carries IP packets, for which the switch speaks ARP and ND.
+
+use std::net::IpAddr;
+
+use shunt_config::{IpNet, MacAddr, Netns};
+use shunt_ffi::kernel::tap::{TapDevice, TapMode, TapOptions, TapTxQueue};
+
+use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, RxQueue, Site, TxQueue, derived_mac};
+use crate::topology::L3Interface;
+use crate::wire::ethernet::Mac;
+
+/// What the configuration says of a TAP or TUN port.
+pub(super) struct Wanted<'a> {
+    pub(super) mode: TapMode,
+    pub(super) netns: Option<&'a Netns>,
+    pub(super) addresses: &'a [IpNet],
+    pub(super) peer_mac: Option<MacAddr>,
+}
+
+/// Makes the interface.
+pub(super) fn open(site: &Site, port: &shunt_config::Port, wanted: &Wanted<'_>, mtu: u16) -> Result<Opened, String> {
+    let name = port.device().unwrap_or(port.name.as_str());
+    let mut options = TapOptions::new(name, wanted.mode, site.kernel_pools());
+    options.queues = port.queues;
+    options.mtu = Some(u32::from(mtu));
+    options.mac = wanted.peer_mac.map(MacAddr::octets);
+    options.netns = wanted.netns.map(Netns::path);
+    options.addresses = wanted.addresses.iter().map(|network| (network.addr(), network.prefix_len())).collect();
+    let opened = TapDevice::open(&options).map_err(|error| error.to_string())?;
+    let uso = opened.device.uso();
+    // A worker sends through the queue of its number, as far as there are so many; the kernel locks.
+    let of_worker = |worker: usize| -> TapTxQueue { opened.tx[worker % opened.tx.len()].clone() };
+    Ok(Opened {
+        tx: (0..site.workers).map(|worker| TxQueue::Tap(of_worker(worker), uso)).collect(),
+        rx: opened.rx.into_iter().map(RxQueue::Tap).collect(),
+        device: Device::Tap(opened.device),
+        max_frame: u32::from(mtu) + FRAME_OVERHEAD,
+        l3: (wanted.mode == TapMode::Tun).then(|| l3_interface(port, wanted)),
+    })
+}
+
+/// How the switch speaks for a TUN port.
+fn l3_interface(port: &shunt_config::Port, wanted: &Wanted<'_>) -> L3Interface {
+    let mac = wanted.peer_mac.unwrap_or_else(|| derived_mac(port.name.as_str()));
+    let mut interface = L3Interface { mac: Mac::from(mac), ipv4: None, ipv6: None };
+    for address in wanted.addresses {
+        match address.addr() {
+            IpAddr::V4(v4) => interface.ipv4 = interface.ipv4.or(Some(v4)),
+            IpAddr::V6(v6) => interface.ipv6 = interface.ipv6.or(Some(v6)),
+        }
+    }
+    interface
+}
+
+/// Frames the kernel dropped because a queue was full, and the kernel's side.
+pub(super) fn status(device: &mut TapDevice) -> DeviceStatus {
+    let mac = device.mac().map_or_else(String::new, |mac| format!(", {}", MacAddr(mac)));
+    DeviceStatus { link: true, missed: device.kernel_drops(), about: format!("{}{mac}", device.name()) }
+}
