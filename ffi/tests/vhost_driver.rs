@@ -38,9 +38,27 @@ fn tcp(v6: bool, vlan: bool, payload: usize) -> Vec<u8> {
         frame.extend((40 + payload as u16).to_be_bytes());
         frame.extend([0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     }
+    let start = frame.len();
     frame.extend([0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
     frame.extend((0..payload).map(|at| at as u8));
+    if !v6 {
+        let sum = !fold(words(&frame[start - 20..start]));
+        frame[start - 10..start - 8].copy_from_slice(&sum.to_be_bytes());
+    }
+    // What virtio wants in the checksum field of an unfinished frame: the sum of the pseudo header (virtio 1.1, 5.1.6.2).
+    let addresses = if v6 { &frame[start - 32..start] } else { &frame[start - 8..start] };
+    let sum = fold(words(addresses) + 6 + (frame.len() - start) as u32);
+    frame[start + 16..start + 18].copy_from_slice(&sum.to_be_bytes());
     frame
+}
+
+fn words(bytes: &[u8]) -> u32 {
+    bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+}
+
+fn fold(sum: u32) -> u16 {
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ((sum >> 16) + sum) as u16
 }
 
 #[test]
@@ -200,30 +218,46 @@ fn offload_state_for_the_guest_is_written() {
                     expected[2..4].copy_from_slice(&(start + 20).to_le_bytes());
                 }
                 assert_eq!(got[..10], expected[..10], "{wanted:?}");
-                let sum = usize::from(start) + 16;
-                assert_eq!(received[sum + 2..], bytes[sum + 2..]);
-                assert_eq!(received[sum..sum + 2], pseudo_sum(&bytes, usize::from(start), v6), "pseudo header of {wanted:?}");
+                assert!(received == bytes, "the bytes of {wanted:?}: {:?} became {:?}", &bytes[..80], &received[..80]);
             }
         }
     }
     drop(guest);
     port.wait_detached();
-    assert_eq!(port.opened.tx[0].is_up(), false);
+    assert!(!port.opened.tx[0].is_up());
     assert_no_leak();
 }
 
-/// The sum that virtio wants in the checksum field of an unfinished frame (virtio 1.1, 5.1.6.2).
-fn pseudo_sum(frame: &[u8], start: usize, v6: bool) -> [u8; 2] {
-    let addresses = if v6 { &frame[start - 32..start] } else { &frame[start - 8..start] };
-    let length = frame.len() - start;
-    let mut sum = 6 + (length & 0xffff) as u32 + (length >> 16) as u32;
-    for pair in addresses.chunks(2) {
-        sum += u32::from(u16::from_be_bytes([pair[0], pair[1]]));
+#[test]
+fn a_frame_that_finds_the_ring_full_stays_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let features = VERSION_1 | MRG_RXBUF | GUEST_CSUM | GUEST_TSO4;
+    let guest = Guest::attach(FrontEnd::connect(&path), features, 1, 3, 2048);
+    port.wait_attached();
+    until("the guest's ring", || port.opened.tx[0].is_up());
+    let mut burst = Burst::new();
+    let bytes = tcp(false, false, 3000);
+    let offload =
+        Offload { checksum: Checksum::Partial { start: 34, offset: 16 }, gso: Some(Gso { kind: GsoKind::TcpV4, size: 1000 }) };
+    for _ in 0..3 {
+        let mut frame = site().1.frame(&bytes).unwrap();
+        frame.set_offload(offload).unwrap();
+        burst.push(frame).unwrap();
     }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
+    // Three buffers hold one frame of 3054 bytes.
+    assert_eq!(port.opened.tx[0].transmit(&mut burst), 1);
+    assert_eq!(burst.len(), 2);
+    for frame in burst.iter() {
+        assert_eq!((frame.segment_count(), frame.len() as usize), (2, bytes.len()));
+        assert_eq!(frame.data(), &bytes[..2048]);
+        assert_eq!(frame.to_vec(), bytes);
+        assert_eq!(frame.offload(), Ok(offload));
     }
-    (sum as u16).to_be_bytes()
+    drop((burst, guest));
+    port.wait_detached();
+    assert_no_leak();
 }
 
 #[test]

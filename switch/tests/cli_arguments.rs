@@ -53,7 +53,8 @@ fn words_that_are_not_key_and_value_are_all_named() {
 fn a_file_is_sent_whole_with_its_name() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"[workers]\ncount = 1\n").unwrap();
-    let path = file.path().to_str().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let path = path.as_str();
     let request = proto::ApplyRequest { toml: "[workers]\ncount = 1\n".into(), origin: path.into() };
     assert_eq!(change(&["apply", path]), Ok(Some(Change::Apply(request))));
 

@@ -182,7 +182,7 @@ impl Control {
     /// Publishes what was learned since the last time, if anything.
     pub(super) fn publish_lessons(&mut self) {
         if self.learned.networks.values().any(|network| network.dirty) {
-            self.publish("learned addresses");
+            self.publish_briefly("learned addresses");
         }
     }
 
@@ -209,7 +209,7 @@ impl Control {
             }
         }
         if aged {
-            self.publish("aged addresses");
+            self.publish_briefly("aged addresses");
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::wire::ethernet::Mac;
 const KEPT: usize = 256;
 /// How long a synchronous change waits for the slowest worker.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for what traffic taught.
+const BRIEF: Duration = Duration::from_millis(5);
 
 /// What one publication did.
 #[derive(Clone, Debug)]
@@ -90,13 +92,21 @@ impl Control {
     /// then lives on until that worker passes.
     pub(super) fn publish_and_wait(&mut self, cause: &str) -> bool {
         let epoch = self.publish(cause);
-        let passed = self.wait_for(epoch);
+        let passed = self.wait_for(epoch, PATIENCE);
         self.settle();
         passed
     }
 
-    fn wait_for(&self, epoch: u64) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+    /// Publishes and waits only as long as a healthy worker may take: for changes that traffic asked for, which a hung
+    /// worker must not hold up.
+    pub(super) fn publish_briefly(&mut self, cause: &str) {
+        let epoch = self.publish(cause);
+        self.wait_for(epoch, BRIEF);
+        self.settle();
+    }
+
+    fn wait_for(&self, epoch: u64, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
         while !self.publisher.passed(epoch) {
             if Instant::now() > deadline {
                 return false;

@@ -3,7 +3,9 @@
 //!
 //! A worker sees only [`RxQueue`] and [`TxQueue`]: one `match` per burst, no virtual call.
 
+mod af_xdp;
 mod ethdev;
+mod memif;
 mod tap;
 mod veth;
 mod vhost;
@@ -56,6 +58,10 @@ pub enum RxQueue {
     Tap(TapRxQueue),
     /// A vhost-user guest.
     Vhost(VhostRxQueue),
+    /// A queue of a kernel device, by AF_XDP.
+    Xdp(af_xdp::XdpRxQueue),
+    /// Memory shared with another process.
+    Memif(memif::MemifRxQueue),
 }
 
 impl RxQueue {
@@ -67,16 +73,19 @@ impl RxQueue {
             Self::Packet(queue) => queue.receive(burst, max).into(),
             Self::Tap(queue) => queue.receive(burst, max).into(),
             Self::Vhost(queue) => Received::Frames(queue.receive(burst, max)),
+            Self::Xdp(queue) => queue.receive(burst, max),
+            Self::Memif(queue) => queue.receive(burst, max),
         }
     }
 
     /// The descriptor that becomes readable when a frame arrives; `None` when only polling can tell.
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Ethdev(_) => None,
+            Self::Ethdev(_) | Self::Memif(_) => None,
             Self::Packet(queue) => Some(queue.wake_fd()),
             Self::Tap(queue) => Some(queue.wake_fd()),
             Self::Vhost(queue) => Some(queue.wake_fd()),
+            Self::Xdp(queue) => Some(queue.wake_fd()),
         }
     }
 
@@ -84,8 +93,10 @@ impl RxQueue {
     pub fn notify(&mut self, enabled: bool) {
         match self {
             // Level-triggered, or without notification.
-            Self::Ethdev(_) | Self::Packet(_) | Self::Tap(_) => {}
+            Self::Ethdev(_) | Self::Packet(_) | Self::Tap(_) | Self::Memif(_) => {}
             Self::Vhost(queue) => queue.set_notify(enabled),
+            Self::Xdp(queue) if !enabled => queue.woken(),
+            Self::Xdp(_) => {}
         }
     }
 }
@@ -101,6 +112,8 @@ pub enum TxQueue {
     Tap(TapTxQueue, bool),
     /// A vhost-user guest.
     Vhost(VhostTxQueue),
+    /// A queue of a kernel device, by AF_XDP.
+    Xdp(af_xdp::XdpTxQueue),
     /// A queue that several workers share, because the device has fewer queues than there are workers. The lock is
     /// held for one burst; a worker that finds it taken counts that and waits for the other's burst to end.
     Shared(Arc<Mutex<TxQueue>>, EgressCapabilities),
@@ -134,7 +147,12 @@ impl TxQueue {
     #[inline]
     pub fn transmit(&mut self, burst: &mut Burst) -> Sent {
         match self {
-            Self::Ethdev(queue, _) => Sent { frames: queue.transmit(burst), ..Sent::default() },
+            Self::Ethdev(queue, _) => {
+                let frames = queue.transmit(burst);
+                // Asked only when it took too little: a full queue and a lost carrier are different losses.
+                Sent { frames, down: !burst.is_empty() && !queue.link_up(), ..Sent::default() }
+            }
+            Self::Xdp(queue) => queue.transmit(burst),
             Self::Packet(queue) => queue.transmit(burst).into(),
             Self::Tap(queue, _) => queue.transmit(burst).into(),
             Self::Vhost(queue) => {
@@ -159,6 +177,7 @@ impl TxQueue {
             Self::Packet(_) => KERNEL,
             Self::Tap(_, uso) => EgressCapabilities { uso: *uso, ..KERNEL },
             Self::Vhost(queue) => vhost::capabilities(queue.offloads()),
+            Self::Xdp(_) => af_xdp::XdpTxQueue::capabilities(),
         }
     }
 }
@@ -178,6 +197,8 @@ pub enum Device {
     Tap(shunt_ffi::kernel::tap::TapDevice),
     /// A vhost-user socket.
     Vhost(shunt_ffi::vhost::VhostPort),
+    /// A kernel device, by AF_XDP.
+    Xdp(af_xdp::XdpDevice),
 }
 
 /// What the control thread reports of a device.
@@ -199,6 +220,7 @@ impl Device {
             Self::Packet(device) => veth::status(device),
             Self::Tap(device) => tap::status(device),
             Self::Vhost(port) => vhost::status(port),
+            Self::Xdp(device) => device.status(),
         }
     }
 }
@@ -266,6 +288,13 @@ pub fn open(site: &Site, port: &shunt_config::Port, mtu: u16) -> Result<Opened, 
         PortKind::VhostUser { path, mode, tso, mergeable } => {
             let wanted = vhost::Wanted { path, mode: *mode, tso: *tso, mergeable: *mergeable };
             vhost::open(site, port, &wanted, mtu)
+        }
+        PortKind::AfXdp { device, start_queue } => af_xdp::open(site, port, device, *start_queue, mtu),
+        PortKind::Memif { path, id, role, secret, ring_size_log2, buffer_size } => {
+            let (id, role, secret) = (*id, *role, secret.as_ref());
+            let (ring_size_log2, buffer_size) = (*ring_size_log2, *buffer_size);
+            let wanted = memif::Wanted { path, id, role, secret, ring_size_log2, buffer_size };
+            memif::open(site, port, &wanted, mtu)
         }
         PortKind::Dpdk { devargs } => ethdev::open(site, port, devargs, mtu),
         other => Err(format!("kind `{}` is not built in", other.name())),
