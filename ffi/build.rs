@@ -36,9 +36,13 @@ fn main() {
     println!("cargo:rerun-if-changed=shim/shim.c");
     println!("cargo:rerun-if-changed=shim/shim.h");
 
-    let dpdk = pkg_config::Config::new().atleast_version("22.11").cargo_metadata(false).probe("libdpdk").unwrap_or_else(
-        |error| panic!("DPDK 22.11 or newer not found by pkg-config ({error}); run `scripts/setup build`"),
-    );
+    let dpdk = pkg_config::Config::new()
+        .atleast_version("22.11")
+        .cargo_metadata(false)
+        .probe("libdpdk")
+        .unwrap_or_else(|error| {
+            panic!("DPDK 22.11 or newer not found by pkg-config ({error}); run `scripts/setup build`")
+        });
 
     let mut shim = cc::Build::new();
     shim.file("shim/shim.c").flag("-include").flag("rte_config.h").define("ALLOW_EXPERIMENTAL_API", None);
@@ -62,7 +66,9 @@ fn main() {
         .opaque_type("rte_arp_ipv4|rte_arp_hdr|rte_l2tpv2.*|rte_gtp_psc.*|rte_crypto.*|port_params")
         .blocklist_item(".*_x4|.*m128.*|rte_vlog")
         .allowlist_type("rte_mbuf|rte_eth_.*|rte_vhost_.*")
-        .allowlist_var("RTE_ETH_.*|RTE_MBUF_.*|RTE_PKTMBUF_.*|RTE_VHOST_.*|RTE_MAX_.*|RTE_LOG_.*|SHUNT_.*|SOCKET_ID_ANY")
+        .allowlist_var(
+            "RTE_ETH_.*|RTE_MBUF_.*|RTE_PKTMBUF_.*|RTE_VHOST_.*|RTE_MAX_.*|RTE_LOG_.*|SHUNT_.*|SOCKET_ID_ANY",
+        )
         .derive_default(true)
         .layout_tests(false)
         .generate_comments(false)

@@ -71,7 +71,12 @@ impl Port for packet::Opened {
         self.rx[0].wake_fd()
     }
     fn report(&mut self) {
-        println!("kernel drops {}, {:?}, {:?}", self.device.kernel_drops(), self.rx[0].statistics(), self.tx.statistics());
+        println!(
+            "kernel drops {}, {:?}, {:?}",
+            self.device.kernel_drops(),
+            self.rx[0].statistics(),
+            self.tx.statistics()
+        );
     }
 }
 
@@ -86,7 +91,12 @@ impl Port for tap::Opened {
         self.rx[0].wake_fd()
     }
     fn report(&mut self) {
-        println!("kernel drops {}, {:?}, {:?}", self.device.kernel_drops(), self.rx[0].statistics(), self.tx[0].statistics());
+        println!(
+            "kernel drops {}, {:?}, {:?}",
+            self.device.kernel_drops(),
+            self.rx[0].statistics(),
+            self.tx[0].statistics()
+        );
     }
 }
 
@@ -99,7 +109,11 @@ fn main() {
         // SAFETY: the handler only stores to an atomic.
         unsafe { signal(number, SigHandler::Handler(stop)) }.expect("signal");
     }
-    let memory = if arguments.huge { Memory::Hugepages { megabytes: 256 } } else { Memory::Ordinary { megabytes: 256 } };
+    let memory = if arguments.huge {
+        Memory::Hugepages { megabytes: 256 }
+    } else {
+        Memory::Ordinary { megabytes: 256 }
+    };
     let eal = Eal::start(&EalOptions { memory, pci: false }).expect("eal");
     let _registered = eal.register_thread().expect("register");
     let small = Mempool::new(eal, "small", 16384, 2048).expect("pool");
@@ -110,9 +124,16 @@ fn main() {
     let pools = Pools { small, large };
     let (kind, a, b) = (arguments.rest[0].as_str(), arguments.rest[1].as_str(), arguments.rest[2].as_str());
     match kind {
-        "veth" => forward(&arguments, [a, b].map(|name| PacketDevice::open(&PacketOptions::new(name, pools)).expect(name))),
-        "tap" => forward(&arguments, [(a, 1), (b, 2)].map(|(name, last)| tap_in(name, TapMode::Tap, last, pools))),
-        "tun" => forward(&arguments, [(a, 1), (b, 2)].map(|(name, last)| tap_in(name, TapMode::Tun, last, pools))),
+        "veth" => forward(
+            &arguments,
+            [a, b].map(|name| PacketDevice::open(&PacketOptions::new(name, pools)).expect(name)),
+        ),
+        "tap" => {
+            forward(&arguments, [(a, 1), (b, 2)].map(|(name, last)| tap_in(name, TapMode::Tap, last, pools)))
+        }
+        "tun" => {
+            forward(&arguments, [(a, 1), (b, 2)].map(|(name, last)| tap_in(name, TapMode::Tun, last, pools)))
+        }
         _ => panic!("`{kind}` is no kind of port; use veth, tap or tun"),
     }
 }
@@ -144,7 +165,8 @@ fn forward<P: Port>(arguments: &Arguments, mut ports: [P; 2]) {
         }
         if work == 0 && !arguments.busy {
             let [a, b] = &ports;
-            let mut fds = [PollFd::new(a.wake(), PollFlags::POLLIN), PollFd::new(b.wake(), PollFlags::POLLIN)];
+            let mut fds =
+                [PollFd::new(a.wake(), PollFlags::POLLIN), PollFd::new(b.wake(), PollFlags::POLLIN)];
             let _ = poll(&mut fds, PollTimeout::from(100u8));
         }
     }

@@ -16,10 +16,12 @@ struct Arguments {
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed = Arguments { core: 0, seconds: 10, memory: Memory::Ordinary { megabytes: 512 }, sockets: Vec::new() };
+    let mut parsed =
+        Arguments { core: 0, seconds: 10, memory: Memory::Ordinary { megabytes: 512 }, sockets: Vec::new() };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|text| text.parse().ok()).ok_or(format!("`{word}` wants a number"));
+        let mut number =
+            || words.next().and_then(|text| text.parse().ok()).ok_or(format!("`{word}` wants a number"));
         match word.as_str() {
             "--core" => parsed.core = number()? as usize,
             "--seconds" => parsed.seconds = number()?,

@@ -40,7 +40,9 @@ pub struct Eal {
 #[derive(Debug, thiserror::Error)]
 pub enum EalError {
     /// `rte_eal_init` refused.
-    #[error("dpdk did not start with {memory:?}: {source}; the lines above say why, `hugepages = \"never\"` under [memory] needs none")]
+    #[error(
+        "dpdk did not start with {memory:?}: {source}; the lines above say why, `hugepages = \"never\"` under [memory] needs none"
+    )]
     Init {
         /// What was asked for.
         memory: Memory,
@@ -64,7 +66,8 @@ impl Eal {
         let fail = |source| EalError::Init { memory: options.memory, source };
         log::capture().map_err(fail)?;
 
-        let arguments: Vec<CString> = arguments(options).into_iter().map(|text| CString::new(text).unwrap_or_default()).collect();
+        let arguments: Vec<CString> =
+            arguments(options).into_iter().map(|text| CString::new(text).unwrap_or_default()).collect();
         let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
         let affinity = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0));
         // SAFETY: argc/argv describe NUL-terminated strings that live past the call (EAL copies what it keeps);
@@ -113,7 +116,9 @@ fn arguments(options: &EalOptions) -> Vec<String> {
         arguments.push(core.to_string());
     }
     match options.memory {
-        Memory::Hugepages { megabytes } => arguments.extend(["--in-memory".into(), "-m".into(), megabytes.to_string()]),
+        Memory::Hugepages { megabytes } => {
+            arguments.extend(["--in-memory".into(), "-m".into(), megabytes.to_string()])
+        }
         // `--no-huge` implies legacy memory, which 22.11 refuses together with `--in-memory`.
         Memory::Ordinary { megabytes } => {
             arguments.extend(["--no-huge".into(), "--no-shconf".into(), "-m".into(), megabytes.to_string()]);

@@ -89,7 +89,9 @@ pub enum EthError {
         source: DpdkError,
     },
     /// Probing made no port.
-    #[error("device `{0}`: no driver made a port of it; check the spelling and, for a PCI address, that vfio-pci is bound to it")]
+    #[error(
+        "device `{0}`: no driver made a port of it; check the spelling and, for a PCI address, that vfio-pci is bound to it"
+    )]
     NoPort(String),
     /// The same device is open already.
     #[error("device `{0}` is in use already; give each port a device of its own")]
@@ -253,8 +255,10 @@ impl EthDevice {
     /// Name of the driver, e.g. `net_pcap`.
     pub fn driver(&self) -> String {
         match self.port.info() {
-            // SAFETY: `driver_name` is a static NUL-terminated string of the driver, or null.
-            Ok(info) if !info.driver_name.is_null() => unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned(),
+            Ok(info) if !info.driver_name.is_null() => {
+                // SAFETY: `driver_name` is a static NUL-terminated string of the driver.
+                unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
+            }
             _ => String::new(),
         }
     }
@@ -275,7 +279,12 @@ impl Port {
         Ok(info)
     }
 
-    fn start(&self, options: &EthOptions, info: &sys::rte_eth_dev_info, tx_queues: u16) -> Result<EthCapabilities, DpdkError> {
+    fn start(
+        &self,
+        options: &EthOptions,
+        info: &sys::rte_eth_dev_info,
+        tx_queues: u16,
+    ) -> Result<EthCapabilities, DpdkError> {
         let checksum = sys::SHUNT_TXO_TCP_CKSUM | sys::SHUNT_TXO_UDP_CKSUM | sys::SHUNT_TXO_IPV4_CKSUM;
         let has = |bits: u64| info.tx_offload_capa & bits == bits;
         let capabilities = EthCapabilities {
@@ -300,7 +309,13 @@ impl Port {
         Ok(capabilities)
     }
 
-    fn try_configure(&self, options: &EthOptions, info: &sys::rte_eth_dev_info, tx_queues: u16, interrupts: bool) -> Result<(), DpdkError> {
+    fn try_configure(
+        &self,
+        options: &EthOptions,
+        info: &sys::rte_eth_dev_info,
+        tx_queues: u16,
+        interrupts: bool,
+    ) -> Result<(), DpdkError> {
         let mut conf = sys::rte_eth_conf::default();
         conf.rxmode.offloads = info.rx_offload_capa & (sys::SHUNT_RXO_SCATTER | sys::SHUNT_RXO_CHECKSUM);
         conf.txmode.offloads = info.tx_offload_capa
@@ -330,7 +345,14 @@ impl Port {
         for queue in 0..options.rx_queues {
             // SAFETY: configured port, null selects the driver's defaults, the pool lives for ever.
             DpdkError::check("rte_eth_rx_queue_setup", unsafe {
-                sys::rte_eth_rx_queue_setup(self.id, queue, rx, sys::SOCKET_ID_ANY as u32, std::ptr::null(), options.pool.as_ptr())
+                sys::rte_eth_rx_queue_setup(
+                    self.id,
+                    queue,
+                    rx,
+                    sys::SOCKET_ID_ANY as u32,
+                    std::ptr::null(),
+                    options.pool.as_ptr(),
+                )
             })?;
         }
         for queue in 0..tx_queues {
@@ -365,7 +387,8 @@ impl EthRxQueue {
         let room = max.min(spare.len()).min(MAX_BURST);
         // SAFETY: `spare` has at least `room` slots; `&mut self` makes this the only caller on this queue; the port is
         // started because queues exist only after `start`.
-        let count = unsafe { sys::shunt_eth_rx_burst(self.port.id, self.queue, spare.as_mut_ptr(), room as u16) };
+        let count =
+            unsafe { sys::shunt_eth_rx_burst(self.port.id, self.queue, spare.as_mut_ptr(), room as u16) };
         // SAFETY: the driver handed over `count` frames.
         unsafe { burst.grow(usize::from(count)) };
         usize::from(count)
@@ -382,7 +405,9 @@ impl EthRxQueue {
     pub fn set_interrupt(&mut self, enabled: bool) -> Result<(), DpdkError> {
         if enabled {
             // SAFETY: valid port and queue, owned by this thread.
-            DpdkError::check("rte_eth_dev_rx_intr_enable", unsafe { sys::rte_eth_dev_rx_intr_enable(self.port.id, self.queue) })?;
+            DpdkError::check("rte_eth_dev_rx_intr_enable", unsafe {
+                sys::rte_eth_dev_rx_intr_enable(self.port.id, self.queue)
+            })?;
         } else {
             // SAFETY: as above.
             DpdkError::check("rte_eth_dev_rx_intr_disable", unsafe {
@@ -407,7 +432,8 @@ impl EthTxQueue {
         let mut ready = frames.len() as u16;
         if prepare {
             // SAFETY: owned frames; the driver only edits their checksum fields. It returns how many are fit to send.
-            ready = unsafe { sys::shunt_eth_tx_prepare(self.port.id, self.queue, frames.as_mut_ptr(), ready) };
+            ready =
+                unsafe { sys::shunt_eth_tx_prepare(self.port.id, self.queue, frames.as_mut_ptr(), ready) };
         }
         // SAFETY: `&mut self` makes this the only caller on this queue; the port is started.
         let sent = unsafe { sys::shunt_eth_tx_burst(self.port.id, self.queue, frames.as_mut_ptr(), ready) };

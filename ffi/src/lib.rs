@@ -26,8 +26,8 @@ pub mod mbuf;
 pub mod mempool;
 pub mod offload;
 pub mod rcu;
-pub mod vhost;
 mod sys;
+pub mod vhost;
 
 pub use burst::{Burst, MAX_BURST};
 pub use error::DpdkError;

@@ -58,7 +58,11 @@ pub(crate) fn capture() -> Result<(), DpdkError> {
                 std::thread::sleep(DRAIN_EVERY);
             }
         })
-        .map_err(|error| DpdkError { function: "pthread_create", errno: error.raw_os_error().unwrap_or(0), text: error.to_string() })?;
+        .map_err(|error| DpdkError {
+            function: "pthread_create",
+            errno: error.raw_os_error().unwrap_or(0),
+            text: error.to_string(),
+        })?;
     Ok(())
 }
 

@@ -59,7 +59,10 @@ impl Mbuf {
 
     /// Bytes in the whole frame.
     #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "a frame is never asked whether it is empty, only how long it is")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a frame is never asked whether it is empty, only how long it is"
+    )]
     pub fn len(&self) -> u32 {
         self.raw().pkt_len
     }
@@ -156,7 +159,9 @@ impl Mbuf {
         let end = usize::from(raw.data_off) + usize::from(raw.data_len);
         // SAFETY: `end + count <= buf_len` was checked by `tailroom`; source and buffer cannot overlap because the
         // frame is borrowed exclusively.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), raw.buf_addr.cast::<u8>().add(end), bytes.len()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), raw.buf_addr.cast::<u8>().add(end), bytes.len())
+        };
         raw.data_len += count;
         raw.pkt_len += u32::from(count);
         Some(())
@@ -252,7 +257,10 @@ impl<'a> Iterator for Segments<'a> {
 fn segment_bytes(raw: &sys::rte_mbuf) -> &[u8] {
     // SAFETY: the chain invariant says `data_off + data_len <= buf_len`, and buffers are initialised memory.
     unsafe {
-        std::slice::from_raw_parts(raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)), usize::from(raw.data_len))
+        std::slice::from_raw_parts(
+            raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)),
+            usize::from(raw.data_len),
+        )
     }
 }
 
@@ -260,7 +268,10 @@ fn segment_bytes(raw: &sys::rte_mbuf) -> &[u8] {
 fn segment_bytes_mut(raw: &mut sys::rte_mbuf) -> &mut [u8] {
     // SAFETY: as for `segment_bytes`; the segment is borrowed exclusively.
     unsafe {
-        std::slice::from_raw_parts_mut(raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)), usize::from(raw.data_len))
+        std::slice::from_raw_parts_mut(
+            raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)),
+            usize::from(raw.data_len),
+        )
     }
 }
 

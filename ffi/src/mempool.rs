@@ -34,12 +34,18 @@ unsafe impl Sync for Mempool {}
 impl Mempool {
     /// Makes a pool of `count` buffers, each with `data_room` bytes behind the headroom.
     pub fn new(_eal: Eal, name: &str, count: u32, data_room: u16) -> Result<Self, DpdkError> {
-        let name = CString::new(name)
-            .map_err(|_| DpdkError { function: "rte_pktmbuf_pool_create", errno: libc::EINVAL, text: "name holds a NUL byte".into() })?;
+        let name = CString::new(name).map_err(|_| DpdkError {
+            function: "rte_pktmbuf_pool_create",
+            errno: libc::EINVAL,
+            text: "name holds a NUL byte".into(),
+        })?;
         let cache = CACHE.min(count / 4);
-        let room = data_room.saturating_add(HEADROOM);
+        // A buffer's length is 16 bits, headroom included.
+        let data_room = data_room.min(u16::MAX - HEADROOM);
+        let room = data_room + HEADROOM;
         // SAFETY: EAL runs (we hold an `Eal`), the name is NUL-terminated and copied.
-        let pool = unsafe { sys::rte_pktmbuf_pool_create(name.as_ptr(), count, cache, 0, room, sys::SOCKET_ID_ANY) };
+        let pool =
+            unsafe { sys::rte_pktmbuf_pool_create(name.as_ptr(), count, cache, 0, room, sys::SOCKET_ID_ANY) };
         match NonNull::new(pool) {
             Some(pool) => Ok(Self { pool, data_room }),
             None => Err(DpdkError::from_errno("rte_pktmbuf_pool_create")),
@@ -77,7 +83,8 @@ impl Mempool {
             return false;
         }
         // SAFETY: `spare` has room for `count` pointers; the call writes all of them on success (0), none otherwise.
-        if unsafe { sys::shunt_pktmbuf_alloc_bulk(self.pool.as_ptr(), spare.as_mut_ptr(), count as u32) } != 0 {
+        if unsafe { sys::shunt_pktmbuf_alloc_bulk(self.pool.as_ptr(), spare.as_mut_ptr(), count as u32) } != 0
+        {
             return false;
         }
         // SAFETY: the first `count` spare slots now hold exclusively owned mbufs.

@@ -85,7 +85,10 @@ impl Mbuf {
         let flags = raw.ol_flags;
         if !self.needs_offload() {
             let valid = flags & sys::SHUNT_RX_L4_CKSUM_MASK == sys::SHUNT_RX_L4_CKSUM_GOOD;
-            return Ok(Offload { checksum: if valid { Checksum::Valid } else { Checksum::Complete }, gso: None });
+            return Ok(Offload {
+                checksum: if valid { Checksum::Valid } else { Checksum::Complete },
+                gso: None,
+            });
         }
         // SAFETY: `tx_offload` is the plain integer view of the union; every bit pattern is valid.
         let fields = unsafe { raw.__bindgen_anon_3.tx_offload };
@@ -133,7 +136,7 @@ impl Mbuf {
         let data = self.data();
         let (l2, ethertype) = link_header(data).ok_or(BadOffload)?;
         let l3 = usize::from(start).checked_sub(l2).ok_or(BadOffload)?;
-        if l3 < 20 || l3 > L3_MASK as usize || usize::from(start + offset) + 2 > data.len() {
+        if l3 < 20 || l3 > L3_MASK as usize || usize::from(start) + usize::from(offset) + 2 > data.len() {
             return Err(BadOffload);
         }
         let mut flags = match ethertype {
@@ -150,7 +153,11 @@ impl Mbuf {
         let mut fields = l2 as u64 | (l3 as u64) << L3_SHIFT | (l4 as u64) << L4_SHIFT;
         if let Some(gso) = offload.gso {
             let tcp = gso.kind != GsoKind::Udp;
-            if tcp != (offset == TCP_CHECKSUM) || gso.size == 0 || l4 < 8 || usize::from(start) + l4 > data.len() {
+            if tcp != (offset == TCP_CHECKSUM)
+                || gso.size == 0
+                || l4 < 8
+                || usize::from(start) + l4 > data.len()
+            {
                 return Err(BadOffload);
             }
             flags |= if tcp { sys::SHUNT_TX_TCP_SEG } else { sys::SHUNT_TX_UDP_SEG };

@@ -134,7 +134,8 @@ impl<T> Drop for Publisher<T> {
     fn drop(&mut self) {
         // Readers may still be looking: leak rather than free under them. A daemon joins its workers first, and then
         // every reader is offline.
-        let slowest = self.shared.seen.iter().map(|seen| seen.load(Ordering::Acquire)).min().unwrap_or(OFFLINE);
+        let slowest =
+            self.shared.seen.iter().map(|seen| seen.load(Ordering::Acquire)).min().unwrap_or(OFFLINE);
         for (epoch, snapshot) in self.retired.drain(..) {
             if epoch > slowest {
                 std::mem::forget(snapshot);

@@ -114,8 +114,6 @@ pub struct VhostStatistics {
 pub struct VhostPort {
     state: Arc<State>,
     relay: Option<JoinHandle<()>>,
-    /// Dropped after the relay has ended, so the library has no connection any more.
-    _driver: Driver,
     /// The socket file to remove, in server mode.
     file: Option<String>,
 }
@@ -142,18 +140,26 @@ impl VhostPort {
         let path = || options.path.clone();
         let descriptors = |source| VhostError::Descriptors { path: path(), source };
         fault::install().map_err(descriptors)?;
-        let state =
-            Arc::new(State::new(path(), options.queues, options.tx_queues, Box::new(events)).map_err(descriptors)?);
+        let state = Arc::new(
+            State::new(path(), options.queues, options.tx_queues, Box::new(events)).map_err(descriptors)?,
+        );
         let file = matches!(front, Front::Listen(_)).then(path);
-        let (driver, library) = Driver::register(options, &state)?;
-        let mut port = VhostPort { state: state.clone(), relay: None, _driver: driver, file };
-        let relay = Relay { state: state.clone(), front, library };
+        let mut port = VhostPort { state: state.clone(), relay: None, file };
+        let relay = Relay { state: state.clone(), front, driver: Driver::new(options)? };
         let thread = std::thread::Builder::new().name("shunt-vhost".into()).stack_size(256 << 10);
         port.relay = Some(thread.spawn(move || relay.run()).map_err(descriptors)?);
         let rx = (0..options.queues)
-            .map(|pair| VhostRxQueue { state: state.clone(), pair, pool: options.pool, notify: false, told: 0 })
+            .map(|pair| VhostRxQueue {
+                state: state.clone(),
+                pair,
+                pool: options.pool,
+                notify: false,
+                told: 0,
+            })
             .collect();
-        let tx = (0..usize::from(options.tx_queues)).map(|index| VhostTxQueue { state: state.clone(), index }).collect();
+        let tx = (0..usize::from(options.tx_queues))
+            .map(|index| VhostTxQueue { state: state.clone(), index })
+            .collect();
         Ok(VhostOpened { port, rx, tx })
     }
 

@@ -69,7 +69,9 @@ fn frames_pass_unchanged_both_ways() {
     assert!(!port.opened.port.is_attached());
     for features in [VERSION_1 | MRG_RXBUF, VERSION_1] {
         let mut guest = Guest::attach(FrontEnd::connect(&path), features, 1, 128, 2048);
-        let VhostEvent::Attached { queues: 1, features: got, .. } = port.wait_attached() else { panic!("wrong event") };
+        let VhostEvent::Attached { queues: 1, features: got, .. } = port.wait_attached() else {
+            panic!("wrong event")
+        };
         assert_eq!(got, features | PROTOCOL);
         for length in [14, 59, 60, 64, 1514, 1518] {
             let frame = pattern(length, length as u8);
@@ -102,7 +104,10 @@ fn large_frames_spread_over_mergeable_buffers_and_come_back_whole() {
         port.send(0, &frame);
         let (header, got) = guest.receive(0);
         assert_eq!(got, frame);
-        assert_eq!(usize::from(u16::from_le_bytes([header[10], header[11]])), (length + HEADER).div_ceil(2048));
+        assert_eq!(
+            usize::from(u16::from_le_bytes([header[10], header[11]])),
+            (length + HEADER).div_ceil(2048)
+        );
         let cut = length / 3;
         guest.send_chain(0, PLAIN, &[&frame[..cut], &frame[cut..2 * cut], &frame[2 * cut..]]);
         let got = port.receive(0);
@@ -183,7 +188,10 @@ fn offload_state_of_the_guest_is_read() {
             assert_eq!(port.receive(0).offload(), Ok(Offload { checksum: partial, gso: None }));
             guest.send(0, header(1, gso, 1400, start, 16), &tcp(v6, vlan > 0, 60_000));
             let frame = port.receive(0);
-            assert_eq!(frame.offload(), Ok(Offload { checksum: partial, gso: Some(Gso { kind, size: 1400 }) }));
+            assert_eq!(
+                frame.offload(),
+                Ok(Offload { checksum: partial, gso: Some(Gso { kind, size: 1400 }) })
+            );
             assert_eq!(frame.to_vec(), tcp(v6, vlan > 0, 60_000));
         }
     }
@@ -206,7 +214,9 @@ fn offload_state_for_the_guest_is_written() {
         for (v6, l3, gso, kind) in [(false, 20, 1, GsoKind::TcpV4), (true, 40, 4, GsoKind::TcpV6)] {
             let start = 14 + vlan + l3;
             let checksum = Checksum::Partial { start, offset: 16 };
-            for wanted in [Offload { checksum, gso: None }, Offload { checksum, gso: Some(Gso { kind, size: 1400 }) }] {
+            for wanted in
+                [Offload { checksum, gso: None }, Offload { checksum, gso: Some(Gso { kind, size: 1400 }) }]
+            {
                 let bytes = tcp(v6, vlan > 0, 20_000);
                 let mut frame = site().1.frame(&bytes).unwrap();
                 frame.set_offload(wanted).unwrap();
@@ -218,7 +228,12 @@ fn offload_state_for_the_guest_is_written() {
                     expected[2..4].copy_from_slice(&(start + 20).to_le_bytes());
                 }
                 assert_eq!(got[..10], expected[..10], "{wanted:?}");
-                assert!(received == bytes, "the bytes of {wanted:?}: {:?} became {:?}", &bytes[..80], &received[..80]);
+                assert!(
+                    received == bytes,
+                    "the bytes of {wanted:?}: {:?} became {:?}",
+                    &bytes[..80],
+                    &received[..80]
+                );
             }
         }
     }
@@ -239,8 +254,10 @@ fn a_frame_that_finds_the_ring_full_stays_as_it_was() {
     until("the guest's ring", || port.opened.tx[0].is_up());
     let mut burst = Burst::new();
     let bytes = tcp(false, false, 3000);
-    let offload =
-        Offload { checksum: Checksum::Partial { start: 34, offset: 16 }, gso: Some(Gso { kind: GsoKind::TcpV4, size: 1000 }) };
+    let offload = Offload {
+        checksum: Checksum::Partial { start: 34, offset: 16 },
+        gso: Some(Gso { kind: GsoKind::TcpV4, size: 1000 }),
+    };
     for _ in 0..3 {
         let mut frame = site().1.frame(&bytes).unwrap();
         frame.set_offload(offload).unwrap();
@@ -286,7 +303,12 @@ fn switches_and_queue_numbers_are_negotiated() {
     assert_eq!((single & MQ, pairs), (0, 1));
 }
 
-fn vhost_options(path: &std::path::Path, tso: bool, mergeable: bool, queues: u16) -> shunt_ffi::vhost::VhostOptions {
+fn vhost_options(
+    path: &std::path::Path,
+    tso: bool,
+    mergeable: bool,
+    queues: u16,
+) -> shunt_ffi::vhost::VhostOptions {
     shunt_ffi::vhost::VhostOptions { tso, mergeable, queues, ..options(path) }
 }
 
@@ -309,7 +331,9 @@ fn queues_come_and_go_while_attached() {
     }
     // Three transmit queues share what there is; with one ring left all of them use it.
     assert!(guest.front.ring(SET_VRING_ENABLE, 2, 0));
-    port.wait("ring 2 off", |event| *event == VhostEvent::QueueEnabled { pair: 1, guest_receives: true, on: false });
+    port.wait("ring 2 off", |event| {
+        *event == VhostEvent::QueueEnabled { pair: 1, guest_receives: true, on: false }
+    });
     while guest.has_frame(0) {
         guest.receive(0);
     }
@@ -318,7 +342,9 @@ fn queues_come_and_go_while_attached() {
         assert_eq!(guest.receive(0).1, pattern(60, queue as u8));
     }
     assert!(guest.front.ring(SET_VRING_ENABLE, 0, 0));
-    port.wait("ring 0 off", |event| *event == VhostEvent::QueueEnabled { pair: 0, guest_receives: true, on: false });
+    port.wait("ring 0 off", |event| {
+        *event == VhostEvent::QueueEnabled { pair: 0, guest_receives: true, on: false }
+    });
     let mut burst = Burst::new();
     burst.push(site().1.frame(&pattern(60, 9)).unwrap()).unwrap();
     assert_eq!(port.opened.tx[2].transmit(&mut burst), 0);

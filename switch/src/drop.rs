@@ -75,7 +75,8 @@ mod tests {
             assert_eq!(*reason as usize, index);
             assert!(reason.describe().ends_with('.'), "{reason:?} needs a sentence");
         }
-        let names: std::collections::BTreeSet<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        let names: std::collections::BTreeSet<_> =
+            DropReason::ALL.iter().map(|reason| reason.name()).collect();
         assert_eq!(names.len(), REASONS, "two reasons share a name");
     }
 }

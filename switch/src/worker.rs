@@ -25,8 +25,8 @@ use crate::pipeline::{self, Ingress, Packet, Silent, Verdict};
 use crate::port::{Received, RxQueue};
 use crate::topology::Topology;
 use mailbox::{Command, Inbox, Reply};
-pub use output::TxPort;
 use output::Output;
+pub use output::TxPort;
 pub use teacher::Lesson;
 use teacher::Teacher;
 
@@ -55,6 +55,8 @@ pub struct RxPort {
     pub queue: u16,
     /// The queue.
     pub rx: RxQueue,
+    /// The interface was down when the queue was last asked: its descriptor cannot be waited for.
+    pub down: bool,
 }
 
 /// What a worker is made of. Build it on the control thread, then [`Worker::run`] it on its own.
@@ -106,10 +108,12 @@ impl Worker {
             let before = std::mem::replace(&mut now, clock::tsc());
             let spent = now.wrapping_sub(before);
             if newest != epoch {
+                // The first iteration takes over nothing; it touches all memory for the first time.
+                let spent = if epoch == u64::MAX { 0 } else { spent };
                 epoch = newest;
-                time.generation.set(self.topology.get().generation());
                 time.swap_cycles.set(spent);
                 time.worst_swap_cycles.raise_to(spent);
+                time.generation.set(self.topology.get().generation());
             }
             time.iterations.add(1);
             time.total_cycles.set(now - started);
@@ -140,8 +144,10 @@ impl Worker {
         let mut gone = None;
         for (index, slot) in rx.iter_mut().enumerate() {
             match slot.rx.receive(burst, settings.burst) {
-                Received::Frames(0) | Received::Down => {}
+                Received::Frames(0) => slot.down = false,
+                Received::Down => slot.down = true,
                 Received::Frames(count) => {
+                    slot.down = false;
                     total += count;
                     forward(topology, slot.port, burst, now, output, teacher, counters);
                 }

@@ -9,7 +9,8 @@ use crate::mbuf::Mbuf;
 /// byte followed.
 fn ones_sum(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(4);
-    let mut sum: u64 = words.by_ref().map(|word| u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))).sum();
+    let mut sum: u64 =
+        words.by_ref().map(|word| u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))).sum();
     let mut last = [0; 4];
     let rest = words.remainder();
     last[..rest.len()].copy_from_slice(rest);
@@ -112,7 +113,8 @@ mod tests {
 
     #[test]
     fn crc32c_check_value() {
-        let crc = b"123456789".iter().fold(u32::MAX, |crc, byte| crc >> 8 ^ CRC32C[usize::from(crc as u8 ^ byte)]);
+        let crc =
+            b"123456789".iter().fold(u32::MAX, |crc, byte| crc >> 8 ^ CRC32C[usize::from(crc as u8 ^ byte)]);
         assert_eq!(!crc, 0xe306_9283);
     }
 }

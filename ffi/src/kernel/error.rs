@@ -6,7 +6,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// No such interface in this network namespace.
-    #[error("interface `{0}` does not exist in this network namespace; create it first, e.g. `ip link add {0} type veth peer name eth0 netns POD`")]
+    #[error(
+        "interface `{0}` does not exist in this network namespace; create it first, e.g. `ip link add {0} type veth peer name eth0 netns POD`"
+    )]
     NoInterface(String),
     /// The name cannot be an interface's.
     #[error("`{0}` is no interface name; use 1 to 15 characters without `/`, `:` and spaces")]
@@ -26,7 +28,9 @@ pub enum KernelError {
     #[error("interface `{0}` exists already and is no tap or tun of ours; remove it or choose another name")]
     Exists(String),
     /// The namespace could not be opened.
-    #[error("network namespace `{path}` cannot be entered: {source}; give the path of a live one, e.g. /run/netns/NAME")]
+    #[error(
+        "network namespace `{path}` cannot be entered: {source}; give the path of a live one, e.g. /run/netns/NAME"
+    )]
     Namespace {
         /// Its path.
         path: String,

@@ -87,7 +87,11 @@ impl<const FRAMES: usize> Gather<FRAMES> {
             // and at most `used`, which is at most `ENTRIES`, so every pointer stays inside its array.
             unsafe {
                 let start = usize::from(self.starts[frame].assume_init());
-                let end = if frame + 1 < self.frames { usize::from(self.starts[frame + 1].assume_init()) } else { self.used };
+                let end = if frame + 1 < self.frames {
+                    usize::from(self.starts[frame + 1].assume_init())
+                } else {
+                    self.used
+                };
                 let first = entries.add(start);
                 first.write(iovec { iov_base: headers.add(frame).cast(), iov_len: header_len });
                 each(frame, first, end - start);

@@ -58,7 +58,8 @@ impl Landing {
     pub(crate) fn new(pools: Pools, header_len: usize) -> Self {
         assert!(header_len <= size_of::<VnetHdr>());
         let tails = pools.tails();
-        let mut iovecs = vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 2 + tails].into_boxed_slice();
+        let mut iovecs =
+            vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 2 + tails].into_boxed_slice();
         iovecs[0].iov_len = header_len;
         Self {
             pools,

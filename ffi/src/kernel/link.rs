@@ -39,7 +39,9 @@ impl Interface {
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
         let mut interface = Self { name: name.to_owned(), index: 0, socket, state: AtomicU8::new(UP) };
         let mut request = interface.request();
-        interface.ioctl(libc::SIOCGIFINDEX, &mut request).map_err(|source| KernelError::from_io(name, "SIOCGIFINDEX", source))?;
+        interface
+            .ioctl(libc::SIOCGIFINDEX, &mut request)
+            .map_err(|source| KernelError::from_io(name, "SIOCGIFINDEX", source))?;
         // SAFETY: SIOCGIFINDEX filled this member of the union.
         interface.index = unsafe { request.ifr_ifru.ifru_ifindex };
         Ok(interface)
@@ -61,7 +63,8 @@ impl Interface {
     /// The MAC address; an error when the interface has none of Ethernet's.
     pub(crate) fn mac(&self) -> Result<[u8; 6], KernelError> {
         let mut request = self.request();
-        self.ioctl(libc::SIOCGIFHWADDR, &mut request).map_err(|source| self.error("SIOCGIFHWADDR", source))?;
+        self.ioctl(libc::SIOCGIFHWADDR, &mut request)
+            .map_err(|source| self.error("SIOCGIFHWADDR", source))?;
         // SAFETY: SIOCGIFHWADDR filled this member of the union.
         let address = unsafe { request.ifr_ifru.ifru_hwaddr };
         if address.sa_family != libc::ARPHRD_ETHER {
@@ -194,7 +197,8 @@ pub(crate) fn named_request(name: &str) -> libc::ifreq {
 /// The kernel's own rule for names (`dev_valid_name`).
 pub(crate) fn check_name(name: &str) -> Result<(), KernelError> {
     let fits = !name.is_empty() && name.len() < libc::IFNAMSIZ && name != "." && name != "..";
-    if fits && !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'%' | 0) || byte.is_ascii_whitespace()) {
+    if fits && !name.bytes().any(|byte| matches!(byte, b'/' | b':' | b'%' | 0) || byte.is_ascii_whitespace())
+    {
         Ok(())
     } else {
         Err(KernelError::BadName(name.to_owned()))

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -27,9 +29,14 @@ pub(crate) struct Address {
 }
 
 /// Runs `work` in the namespace at `path`.
-pub(crate) fn inside<T: Send>(path: &Path, work: impl FnOnce() -> Result<T, KernelError> + Send) -> Result<T, KernelError> {
+pub(crate) fn inside<T: Send>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, KernelError> + Send,
+) -> Result<T, KernelError> {
     inside_fd(open(path)?, work).map_err(|error| match error {
-        KernelError::Namespace { source, .. } => KernelError::Namespace { path: path.display().to_string(), source },
+        KernelError::Namespace { source, .. } => {
+            KernelError::Namespace { path: path.display().to_string(), source }
+        }
         error => error,
     })
 }
@@ -50,7 +57,9 @@ pub(crate) fn inside_fd<T: Send>(
 }
 
 fn open(path: &Path) -> Result<OwnedFd, KernelError> {
-    File::open(path).map(OwnedFd::from).map_err(|source| KernelError::Namespace { path: path.display().to_string(), source })
+    File::open(path)
+        .map(OwnedFd::from)
+        .map_err(|source| KernelError::Namespace { path: path.display().to_string(), source })
 }
 
 /// Moves an interface of this namespace into the one at `path` and names it there, in one step.
@@ -58,7 +67,8 @@ pub(crate) fn move_link(index: u32, path: &Path, name: &str) -> Result<(), Kerne
     let namespace = open(path)?;
     let mut message = LinkMessage::default();
     message.header.index = index;
-    message.attributes = vec![LinkAttribute::NetNsFd(namespace.as_raw_fd()), LinkAttribute::IfName(name.to_owned())];
+    message.attributes =
+        vec![LinkAttribute::NetNsFd(namespace.as_raw_fd()), LinkAttribute::IfName(name.to_owned())];
     request(RouteNetlinkMessage::SetLink(message), 0).map_err(|source| match source.raw_os_error() {
         Some(libc::EEXIST) => KernelError::Exists(name.to_owned()),
         _ => KernelError::from_io(name, "move to the network namespace", source),
@@ -69,13 +79,15 @@ pub(crate) fn move_link(index: u32, path: &Path, name: &str) -> Result<(), Kerne
 pub(crate) fn set_up(name: &str, addresses: &[Address]) -> Result<(), KernelError> {
     let index = Interface::find(name)?.index().cast_unsigned();
     for address in addresses {
-        add_address(index, *address).map_err(|source| KernelError::from_io(name, "add an address", source))?;
+        add_address(index, *address)
+            .map_err(|source| KernelError::from_io(name, "add an address", source))?;
     }
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
-    request(RouteNetlinkMessage::SetLink(message), 0).map_err(|source| KernelError::from_io(name, "set up", source))
+    request(RouteNetlinkMessage::SetLink(message), 0)
+        .map_err(|source| KernelError::from_io(name, "set up", source))
 }
 
 fn add_address(index: u32, Address { address, prefix }: Address) -> io::Result<()> {

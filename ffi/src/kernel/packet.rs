@@ -21,8 +21,8 @@ pub use rx::PacketRxQueue;
 pub use tx::PacketTxQueue;
 
 use super::error::KernelError;
-use super::link::Interface;
 use super::landing::Pools;
+use super::link::Interface;
 
 /// Bytes of frames that may wait in the kernel for a worker, by default: some hundred 64 KiB frames.
 pub const RECEIVE_BUFFER: u32 = 16 << 20;
@@ -103,7 +103,10 @@ impl PacketDevice {
         let sender = sender(&interface, options)?;
         // Up last: the first frame of the pod finds the sockets in place.
         interface.add_flags(if options.isolate { libc::IFF_UP | libc::IFF_NOARP } else { libc::IFF_UP })?;
-        let rx = receivers.iter().map(|socket| PacketRxQueue::new(socket.clone(), interface.clone(), options.pools)).collect();
+        let rx = receivers
+            .iter()
+            .map(|socket| PacketRxQueue::new(socket.clone(), interface.clone(), options.pools))
+            .collect();
         let tx = PacketTxQueue::new(Arc::new(sender), interface.clone());
         Ok(Opened { device: Self { interface, receivers, drops: 0 }, rx, tx })
     }
@@ -118,7 +121,13 @@ impl PacketDevice {
             // SAFETY: a writable structure of the length given. Reading resets the kernel's counters.
             let code = unsafe {
                 let to = (&raw mut statistics).cast();
-                libc::getsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, to, &mut length)
+                libc::getsockopt(
+                    socket.as_raw_fd(),
+                    libc::SOL_PACKET,
+                    libc::PACKET_STATISTICS,
+                    to,
+                    &mut length,
+                )
             };
             if code == 0 {
                 self.drops += u64::from(statistics.tp_drops);
@@ -154,8 +163,12 @@ fn receiver(interface: &Interface, options: &PacketOptions) -> Result<OwnedFd, K
     set.packet(libc::PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING", &1)?;
     set.buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, "SO_RCVBUF", options.receive_buffer)?;
     // The pod's frames are addressed to other pods. The membership ends with the socket.
-    let membership =
-        libc::packet_mreq { mr_ifindex: interface.index(), mr_type: libc::PACKET_MR_PROMISC as u16, mr_alen: 0, mr_address: [0; 8] };
+    let membership = libc::packet_mreq {
+        mr_ifindex: interface.index(),
+        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
     set.packet(libc::PACKET_ADD_MEMBERSHIP, "PACKET_ADD_MEMBERSHIP", &membership)?;
     bind(&socket, interface, libc::ETH_P_ALL as u16)?;
     Ok(socket)
@@ -167,7 +180,8 @@ fn sender(interface: &Interface, options: &PacketOptions) -> Result<OwnedFd, Ker
     let set = Options { interface: interface.name(), socket: socket.as_raw_fd() };
     set.packet(libc::PACKET_VNET_HDR, "PACKET_VNET_HDR", &1)?;
     if std::env::var_os("BYPASS").is_some() {
-    set.packet(libc::PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", &1)?; }
+        set.packet(libc::PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", &1)?;
+    }
     set.buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, "SO_SNDBUF", options.send_buffer)?;
     bind(&socket, interface, 0)?;
     Ok(socket)
@@ -175,7 +189,9 @@ fn sender(interface: &Interface, options: &PacketOptions) -> Result<OwnedFd, Ker
 
 fn packet_socket(interface: &str) -> Result<OwnedFd, KernelError> {
     // SAFETY: plain system call.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
+    let fd = unsafe {
+        libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0)
+    };
     if fd < 0 {
         return Err(KernelError::last(interface, "socket(AF_PACKET)"));
     }
@@ -191,7 +207,11 @@ fn bind(socket: &OwnedFd, interface: &Interface, protocol: u16) -> Result<(), Ke
     address.sll_ifindex = interface.index();
     // SAFETY: a complete address of the length given.
     let code = unsafe {
-        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
     };
     if code < 0 { Err(KernelError::last(interface.name(), "bind(AF_PACKET)")) } else { Ok(()) }
 }
@@ -234,7 +254,10 @@ fn isolate(interface: &str) {
     for (family, key, value) in settings {
         let path = format!("/proc/sys/net/{family}/conf/{interface}/{key}");
         if let Err(error) = fs::write(&path, value) {
-            tracing::warn!(interface, "{path} could not be set to {value}: {error}; the host's stack may see the pod's frames");
+            tracing::warn!(
+                interface,
+                "{path} could not be set to {value}: {error}; the host's stack may see the pod's frames"
+            );
         }
     }
 }
@@ -251,12 +274,25 @@ impl Options<'_> {
     }
 
     /// A buffer size beyond the system's limit needs the forced form, which needs a capability.
-    fn buffer(&self, forced: libc::c_int, plain: libc::c_int, call: &'static str, bytes: u32) -> Result<(), KernelError> {
+    fn buffer(
+        &self,
+        forced: libc::c_int,
+        plain: libc::c_int,
+        call: &'static str,
+        bytes: u32,
+    ) -> Result<(), KernelError> {
         let bytes = bytes.min(i32::MAX.cast_unsigned() / 2).cast_signed();
-        self.set(libc::SOL_SOCKET, forced, call, &bytes).or_else(|_| self.set(libc::SOL_SOCKET, plain, call, &bytes))
+        self.set(libc::SOL_SOCKET, forced, call, &bytes)
+            .or_else(|_| self.set(libc::SOL_SOCKET, plain, call, &bytes))
     }
 
-    fn set<T: Copy>(&self, level: libc::c_int, option: libc::c_int, call: &'static str, value: &T) -> Result<(), KernelError> {
+    fn set<T: Copy>(
+        &self,
+        level: libc::c_int,
+        option: libc::c_int,
+        call: &'static str,
+        value: &T,
+    ) -> Result<(), KernelError> {
         // SAFETY: a readable value of the length given; the kernel copies it.
         let code = unsafe {
             let from = std::ptr::from_ref(value).cast();

@@ -113,7 +113,8 @@ impl TapDevice {
             interface.set_mac(mac)?;
         }
         let mac = interface.mac().ok();
-        let addresses: Vec<_> = options.addresses.iter().map(|&(address, prefix)| Address { address, prefix }).collect();
+        let addresses: Vec<_> =
+            options.addresses.iter().map(|&(address, prefix)| Address { address, prefix }).collect();
         match &options.netns {
             Some(path) => {
                 netns::move_link(interface.index().cast_unsigned(), path, &options.name)?;
@@ -121,7 +122,8 @@ impl TapDevice {
             }
             None => netns::set_up(&options.name, &addresses)?,
         }
-        let rx = queues.iter().map(|queue| TapRxQueue::new(queue.clone(), options.mode, options.pools)).collect();
+        let rx =
+            queues.iter().map(|queue| TapRxQueue::new(queue.clone(), options.mode, options.pools)).collect();
         let tx = queues.iter().map(|queue| TapTxQueue::new(queue.clone(), options.mode)).collect();
         let device = Self { name: options.name.clone(), uso, mac, queue: queues.swap_remove(0), drops: 0 };
         Ok(Opened { device, rx, tx })
@@ -161,7 +163,12 @@ impl TapDevice {
 }
 
 /// Opens a queue of the interface `name`, making the interface if there is none; returns its real name.
-fn attach(options: &TapOptions, name: &str, exclusive: libc::c_int, multi: bool) -> Result<(OwnedFd, String), KernelError> {
+fn attach(
+    options: &TapOptions,
+    name: &str,
+    exclusive: libc::c_int,
+    multi: bool,
+) -> Result<(OwnedFd, String), KernelError> {
     let shown = options.name.as_str();
     let file = OpenOptions::new()
         .read(true)
@@ -175,7 +182,8 @@ fn attach(options: &TapOptions, name: &str, exclusive: libc::c_int, multi: bool)
     };
     let multi = if multi { libc::IFF_MULTI_QUEUE } else { 0 };
     let mut request = named_request(name);
-    request.ifr_ifru.ifru_flags = (kind | libc::IFF_NO_PI | libc::IFF_VNET_HDR | multi | exclusive) as libc::c_short;
+    request.ifr_ifru.ifru_flags =
+        (kind | libc::IFF_NO_PI | libc::IFF_VNET_HDR | multi | exclusive) as libc::c_short;
     // SAFETY: TUNSETIFF reads and writes one `ifreq`.
     if unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } < 0 {
         let source = std::io::Error::last_os_error();
@@ -189,7 +197,8 @@ fn attach(options: &TapOptions, name: &str, exclusive: libc::c_int, multi: bool)
 
 /// The name in an `ifreq` that the kernel has filled.
 fn name_in(request: &libc::ifreq) -> String {
-    let bytes: Vec<u8> = request.ifr_name.iter().map(|&byte| byte.cast_unsigned()).take_while(|&byte| byte != 0).collect();
+    let bytes: Vec<u8> =
+        request.ifr_name.iter().map(|&byte| byte.cast_unsigned()).take_while(|&byte| byte != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -73,7 +73,9 @@ impl VnetHdr {
                 return Err(Undecodable);
             }
             if self.flags & DATA_VALID != 0 {
-                frame.set_offload(Offload { checksum: Checksum::Valid, gso: None }).map_err(|_| Undecodable)?;
+                frame
+                    .set_offload(Offload { checksum: Checksum::Valid, gso: None })
+                    .map_err(|_| Undecodable)?;
             }
             return Ok(Applied::Carried);
         }
@@ -105,14 +107,17 @@ impl VnetHdr {
                     Some(GsoKind::Udp) | None => true,
                 }
         });
-        if plain && frame.set_offload(Offload { checksum: Checksum::Partial { start, offset }, gso }).is_ok() {
+        if plain && frame.set_offload(Offload { checksum: Checksum::Partial { start, offset }, gso }).is_ok()
+        {
             return Ok(Applied::Carried);
         }
         if gso.is_some() {
             return Err(Undecodable);
         }
         let sctp = offset == SCTP_CHECKSUM
-            && transport.is_some_and(|transport| transport.protocol == headers::SCTP && transport.offset == usize::from(start));
+            && transport.is_some_and(|transport| {
+                transport.protocol == headers::SCTP && transport.offset == usize::from(start)
+            });
         let done = if sctp {
             checksum::complete_sctp(frame, usize::from(start))
         } else {
@@ -135,7 +140,8 @@ impl VnetHdr {
             Checksum::Partial { start, offset } => (start, offset),
         };
         let csum_start = start.checked_sub(strip).ok_or(BadOffload)?;
-        let mut header = Self { flags: NEEDS_CSUM, hdr_len: plain, csum_start, csum_offset: offset, ..Self::default() };
+        let mut header =
+            Self { flags: NEEDS_CSUM, hdr_len: plain, csum_start, csum_offset: offset, ..Self::default() };
         if let Some(gso) = offload.gso {
             header.gso_size = gso.size;
             let transport = &data[usize::from(start)..];

@@ -114,12 +114,14 @@ impl XdpInterface {
 
     /// `T` is a structure of `linux/ethtool.h` that begins with its command, which bounds what the kernel writes.
     fn ethtool<T>(&self, request: &mut T) -> io::Result<()> {
-        let socket = open_socket(libc::AF_INET, libc::SOCK_DGRAM)?;
         let mut outer = super::link::named_request(self.0.name());
         outer.ifr_ifru.ifru_data = std::ptr::from_mut(request).cast();
         // SAFETY: SIOCETHTOOL writes one structure of the command's kind to `ifru_data`, which is that structure and
         // lives past the call; see the callers.
-        if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, std::ptr::from_mut(&mut outer)) } < 0 {
+        if unsafe {
+            libc::ioctl(self.0.descriptor().as_raw_fd(), libc::SIOCETHTOOL, std::ptr::from_mut(&mut outer))
+        } < 0
+        {
             return Err(io::Error::last_os_error());
         }
         Ok(())
@@ -130,7 +132,12 @@ impl XdpInterface {
     pub fn try_bind(&self, queue: u32) -> io::Result<()> {
         let socket = open_xdp()?;
         let area = Area::new()?;
-        let memory = libc::xdp_umem_reg { addr: area.start as u64, len: Area::LENGTH as u64, chunk_size: Area::LENGTH as u32, ..umem_zero() };
+        let memory = libc::xdp_umem_reg {
+            addr: area.start as u64,
+            len: Area::LENGTH as u64,
+            chunk_size: Area::LENGTH as u32,
+            ..umem_zero()
+        };
         set(&socket, libc::XDP_UMEM_REG, &memory)?;
         for ring in [libc::XDP_UMEM_FILL_RING, libc::XDP_UMEM_COMPLETION_RING, libc::XDP_RX_RING] {
             set(&socket, ring, &64_u32)?;
@@ -144,7 +151,11 @@ impl XdpInterface {
         };
         // SAFETY: a complete address of the socket's family.
         let code = unsafe {
-            libc::bind(socket.as_raw_fd(), std::ptr::from_ref(&address).cast(), size_of::<libc::sockaddr_xdp>() as u32)
+            libc::bind(
+                socket.as_raw_fd(),
+                std::ptr::from_ref(&address).cast(),
+                size_of::<libc::sockaddr_xdp>() as u32,
+            )
         };
         // The socket goes before the memory it was given.
         let outcome = if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
@@ -160,12 +171,8 @@ pub fn supported() -> io::Result<()> {
 }
 
 fn open_xdp() -> io::Result<OwnedFd> {
-    open_socket(libc::AF_XDP, libc::SOCK_RAW)
-}
-
-fn open_socket(domain: libc::c_int, kind: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: plain system call.
-    let socket = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, 0) };
+    let socket = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if socket < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -181,7 +188,13 @@ fn umem_zero() -> libc::xdp_umem_reg {
 fn set<T>(socket: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of a structure that lives past the call.
     let code = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_XDP, option, std::ptr::from_ref(value).cast(), size_of::<T>() as u32)
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_XDP,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as u32,
+        )
     };
     if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -198,7 +211,16 @@ impl Area {
     fn new() -> io::Result<Self> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new private mapping that overlaps nothing.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), Self::LENGTH, access, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                Self::LENGTH,
+                access,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
         if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self { start }) }
     }
 }
@@ -219,7 +241,9 @@ impl XdpSockets {
     pub fn mark() -> io::Result<Self> {
         let mut found = BTreeSet::new();
         for entry in fs::read_dir("/proc/self/fd")? {
-            let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
             if domain(number) == Some(libc::AF_XDP) {
                 found.insert(number);
             }
@@ -240,7 +264,13 @@ fn domain(number: RawFd) -> Option<libc::c_int> {
     let mut length = size_of::<libc::c_int>() as u32;
     // SAFETY: writes one integer; a number that is no socket (any more) is an error, not a fault.
     let code = unsafe {
-        libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_DOMAIN, std::ptr::from_mut(&mut domain).cast(), &mut length)
+        libc::getsockopt(
+            number,
+            libc::SOL_SOCKET,
+            libc::SO_DOMAIN,
+            std::ptr::from_mut(&mut domain).cast(),
+            &mut length,
+        )
     };
     (code == 0).then_some(domain)
 }
@@ -277,7 +307,10 @@ impl XdpSocket {
         let mut length = size_of::<libc::xdp_statistics>() as u32;
         let value = std::ptr::from_mut(&mut statistics).cast();
         // SAFETY: the kernel writes at most `length` bytes, the size of the structure.
-        if unsafe { libc::getsockopt(self.0.as_raw_fd(), libc::SOL_XDP, libc::XDP_STATISTICS, value, &mut length) } < 0 {
+        if unsafe {
+            libc::getsockopt(self.0.as_raw_fd(), libc::SOL_XDP, libc::XDP_STATISTICS, value, &mut length)
+        } < 0
+        {
             return Err(io::Error::last_os_error());
         }
         Ok(XdpLosses { no_buffer: statistics.rx_dropped, ring_full: statistics.rx_ring_full })

@@ -33,7 +33,8 @@ pub(super) unsafe fn take(frames: &mut [*mut sys::rte_mbuf]) -> u32 {
         // SAFETY: the integer view of a union of plain bit fields; every pattern is valid.
         let fields = unsafe { frame.__bindgen_anon_3.tx_offload };
         let extended = frame.ol_flags & sys::SHUNT_TX_IPV6 != 0 && fields >> 7 & 0x1ff != IPV6_HEADER;
-        let needs = frame.ol_flags & sys::SHUNT_TX_TCP_SEG != 0 || frame.ol_flags & sys::SHUNT_TX_L4_MASK != 0 && extended;
+        let needs = frame.ol_flags & sys::SHUNT_TX_TCP_SEG != 0
+            || frame.ol_flags & sys::SHUNT_TX_L4_MASK != 0 && extended;
         // SAFETY: as for this function.
         if needs && unsafe { split(slot) } {
             taken |= 1 << index;
@@ -92,7 +93,11 @@ unsafe fn split(slot: &mut *mut sys::rte_mbuf) -> bool {
     // SAFETY: `count` bytes are in the first segment of the frame and fit into the new buffer, which is another one.
     unsafe {
         let from = frame.buf_addr.cast::<u8>().add(usize::from(frame.data_off));
-        std::ptr::copy_nonoverlapping(from, head.buf_addr.cast::<u8>().add(usize::from(head.data_off)), usize::from(count));
+        std::ptr::copy_nonoverlapping(
+            from,
+            head.buf_addr.cast::<u8>().add(usize::from(head.data_off)),
+            usize::from(count),
+        );
     }
     head.data_len = count;
     head.pkt_len = frame.pkt_len;

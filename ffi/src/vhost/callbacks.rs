@@ -12,6 +12,7 @@
 //! - Rings move in memory only before `new_device` (NUMA reallocation) or under their lock.
 //!
 //! A callback names a device number; it belongs to the connection that [`super::relay`] has made, and so to a port.
+//! `new_connection` runs on the relay's thread, the others on the library's, and `destroy_device` on either.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
@@ -21,16 +22,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::sys;
 
+use super::VhostEvent;
 use super::features::GuestOffloads;
 use super::state::{Control, State, guest_rx_ring, guest_tx_ring};
-use super::{VhostEvent, fault};
 
 /// Ports by the socket that the library listens on.
 static PORTS: Mutex<Option<HashMap<String, Arc<State>>>> = Mutex::new(None);
 /// Ports by the library's device number.
 static DEVICES: Mutex<Option<HashMap<c_int, Arc<State>>>> = Mutex::new(None);
 
-fn with<K, T>(map: &Mutex<Option<HashMap<K, Arc<State>>>>, use_it: impl FnOnce(&mut HashMap<K, Arc<State>>) -> T) -> T {
+fn with<K, T>(
+    map: &Mutex<Option<HashMap<K, Arc<State>>>>,
+    use_it: impl FnOnce(&mut HashMap<K, Arc<State>>) -> T,
+) -> T {
     use_it(map.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(HashMap::new))
 }
 
@@ -42,6 +46,12 @@ pub(super) fn add_port(device_path: &str, state: &Arc<State>) {
 /// Forgets a port whose driver is unregistered.
 pub(super) fn remove_port(device_path: &str) {
     with(&PORTS, |ports| ports.remove(device_path));
+}
+
+/// Forgets the connection of a port, for the library does not report the end of one that is unregistered.
+pub(super) fn forget(state: &Arc<State>) {
+    with(&DEVICES, |devices| devices.retain(|_, owner| !Arc::ptr_eq(owner, state)));
+    state.set_connection(None);
 }
 
 fn port(vid: c_int) -> Option<Arc<State>> {
@@ -76,8 +86,9 @@ fn path_of(vid: c_int) -> Option<String> {
 }
 
 unsafe extern "C" fn new_connection(vid: c_int) -> c_int {
-    fault::this_thread_reads_guests();
-    let Some(state) = path_of(vid).and_then(|path| with(&PORTS, |ports| ports.get(&path).cloned())) else { return -1 };
+    let Some(state) = path_of(vid).and_then(|path| with(&PORTS, |ports| ports.get(&path).cloned())) else {
+        return -1;
+    };
     with(&DEVICES, |devices| devices.insert(vid, state.clone()));
     state.set_connection(Some(vid));
     0
@@ -108,7 +119,8 @@ unsafe extern "C" fn new_device(vid: c_int) -> c_int {
     control.running = true;
     state.set_offloads(GuestOffloads::of(features));
     apply(vid, &state, &control);
-    let queues = (0..state.pairs()).filter(|&pair| control.ready[usize::from(guest_rx_ring(pair))]).count() as u16;
+    let queues =
+        (0..state.pairs()).filter(|&pair| control.ready[usize::from(guest_rx_ring(pair))]).count() as u16;
     state.open_if_ready(&control);
     drop(control);
     (state.events)(VhostEvent::Attached { queues, features, mtu, numa });

@@ -1,9 +1,14 @@
-//! A driver of the vhost library: its side of the relay's socket.
+//! The library's end of a connection.
+//!
+//! For each front end a driver is registered in client mode, on a listener of ours that has no name any more: nobody but the
+//! relay can be the other end, nothing stays behind when the process dies, and the library's thread hears of the
+//! connection at once (of a listener of its own it would hear within a second). The library's reconnecting is off: it races
+//! with unregistering.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -13,74 +18,101 @@ use crate::sys;
 use super::state::State;
 use super::{VhostError, VhostOptions, callbacks, features, rules};
 
-/// A registered and started driver; unregistered on drop.
+/// Makes connections to the library.
 #[derive(Debug)]
 pub(super) struct Driver {
+    listener: UnixListener,
+    /// Keeps the listener's file alive after its name is gone; `path` names it through `/proc`.
+    _file: OwnedFd,
     path: CString,
+    disabled: u64,
 }
 
+/// One connection: a registered driver; unregistered on drop.
+#[derive(Debug)]
+pub(super) struct Connection<'a> {
+    driver: &'a Driver,
+    /// The relay's end.
+    pub(super) socket: OwnedFd,
+}
+
+/// A call of the library failed; it gives no reason but its log.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} failed; the dpdk lines above say why")]
+pub(super) struct DriverError(&'static str);
+
 impl Driver {
-    /// Registers a driver for `state` and gives the descriptor of its socket, which has no name any more: nobody but the
-    /// relay can connect, and nothing stays behind when the process dies.
-    pub(super) fn register(options: &VhostOptions, state: &Arc<State>) -> Result<(Self, OwnedFd), VhostError> {
-        let fail = |function| VhostError::Library { path: options.path.clone(), function };
-        let unmade = |source: std::io::Error| VhostError::Socket { path: options.path.clone(), source };
-        let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("shunt-vhost-XXXXXX")).map_err(|errno| unmade(errno.into()))?;
-        let socket = directory.join("socket");
-        let result = Self::start(&socket, options, state, fail).and_then(|driver| {
-            let library = open(&socket, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| unmade(errno.into()))?;
-            Ok((driver, library))
-        });
-        let _ = std::fs::remove_file(&socket);
-        let _ = std::fs::remove_dir(&directory);
-        result
+    pub(super) fn new(options: &VhostOptions) -> Result<Self, VhostError> {
+        let make = || -> std::io::Result<Self> {
+            let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("shunt-vhost-XXXXXX"))?;
+            let name = directory.join("socket");
+            let made = UnixListener::bind(&name).and_then(|listener| {
+                let file = open(&name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+                Ok((listener, file))
+            });
+            let _ = std::fs::remove_file(&name);
+            let _ = std::fs::remove_dir(&directory);
+            let (listener, file) = made?;
+            listener.set_nonblocking(true)?;
+            let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+            let disabled = features::disabled(options.tso, options.mergeable, options.queues);
+            Ok(Self { listener, _file: file, path, disabled })
+        };
+        make().map_err(|source| VhostError::Private { path: options.path.clone(), source })
     }
 
-    fn start(
-        socket: &Path,
-        options: &VhostOptions,
-        state: &Arc<State>,
-        fail: impl Fn(&'static str) -> VhostError,
-    ) -> Result<Self, VhostError> {
-        let text = socket.to_string_lossy();
-        let path = CString::new(text.as_bytes()).map_err(|_| fail("rte_vhost_driver_register"))?;
+    /// Connects to the library; the device's callbacks report to `state`.
+    pub(super) fn connect(&self, state: &Arc<State>) -> Result<Connection<'_>, DriverError> {
+        let path = self.path.as_ptr();
         // Frames larger than a buffer go into one external buffer of at most 64 KiB. The alternative, chains, has no
         // limit: one hostile descriptor of a gigabyte would be copied until the pool is empty.
-        let flags = u64::from(sys::RTE_VHOST_USER_LINEARBUF_SUPPORT | sys::RTE_VHOST_USER_EXTBUF_SUPPORT);
-        // SAFETY: EAL runs (the caller holds an `Eal`); NUL-terminated, copied.
-        if unsafe { sys::rte_vhost_driver_register(path.as_ptr(), flags) } != 0 {
-            return Err(fail("rte_vhost_driver_register"));
+        let flags = sys::RTE_VHOST_USER_CLIENT
+            | sys::RTE_VHOST_USER_NO_RECONNECT
+            | sys::RTE_VHOST_USER_LINEARBUF_SUPPORT
+            | sys::RTE_VHOST_USER_EXTBUF_SUPPORT;
+        // The library starts its thread with the first driver, and does not expect two to be the first.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: EAL runs (the port was opened with an `Eal`); NUL-terminated, copied.
+        if unsafe { sys::rte_vhost_driver_register(path, flags.into()) } != 0 {
+            return Err(DriverError("rte_vhost_driver_register"));
         }
-        // From here on the drop of `Driver` undoes everything.
-        let driver = Self { path };
-        callbacks::add_port(&text, state);
-        let path = driver.path.as_ptr();
-        let disabled = features::disabled(options.tso, options.mergeable, options.queues);
-        // SAFETY: NUL-terminated path of the driver registered above.
-        if unsafe { sys::rte_vhost_driver_disable_features(path, disabled) } != 0 {
-            return Err(fail("rte_vhost_driver_disable_features"));
+        callbacks::add_port(&self.path.to_string_lossy(), state);
+        self.start().inspect_err(|_| self.unregister())
+    }
+
+    fn start(&self) -> Result<Connection<'_>, DriverError> {
+        let path = self.path.as_ptr();
+        // SAFETY: NUL-terminated path of the driver registered by the caller.
+        if unsafe { sys::rte_vhost_driver_disable_features(path, self.disabled) } != 0 {
+            return Err(DriverError("rte_vhost_driver_disable_features"));
         }
         // SAFETY: as above.
         if unsafe { sys::rte_vhost_driver_set_protocol_features(path, rules::PROTOCOL_FEATURES) } != 0 {
-            return Err(fail("rte_vhost_driver_set_protocol_features"));
+            return Err(DriverError("rte_vhost_driver_set_protocol_features"));
         }
         // SAFETY: as above; the table is static.
         if unsafe { sys::rte_vhost_driver_callback_register(path, &callbacks::OPERATIONS.0) } != 0 {
-            return Err(fail("rte_vhost_driver_callback_register"));
+            return Err(DriverError("rte_vhost_driver_callback_register"));
         }
-        // SAFETY: as above.
+        // SAFETY: as above. It connects to the listener before it returns, or fails.
         if unsafe { sys::rte_vhost_driver_start(path) } != 0 {
-            return Err(fail("rte_vhost_driver_start"));
+            return Err(DriverError("rte_vhost_driver_start"));
         }
-        Ok(driver)
+        let (socket, _) = self.listener.accept().map_err(|_| DriverError("accept"))?;
+        Ok(Connection { driver: self, socket: socket.into() })
+    }
+
+    fn unregister(&self) {
+        // No lock of ours is held: the call waits for callbacks, and these take our locks.
+        // SAFETY: NUL-terminated path of a driver registered in `connect`.
+        unsafe { sys::rte_vhost_driver_unregister(self.path.as_ptr()) };
+        callbacks::remove_port(&self.path.to_string_lossy());
     }
 }
 
-impl Drop for Driver {
+impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        // No lock of ours is held: the call waits for callbacks, and these take our locks.
-        // SAFETY: NUL-terminated path of a driver registered above.
-        unsafe { sys::rte_vhost_driver_unregister(self.path.as_ptr()) };
-        callbacks::remove_port(&self.path.to_string_lossy());
+        self.driver.unregister();
     }
 }

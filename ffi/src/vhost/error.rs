@@ -6,7 +6,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum VhostError {
     /// Longer than a Unix socket address holds (`sun_path`, unix(7)).
-    #[error("socket path `{path}` has {length} bytes, at most {max} are possible; choose a shorter directory")]
+    #[error(
+        "socket path `{path}` has {length} bytes, at most {max} are possible; choose a shorter directory"
+    )]
     PathTooLong {
         /// The socket.
         path: String,
@@ -61,12 +63,12 @@ pub enum VhostError {
         /// The limit.
         max: u16,
     },
-    /// A call of the vhost library failed; it gives no reason but its log.
-    #[error("vhost-user port `{path}`: {function} failed; the dpdk lines above say why")]
-    Library {
+    /// The private socket towards the vhost library cannot be made.
+    #[error("vhost-user port `{path}`: no private socket in the temporary directory: {source}; check TMPDIR")]
+    Private {
         /// The socket.
         path: String,
-        /// The call.
-        function: &'static str,
+        /// What the kernel said.
+        source: io::Error,
     },
 }

@@ -10,10 +10,8 @@ use std::cell::UnsafeCell;
 use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::state::State;
 
@@ -28,11 +26,17 @@ struct Slot {
 }
 
 static TABLE: [Slot; SLOTS] = [const {
-    Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), page: AtomicUsize::new(0), owner: AtomicPtr::new(std::ptr::null_mut()) }
+    Slot {
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+        page: AtomicUsize::new(0),
+        owner: AtomicPtr::new(std::ptr::null_mut()),
+    }
 }; SLOTS];
 /// Held to change the table; the signal handler only reads it.
 static CHANGE: Mutex<()> = Mutex::new(());
-static LIBRARY_THREAD: AtomicI32 = AtomicI32::new(0);
+/// Name of the library's thread, which reads rings while it sets them up, before their region is guarded.
+const LIBRARY_THREAD: &[u8] = b"vhost-events\0";
 
 /// What handled the signal before us; written once, before our handler is installed.
 struct Previous(UnsafeCell<MaybeUninit<libc::sigaction>>);
@@ -52,7 +56,8 @@ impl Guard {
     /// Guards the mapping at `start`; its file has pages of `page` bytes. `None` when the table is full.
     pub(super) fn new(owner: &Arc<State>, start: usize, length: usize, page: usize) -> Option<Self> {
         let _lock = CHANGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (index, slot) = TABLE.iter().enumerate().find(|(_, slot)| slot.end.load(Ordering::Relaxed) == 0)?;
+        let (index, slot) =
+            TABLE.iter().enumerate().find(|(_, slot)| slot.end.load(Ordering::Relaxed) == 0)?;
         slot.start.store(start, Ordering::Relaxed);
         slot.page.store(page, Ordering::Relaxed);
         slot.owner.store(Arc::as_ptr(owner).cast_mut(), Ordering::Relaxed);
@@ -66,11 +71,6 @@ impl Drop for Guard {
         let _lock = CHANGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         TABLE[self.slot].end.store(0, Ordering::Release);
     }
-}
-
-/// Says that the calling thread is the library's: it reads rings while it sets them up, before a region is guarded.
-pub(super) fn this_thread_reads_guests() {
-    LIBRARY_THREAD.store(nix::unistd::gettid().as_raw(), Ordering::Relaxed);
 }
 
 /// Installs the handler, once per process.
@@ -115,9 +115,12 @@ fn mend(address: usize) -> bool {
             return zero_page(address, slot.page.load(Ordering::Relaxed));
         }
     }
-    // SAFETY: a plain system call.
-    let this = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
-    this == LIBRARY_THREAD.load(Ordering::Relaxed) && [1 << 12, 1 << 21, 1 << 30].into_iter().any(|page| zero_page(address, page))
+    let mut name = [0_u8; 16];
+    // SAFETY: a bare system call that writes at most 16 bytes.
+    let named = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } == 0;
+    named
+        && name.starts_with(LIBRARY_THREAD)
+        && [1 << 12, 1 << 21, 1 << 30].into_iter().any(|page| zero_page(address, page))
 }
 
 fn zero_page(address: usize, page: usize) -> bool {
@@ -125,7 +128,10 @@ fn zero_page(address: usize, page: usize) -> bool {
     let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: replaces a page that cannot be accessed, inside a mapping of guest memory that nobody refers to by
     // Rust references; `mmap` is a bare system call. For huge pages it fails unless `page` is their size.
-    unsafe { libc::mmap(start as *mut libc::c_void, page, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) != libc::MAP_FAILED }
+    unsafe {
+        libc::mmap(start as *mut libc::c_void, page, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+            != libc::MAP_FAILED
+    }
 }
 
 /// What would have happened without us.
@@ -139,7 +145,8 @@ fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
             // SAFETY: installed by somebody as a handler of this form (`SA_SIGINFO`).
-            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut libc::c_void) = unsafe { std::mem::transmute(handler) };
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                unsafe { std::mem::transmute(handler) };
             handler(signal, info, context);
         }
         handler => {

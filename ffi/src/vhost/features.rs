@@ -75,12 +75,20 @@ impl GuestOffloads {
     }
 
     pub(super) fn to_bits(self) -> u32 {
-        u32::from(self.checksum) | u32::from(self.tso_v4) << 1 | u32::from(self.tso_v6) << 2 | u32::from(self.mergeable) << 3
+        u32::from(self.checksum)
+            | u32::from(self.tso_v4) << 1
+            | u32::from(self.tso_v6) << 2
+            | u32::from(self.mergeable) << 3
     }
 
     #[inline]
     pub(super) fn from_bits(bits: u32) -> Self {
-        Self { checksum: bits & 1 != 0, tso_v4: bits & 2 != 0, tso_v6: bits & 4 != 0, mergeable: bits & 8 != 0 }
+        Self {
+            checksum: bits & 1 != 0,
+            tso_v4: bits & 2 != 0,
+            tso_v6: bits & 4 != 0,
+            mergeable: bits & 8 != 0,
+        }
     }
 }
 

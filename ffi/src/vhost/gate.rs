@@ -130,7 +130,11 @@ mod tests {
     #[test]
     fn loom() {
         loom::model(|| {
-            let port = Arc::new(Port { line: Line::new(), gates: [Gate::new(), Gate::new()], alive: AtomicBool::new(true) });
+            let port = Arc::new(Port {
+                line: Line::new(),
+                gates: [Gate::new(), Gate::new()],
+                alive: AtomicBool::new(true),
+            });
             port.line.open(7);
             let workers: Vec<_> = (0..2)
                 .map(|index| {

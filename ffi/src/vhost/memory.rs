@@ -22,7 +22,9 @@ pub(super) struct Region {
 impl Region {
     /// Not empty, and no address in it overflows.
     pub(super) fn is_sane(self) -> bool {
-        self.size > 0 && self.guest.checked_add(self.size).is_some() && self.user.checked_add(self.size).is_some()
+        self.size > 0
+            && self.guest.checked_add(self.size).is_some()
+            && self.user.checked_add(self.size).is_some()
     }
 
     /// True when `size` bytes at front end address `at` lie in it.
@@ -38,11 +40,13 @@ impl Region {
 pub(super) fn holds(fd: BorrowedFd<'_>, bytes: u64) -> bool {
     let Ok(status) = fstat(fd) else { return false };
     let regular = SFlag::from_bits_truncate(status.st_mode).contains(SFlag::S_IFREG);
-    let in_memory = fstatfs(fd).is_ok_and(|system| matches!(system.filesystem_type(), TMPFS_MAGIC | HUGETLBFS));
+    let in_memory =
+        fstatfs(fd).is_ok_and(|system| matches!(system.filesystem_type(), TMPFS_MAGIC | HUGETLBFS));
     regular && in_memory && bytes > 0 && u64::try_from(status.st_size).is_ok_and(|size| bytes <= size)
 }
 
 /// True for an eventfd, by the name the kernel gives it (proc(5), `/proc/pid/fd`).
 pub(super) fn is_eventfd(fd: BorrowedFd<'_>) -> bool {
-    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).is_ok_and(|link| link.as_os_str() == "anon_inode:[eventfd]")
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+        .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventfd]")
 }

@@ -167,10 +167,7 @@ impl VhostTxQueue {
         }
         drop(inside);
         if gone > 0 {
-            // SAFETY: the first `gone` frames are ours and nobody else refers to them; they are forgotten below.
-            unsafe { sys::rte_pktmbuf_free_bulk(frames.as_mut_ptr(), gone as u32) };
-            // SAFETY: they were freed above.
-            unsafe { burst.forget_front(gone) };
+            burst.free_front(gone);
         }
         shared.counters.frames.add(gone - too_large);
         if gone < total {

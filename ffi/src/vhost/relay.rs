@@ -6,8 +6,7 @@
 //! with unregistering. The relay is the only front end the library ever sees, and a well-behaved one. While the
 //! library changes something the relay keeps workers out, so a worker never waits for a lock the library holds.
 //!
-//! The library listens on a socket of ours that has no name any more. Cost: the control path only, about 50 us per
-//! message; rings, kicks and calls go directly between guest and worker.
+//! Cost: the control path only, about 50 us per message; rings, kicks and calls go directly between guest and worker.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -20,6 +19,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 
 use crate::sys;
 
+use super::callbacks;
+use super::driver::{Driver, DriverError};
 use super::fault::Guard;
 use super::rules::{Refusal, Rules, Verdict};
 use super::state::State;
@@ -44,8 +45,7 @@ pub(super) enum Front {
 pub(super) struct Relay {
     pub(super) state: Arc<State>,
     pub(super) front: Front,
-    /// The library's socket, by descriptor (`O_PATH`).
-    pub(super) library: OwnedFd,
+    pub(super) driver: Driver,
 }
 
 /// Why a connection ended.
@@ -57,6 +57,8 @@ enum End {
     Refused(#[from] Refusal),
     #[error("the vhost library failed request {0}")]
     Failed(u32),
+    #[error("{0}")]
+    Driver(#[from] DriverError),
     #[error("the vhost library: {0}")]
     Library(WireError),
     #[error("it took its memory away")]
@@ -70,9 +72,10 @@ impl Relay {
             match self.next_front() {
                 Ok(front) => {
                     let Err(end) = self.serve(front.as_fd());
-                    // The front end reads its socket's end only after no worker uses its memory.
-                    self.disconnect();
+                    self.state.hear_nudge();
+                    self.state.resume();
                     self.report(&end);
+                    // Only now is the front end's socket closed: what it shared is free again.
                 }
                 Err(WireError::Nudged) => self.state.hear_nudge(),
                 Err(error) => {
@@ -85,8 +88,12 @@ impl Relay {
 
     fn report(&self, end: &End) {
         match end {
-            End::Front(WireError::Closed | WireError::Nudged) => tracing::debug!(socket = %self.state.path, %end, "vhost-user: disconnected"),
-            _ => tracing::warn!(socket = %self.state.path, reason = %end, "vhost-user: front end disconnected by us"),
+            End::Front(WireError::Closed | WireError::Nudged) => {
+                tracing::debug!(socket = %self.state.path, %end, "vhost-user: disconnected")
+            }
+            _ => {
+                tracing::warn!(socket = %self.state.path, reason = %end, "vhost-user: front end disconnected by us")
+            }
         }
     }
 
@@ -103,7 +110,12 @@ impl Relay {
             Front::Connect(path) => loop {
                 match connect_to(path) {
                     Ok(front) => return Ok(front),
-                    Err(_) => match wire::wait(self.nudge(), PollFlags::POLLIN, self.nudge(), Some(Instant::now() + RETRY)) {
+                    Err(_) => match wire::wait(
+                        self.nudge(),
+                        PollFlags::POLLIN,
+                        self.nudge(),
+                        Some(Instant::now() + RETRY),
+                    ) {
                         Err(WireError::Slow) => {}
                         _ => return Err(WireError::Nudged),
                     },
@@ -118,18 +130,19 @@ impl Relay {
 
     /// Passes messages until the connection ends, which it always does with a reason.
     fn serve(&self, front: BorrowedFd<'_>) -> Result<std::convert::Infallible, End> {
-        // A connection left over in the library (it is late) would be taken for the new one.
-        if !self.state.wait_connection(false, LIBRARY_TIME) {
-            return Err(End::Library(WireError::Slow));
-        }
         self.state.forget_loss();
-        let library = connect_to(&format!("/proc/self/fd/{}", self.library.as_raw_fd())).map_err(End::Library)?;
-        if !self.state.wait_connection(true, LIBRARY_TIME) {
-            return Err(End::Library(WireError::Slow));
-        }
-        let mut session = Session { relay: self, library, rules: Rules::new(self.state.pairs()), guards: Vec::new(), log_guard: None };
+        let library = self.driver.connect(&self.state)?;
+        let mut session = Session {
+            relay: self,
+            library: &library.socket,
+            rules: Rules::new(self.state.pairs()),
+            guards: Vec::new(),
+            log_guard: None,
+        };
         let end = loop {
-            let step = wire::receive(front, self.nudge(), None).map_err(End::Front).and_then(|message| session.pass(front, message));
+            let step = wire::receive(front, self.nudge(), None)
+                .map_err(End::Front)
+                .and_then(|message| session.pass(front, message));
             match step {
                 Ok(()) => {}
                 Err(_) if self.state.has_lost_memory() => break End::MemoryLost,
@@ -138,24 +151,18 @@ impl Relay {
         };
         // From here on nobody is inside, and the library lets go of the guest; only then may its memory lose its guards.
         self.state.pause();
-        drop(session.library);
-        if !self.state.wait_connection(false, LIBRARY_TIME) {
-            tracing::error!(socket = %self.state.path, "vhost-user: the vhost library does not let go of the guest");
-            std::mem::forget((session.guards, session.log_guard));
-        }
+        let guards = (std::mem::take(&mut session.guards), session.log_guard.take());
+        drop(library);
+        callbacks::forget(&self.state);
+        drop(guards);
         Err(end)
-    }
-
-    fn disconnect(&self) {
-        self.state.hear_nudge();
-        self.state.resume();
     }
 }
 
 /// One connection.
 struct Session<'a> {
     relay: &'a Relay,
-    library: OwnedFd,
+    library: &'a OwnedFd,
     rules: Rules,
     guards: Vec<Guard>,
     log_guard: Option<Guard>,
@@ -234,7 +241,12 @@ impl Session<'_> {
         for region in regions {
             // SAFETY: the library keeps the region's file open while the table stands.
             let page = page_size(unsafe { BorrowedFd::borrow_raw(region.fd) });
-            self.guards.extend(Guard::new(&self.relay.state, region.mmap_addr as usize, region.mmap_size as usize, page));
+            self.guards.extend(Guard::new(
+                &self.relay.state,
+                region.mmap_addr as usize,
+                region.mmap_size as usize,
+                page,
+            ));
         }
         let all = self.guards.len() == regions.len();
         // SAFETY: allocated with malloc for us; no reference to it is left.
@@ -263,7 +275,12 @@ fn page_size(file: BorrowedFd<'_>) -> usize {
 
 /// Connects without waiting: a listener with a full queue is as good as none.
 fn connect_to(path: &str) -> Result<OwnedFd, WireError> {
-    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket)
 }

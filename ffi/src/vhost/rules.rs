@@ -133,9 +133,10 @@ impl Rules {
             request::GET_QUEUE_NUM => Ok(Verdict::Answer(self.pairs.into())),
             request::SET_OWNER => Ok(Verdict::Change),
             request::SET_FEATURES => self.features(long(0)?),
-            request::SET_PROTOCOL_FEATURES | request::SEND_RARP | request::NET_SET_MTU | request::SET_STATUS => {
-                long(0).map(|_| Verdict::Change)
-            }
+            request::SET_PROTOCOL_FEATURES
+            | request::SEND_RARP
+            | request::NET_SET_MTU
+            | request::SET_STATUS => long(0).map(|_| Verdict::Change),
             request::SET_MEM_TABLE => self.memory_table(message),
             request::SET_LOG_BASE => {
                 let [fd] = &message.fds[..] else { return Err(shape) };
@@ -183,7 +184,11 @@ impl Rules {
     fn memory_table(&mut self, message: &Message) -> Result<Verdict, Refusal> {
         let shape = Refusal::Shape(message.request);
         let count = message.u32_at(0).ok_or(shape)? as usize;
-        if count == 0 || count > MAX_FDS || message.fds.len() != count || message.payload.len() < 8 + count * 32 {
+        if count == 0
+            || count > MAX_FDS
+            || message.fds.len() != count
+            || message.payload.len() < 8 + count * 32
+        {
             return Err(shape);
         }
         let mut regions = Vec::with_capacity(count);
@@ -264,7 +269,11 @@ impl Rules {
         } else {
             // Each with the event word that may follow (virtio 1.1, 2.6.6 and 2.6.8).
             let event = if self.features & EVENT_IDX != 0 { 2 } else { 0 };
-            [(descriptors, 16 * entries), (used, 4 + 8 * entries + event), (available, 4 + 2 * entries + event)]
+            [
+                (descriptors, 16 * entries),
+                (used, 4 + 8 * entries + event),
+                (available, 4 + 2 * entries + event),
+            ]
         };
         let inside = |&(at, size): &(u64, u64)| self.memory.iter().any(|region| region.holds_user(at, size));
         if !parts.iter().all(inside) {
@@ -274,4 +283,3 @@ impl Rules {
         Ok(Verdict::Change)
     }
 }
-

@@ -30,7 +30,8 @@ pub(super) fn open(options: &VhostOptions) -> Result<Front, VhostError> {
         VhostMode::Client => Ok(Front::Connect(path)),
         VhostMode::Server => {
             clear_stale(&path)?;
-            let listener = UnixListener::bind(&path).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            let listener = UnixListener::bind(&path)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
             listener.map(Front::Listen).map_err(|source| VhostError::Socket { path, source })
         }
     }

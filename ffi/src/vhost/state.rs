@@ -1,8 +1,7 @@
 //! What the library's callbacks (control side) and the queues (workers) share of one port.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
 
 use crossbeam::utils::CachePadded;
@@ -36,8 +35,6 @@ pub(super) struct State {
     pub(super) tx: Box<[CachePadded<TxState>]>,
     pub(super) events: Box<dyn Fn(VhostEvent) + Send + Sync>,
     control: Mutex<Control>,
-    /// Signalled when a connection of the library starts or ends.
-    connected: Condvar,
     /// Wakes the relay: the port is closed, or memory was lost.
     pub(super) nudge: EventFd,
     /// Never raised: for waits that nothing may cut short.
@@ -142,7 +139,6 @@ impl State {
             tx,
             events,
             control: Mutex::new(Control { connection: None, running: false, paused: false, ready }),
-            connected: Condvar::new(),
             nudge: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             never: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?,
             stop: AtomicBool::new(false),
@@ -183,21 +179,6 @@ impl State {
         let mut control = self.control();
         control.connection = vid;
         control.ready.fill(false);
-        self.connected.notify_all();
-    }
-
-    /// Waits until the library has a connection, or has none; false when it takes too long.
-    pub(super) fn wait_connection(&self, present: bool, limit: Duration) -> bool {
-        let until = Instant::now() + limit;
-        let mut control = self.control();
-        while control.connection.is_some() != present {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            control = self.connected.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
     }
 
     /// The guest took memory away under us. Called from a signal handler: atomics and one `write`.
@@ -248,7 +229,11 @@ impl State {
 
     /// Spreads our transmit queues over the rings the guest receives on.
     pub(super) fn route(&self, ready: &[bool]) {
-        let rings: Vec<u32> = (0..self.pairs()).map(guest_rx_ring).filter(|&ring| ready[usize::from(ring)]).map(u32::from).collect();
+        let rings: Vec<u32> = (0..self.pairs())
+            .map(guest_rx_ring)
+            .filter(|&ring| ready[usize::from(ring)])
+            .map(u32::from)
+            .collect();
         for (index, queue) in self.tx.iter().enumerate() {
             let ring = if rings.is_empty() { NO_RING } else { rings[index % rings.len()] };
             queue.ring.store(ring, Ordering::Relaxed);

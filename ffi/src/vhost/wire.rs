@@ -3,13 +3,13 @@
 //! Control thread only. The other end may be hostile: sizes are bounded, a message has to be complete within a
 //! deadline, descriptors are owned from the moment they arrive, and nothing here waits without watching `nudge`.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 /// Requests we know, by their number in the protocol.
 pub(super) mod request {
@@ -48,6 +48,9 @@ const HEADER: usize = 12;
 pub(super) const MAX_PAYLOAD: usize = 8 + MAX_FDS * 32;
 /// `VHOST_MEMORY_MAX_NREGIONS`.
 pub(super) const MAX_FDS: usize = 8;
+
+/// Room for as many descriptors as one message can carry (`SCM_MAX_FD`, 253).
+const CONTROL_WORDS: usize = (16 + 253 * 4) / 8 + 1;
 
 /// From the first byte of a message to its last; front ends send a message in one piece.
 const MESSAGE_TIME: Duration = Duration::from_millis(500);
@@ -104,7 +107,12 @@ impl From<Errno> for WireError {
 }
 
 /// Waits until `fd` has one of `events` (or hung up). An error when `nudge` was raised or time is over.
-pub(super) fn wait(fd: BorrowedFd<'_>, events: PollFlags, nudge: BorrowedFd<'_>, until: Option<Instant>) -> Result<(), WireError> {
+pub(super) fn wait(
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    nudge: BorrowedFd<'_>,
+    until: Option<Instant>,
+) -> Result<(), WireError> {
     loop {
         let timeout = match until {
             None => PollTimeout::NONE,
@@ -132,7 +140,11 @@ pub(super) fn wait(fd: BorrowedFd<'_>, events: PollFlags, nudge: BorrowedFd<'_>,
 }
 
 /// Receives one message. `until`: when its first byte has to be there.
-pub(super) fn receive(socket: BorrowedFd<'_>, nudge: BorrowedFd<'_>, until: Option<Instant>) -> Result<Message, WireError> {
+pub(super) fn receive(
+    socket: BorrowedFd<'_>,
+    nudge: BorrowedFd<'_>,
+    until: Option<Instant>,
+) -> Result<Message, WireError> {
     wait(socket, PollFlags::POLLIN, nudge, until)?;
     let until = Instant::now() + MESSAGE_TIME;
     let mut fds = Vec::new();
@@ -160,31 +172,48 @@ fn fill(
 ) -> Result<(), WireError> {
     let mut filled = 0;
     while filled < buffer.len() {
-        let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
-        let mut parts = [IoSliceMut::new(&mut buffer[filled..])];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+        match receive_part(socket, &mut buffer[filled..], fds) {
+            Ok(0) => return Err(WireError::Closed),
+            Ok(count) => filled += count,
             Err(Errno::EAGAIN) => wait(socket, PollFlags::POLLIN, nudge, Some(until))?,
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
-            Ok(got) => {
-                for item in got.cmsgs()? {
-                    if let ControlMessageOwned::ScmRights(raw) = item {
-                        // SAFETY: the kernel has just installed these descriptors for us; nobody else knows them.
-                        fds.extend(raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
-                    }
-                }
-                if got.bytes == 0 {
-                    return Err(WireError::Closed);
-                }
-                if got.flags.contains(MsgFlags::MSG_CTRUNC) {
-                    return Err(WireError::Malformed { request: 0, size: got.bytes, fds: fds.len() });
-                }
-                filled += got.bytes;
-            }
         }
     }
     Ok(())
+}
+
+/// `recvmsg` that owns every descriptor it is given, also when there are too many of them or the process has too few
+/// (where `nix` gives an error and leaves them open).
+fn receive_part(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, Errno> {
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // 8-byte words, because control messages are aligned to them.
+    let mut control = [0_u64; CONTROL_WORDS];
+    // SAFETY: plain integers and pointers; all zero is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: the message points to a buffer and a control buffer that live past the call.
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT) };
+    let count = Errno::result(count)?;
+    // SAFETY: the kernel has filled the control buffer as the message says.
+    let mut item = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    // SAFETY: null or a control message within the control buffer, complete to its own length.
+    while let Some(head) = unsafe { item.as_ref() } {
+        if (head.cmsg_level, head.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: computes the size of an empty control message.
+            let bytes = head.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
+            for index in 0..bytes / size_of::<RawFd>() {
+                // SAFETY: the payload holds so many descriptors, which the kernel has just installed for us alone.
+                fds.push(unsafe { OwnedFd::from_raw_fd(libc::CMSG_DATA(item).cast::<RawFd>().add(index).read_unaligned()) });
+            }
+        }
+        // SAFETY: as for the first.
+        item = unsafe { libc::CMSG_NXTHDR(&message, item) };
+    }
+    Ok(count as usize)
 }
 
 /// Sends one message. A peer that does not read its answers is given up at once: its queue holds hundreds of them.

@@ -78,7 +78,12 @@ impl Guest {
     pub(crate) fn start(&mut self, index: usize) {
         let ring = &self.rings[index];
         let number = ring.index;
-        let address = ring_address(number, USER + ring.descriptors(), USER + ring.used_ring(), USER + ring.available_ring());
+        let address = ring_address(
+            number,
+            USER + ring.descriptors(),
+            USER + ring.used_ring(),
+            USER + ring.available_ring(),
+        );
         let front = &mut self.front;
         assert!(front.set(SET_VRING_CALL, &u64::from(number).to_le_bytes(), &[ring.call.as_fd()]));
         assert!(front.ring(SET_VRING_NUM, number, ENTRIES.into()));
@@ -103,7 +108,15 @@ impl Guest {
     }
 
     /// Writes one descriptor.
-    pub(crate) fn descriptor(&self, ring: usize, slot: u16, address: u64, length: u32, flags: u16, next: u16) {
+    pub(crate) fn descriptor(
+        &self,
+        ring: usize,
+        slot: u16,
+        address: u64,
+        length: u32,
+        flags: u16,
+        next: u16,
+    ) {
         let mut bytes = address.to_le_bytes().to_vec();
         bytes.extend(length.to_le_bytes());
         bytes.extend(flags.to_le_bytes());
@@ -185,7 +198,8 @@ impl Guest {
         let entry = ring.used_ring() + 4 + 8 * u64::from(ring.used % ENTRIES);
         ring.used = ring.used.wrapping_add(1);
         let entry = self.read(entry, 8);
-        let (slot, length) = (u16::from_le_bytes([entry[0], entry[1]]), u32::from_le_bytes(entry[4..].try_into().unwrap()));
+        let (slot, length) =
+            (u16::from_le_bytes([entry[0], entry[1]]), u32::from_le_bytes(entry[4..].try_into().unwrap()));
         assert!(length <= self.buffer, "{length} bytes in a buffer of {}", self.buffer);
         let at = self.rings[index].buffers() + u64::from(slot) * u64::from(self.buffer);
         let bytes = self.read(at, length as usize);

@@ -91,13 +91,23 @@ impl FrontEnd {
     }
 
     /// Sends a request and reads its answer; `None` when the other side has hung up.
-    pub(crate) fn try_ask(&mut self, request: u32, flags: u32, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Option<Vec<u8>> {
+    pub(crate) fn try_ask(
+        &mut self,
+        request: u32,
+        flags: u32,
+        payload: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Option<Vec<u8>> {
         if !self.try_send(request, flags, payload, fds) {
             return None;
         }
         let mut header = [0; 12];
         self.socket.read_exact(&mut header).ok()?;
-        assert_eq!(u32::from_le_bytes(header[..4].try_into().unwrap()), request, "the answer to another request");
+        assert_eq!(
+            u32::from_le_bytes(header[..4].try_into().unwrap()),
+            request,
+            "the answer to another request"
+        );
         let mut payload = vec![0; u32::from_le_bytes(header[8..].try_into().unwrap()) as usize];
         self.socket.read_exact(&mut payload).ok()?;
         Some(payload)

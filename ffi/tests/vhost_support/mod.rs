@@ -20,7 +20,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) fn site() -> (Eal, Mempool, u32) {
     static SITE: OnceLock<(Eal, Mempool, u32)> = OnceLock::new();
     *SITE.get_or_init(|| {
-        let eal = Eal::start(&EalOptions { memory: Memory::Ordinary { megabytes: 256 }, pci: false }).unwrap();
+        let eal =
+            Eal::start(&EalOptions { memory: Memory::Ordinary { megabytes: 256 }, pci: false }).unwrap();
         let pool = Mempool::new(eal, "test", 8191, 2048).unwrap();
         (eal, pool, pool.available())
     })

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use shunt_config::{Config, ConfigErrors, NetworkName, PortName};
+use shunt_config::{Config, ConfigErrors, NetworkName, PortChange, PortName};
 
 use super::Control;
 use crate::port::{OpenError, Opened};
@@ -52,10 +52,7 @@ impl Control {
         self.config.networks.clone_from(&config.networks);
         let mut receive = Vec::new();
         for port in &config.ports {
-            let opened = self.open(port, config).map_err(|error| {
-                errors.push(OpenError { port: error.port.clone(), message: error.message.clone() });
-                error
-            });
+            let opened = self.open(port, config).inspect_err(|error| errors.push(error.clone()));
             match self.adopt(port.clone(), opened) {
                 Ok(queues) => receive.extend(queues),
                 Err(error) => errors.push(error),
@@ -73,7 +70,9 @@ impl Control {
         if !diff.restart_required.is_empty() {
             return Err(ApplyError::Restart(diff.restart_required));
         }
-        let reopened: Vec<_> = diff.changed_ports.iter().filter(|change| change.reopen).collect();
+        // A device takes its MTU when it is opened.
+        let anew = |change: &PortChange| change.reopen || change.keys.contains(&"mtu");
+        let reopened: Vec<_> = diff.changed_ports.iter().filter(|change| anew(change)).collect();
         let added = self.open_all(diff.added_ports.iter(), next).map_err(ApplyError::Ports)?;
         let mut receive = Vec::new();
         if !reopened.is_empty() {
@@ -97,7 +96,7 @@ impl Control {
         self.config = next.clone();
         let kept: HashSet<NetworkName> = next.networks.iter().map(|network| network.name.clone()).collect();
         self.learned.retain(&kept);
-        for change in diff.changed_ports.iter().filter(|change| !change.reopen) {
+        for change in diff.changed_ports.iter().filter(|change| !anew(change)) {
             self.change(&change.to);
         }
         self.publish_and_wait("configuration applied");

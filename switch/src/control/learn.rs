@@ -81,7 +81,8 @@ impl Learned {
     pub(super) fn forget_port(&mut self, port: PortId) {
         for network in self.networks.values_mut() {
             let before = network.macs.len();
-            let gone: HashSet<Mac> = network.macs.iter().filter(|(_, row)| row.port == port).map(|(mac, _)| *mac).collect();
+            let gone: HashSet<Mac> =
+                network.macs.iter().filter(|(_, row)| row.port == port).map(|(mac, _)| *mac).collect();
             network.macs.retain(|mac, _| !gone.contains(mac));
             network.neighbors.retain(|_, mac| !gone.contains(mac));
             network.dirty |= network.macs.len() != before;
@@ -94,15 +95,21 @@ impl NetworkLessons {
     pub(super) fn tables(&mut self, fixed: &[(Mac, PortId, Vec<IpAddr>)]) -> (Arc<Fdb>, Arc<NeighborTable>) {
         if self.dirty {
             self.refresh();
-            let given = fixed.iter().map(|(mac, port, _)| Row { mac: *mac, port: *port, fixed: true, last_seen: 0 });
-            let learned =
-                self.macs.iter().map(|(mac, row)| Row { mac: *mac, port: row.port, fixed: false, last_seen: row.last_seen });
+            let given =
+                fixed.iter().map(|(mac, port, _)| Row { mac: *mac, port: *port, fixed: true, last_seen: 0 });
+            let learned = self.macs.iter().map(|(mac, row)| Row {
+                mac: *mac,
+                port: row.port,
+                fixed: false,
+                last_seen: row.last_seen,
+            });
             let rows: Vec<Row> = given.chain(learned).collect();
             self.fdb = Arc::new(Fdb::build(rows.into_iter()));
-            let own = fixed
-                .iter()
-                .flat_map(|(mac, _, addresses)| addresses.iter().map(|address| (*address, Neighbor { mac: *mac, own: true })));
-            let others = self.neighbors.iter().map(|(address, mac)| (*address, Neighbor { mac: *mac, own: false }));
+            let own = fixed.iter().flat_map(|(mac, _, addresses)| {
+                addresses.iter().map(|address| (*address, Neighbor { mac: *mac, own: true }))
+            });
+            let others =
+                self.neighbors.iter().map(|(address, mac)| (*address, Neighbor { mac: *mac, own: false }));
             self.table = Arc::new(NeighborTable::build(own.chain(others)));
             self.dirty = false;
         }
@@ -128,7 +135,10 @@ impl NetworkLessons {
     /// Learned addresses: MAC, port, seconds since last seen.
     pub(super) fn rows(&self, now: u32) -> Vec<(Mac, PortId, bool, u32)> {
         let age = |last: u32| now.saturating_sub(last);
-        self.fdb.iter().map(|entry| (entry.mac(), entry.port(), entry.is_fixed(), age(entry.last_seen()))).collect()
+        self.fdb
+            .iter()
+            .map(|entry| (entry.mac(), entry.port(), entry.is_fixed(), age(entry.last_seen())))
+            .collect()
     }
 }
 
@@ -169,7 +179,9 @@ impl Control {
             }
             None => {
                 let behind_port = || lessons.macs.values().filter(|row| row.port == lesson.port).count();
-                if lessons.macs.len() >= limit || port_limit.is_some_and(|limit| behind_port() >= limit as usize) {
+                if lessons.macs.len() >= limit
+                    || port_limit.is_some_and(|limit| behind_port() >= limit as usize)
+                {
                     lessons.refused += 1;
                     return;
                 }
@@ -193,8 +205,12 @@ impl Control {
         }
         self.learned.last_ageing = Some(Instant::now());
         let now = self.now();
-        let ageing: HashMap<&NetworkName, u64> =
-            self.config.networks.iter().map(|network| (&network.name, network.mac_ageing.as_secs())).collect();
+        let ageing: HashMap<&NetworkName, u64> = self
+            .config
+            .networks
+            .iter()
+            .map(|network| (&network.name, network.mac_ageing.as_secs()))
+            .collect();
         let mut aged = false;
         for (name, network) in &mut self.learned.networks {
             let Some(&limit) = ageing.get(name).filter(|limit| **limit > 0) else { continue };

@@ -84,7 +84,10 @@ pub struct Stopped;
 
 impl Handle {
     /// Runs `job` on the control thread and waits for its result.
-    pub fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, Stopped> {
+    pub fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
         let (send, receive) = channel::bounded(1);
         let job: Job = Box::new(move |control| {
             // Nobody may be waiting any more; then nobody minds.
@@ -123,7 +126,9 @@ impl Control {
     pub fn spawn(self) -> std::io::Result<Running> {
         let (jobs, queue) = channel::unbounded::<Job>();
         let (stop, stopped) = channel::bounded(1);
-        let thread = std::thread::Builder::new().name("shunt-control".into()).spawn(move || self.serve(&queue, &stopped))?;
+        let thread = std::thread::Builder::new()
+            .name("shunt-control".into())
+            .spawn(move || self.serve(&queue, &stopped))?;
         Ok(Running { handle: Handle { jobs }, stop, thread })
     }
 

@@ -110,10 +110,6 @@ impl Ports {
         self.slots.iter_mut().flatten().map(status).collect()
     }
 
-    pub(super) fn by_name(&self, name: &PortName) -> Option<&PortState> {
-        self.iter().find(|port| port.config.name == *name)
-    }
-
     pub(super) fn by_name_mut(&mut self, name: &PortName) -> Option<&mut PortState> {
         self.slots.iter_mut().flatten().find(|port| port.config.name == *name)
     }
@@ -128,7 +124,9 @@ impl Ports {
 
     fn free_slot(&mut self) -> Option<PortId> {
         self.slots.resize_with(MAX_PORTS, || None);
-        let found = (0..MAX_PORTS).map(|offset| (self.next + offset) % MAX_PORTS).find(|slot| self.slots[*slot].is_none())?;
+        let found = (0..MAX_PORTS)
+            .map(|offset| (self.next + offset) % MAX_PORTS)
+            .find(|slot| self.slots[*slot].is_none())?;
         self.next = found + 1;
         PortId::new(found)
     }
@@ -142,11 +140,19 @@ impl Control {
 
     /// Takes an opened (or, at start, failed) port in. It is published by the caller; [`Control::start_receiving`]
     /// follows.
-    pub(super) fn adopt(&mut self, config: shunt_config::Port, opened: Result<Opened, OpenError>) -> Result<Vec<RxPort>, OpenError> {
-        let full = || OpenError { port: config.name.to_string(), message: format!("there are {MAX_PORTS} ports already") };
+    pub(super) fn adopt(
+        &mut self,
+        config: shunt_config::Port,
+        opened: Result<Opened, OpenError>,
+    ) -> Result<Vec<RxPort>, OpenError> {
+        let full = || OpenError {
+            port: config.name.to_string(),
+            message: format!("there are {MAX_PORTS} ports already"),
+        };
         let id = self.ports.free_slot().ok_or_else(full)?;
         let closed = State::Closed { why: String::new(), retry_at: Instant::now(), wait: RETRY.0 };
-        self.ports.slots[id.index()] = Some(PortState { id, config, state: closed, deaths: 0, since: Instant::now() });
+        self.ports.slots[id.index()] =
+            Some(PortState { id, config, state: closed, deaths: 0, since: Instant::now() });
         Ok(self.attach(id, opened))
     }
 
@@ -156,7 +162,11 @@ impl Control {
             Ok(opened) => opened,
             Err(error) => {
                 if let Some(Some(port)) = self.ports.slots.get_mut(id.index()) {
-                    port.state = State::Closed { why: error.message, retry_at: Instant::now() + RETRY.0, wait: RETRY.0 };
+                    port.state = State::Closed {
+                        why: error.message,
+                        retry_at: Instant::now() + RETRY.0,
+                        wait: RETRY.0,
+                    };
                 }
                 return Vec::new();
             }
@@ -164,10 +174,19 @@ impl Control {
         for (worker, queue) in opened.tx.into_iter().enumerate() {
             self.attach_tx(worker, id, queue);
         }
-        let rx: Vec<RxPort> =
-            opened.rx.into_iter().zip(0..).map(|(rx, queue)| RxPort { port: id, queue, rx }).collect();
+        let rx: Vec<RxPort> = opened
+            .rx
+            .into_iter()
+            .zip(0..)
+            .map(|(rx, queue)| RxPort { port: id, queue, rx, down: false })
+            .collect();
         if let Some(Some(port)) = self.ports.slots.get_mut(id.index()) {
-            port.state = State::Open { device: opened.device, max_frame: opened.max_frame, l3: opened.l3, queues: Vec::new() };
+            port.state = State::Open {
+                device: opened.device,
+                max_frame: opened.max_frame,
+                l3: opened.l3,
+                queues: Vec::new(),
+            };
             port.since = Instant::now();
         }
         let network = self.ports.get(id).map(|port| port.config.network.clone());
@@ -188,7 +207,8 @@ impl Control {
     pub(super) fn start_receiving(&mut self, queues: Vec<RxPort>) {
         for slot in queues {
             let (id, queue) = (slot.port, slot.queue);
-            let placed = self.ports.get(id).and_then(|port| port.config.placement.get(usize::from(queue)).copied());
+            let placed =
+                self.ports.get(id).and_then(|port| port.config.placement.get(usize::from(queue)).copied());
             let worker = placed.map_or_else(|| self.least_loaded(), usize::from);
             if let Err(error) = self.ask(worker, Command::AttachRx(slot)) {
                 tracing::error!(worker, %error, "receive queue not attached");
@@ -203,7 +223,9 @@ impl Control {
     }
 
     fn least_loaded(&self) -> usize {
-        let load = |worker: usize| self.ports.iter().flat_map(PortState::queues).filter(|(_, on)| *on == worker).count();
+        let load = |worker: usize| {
+            self.ports.iter().flat_map(PortState::queues).filter(|(_, on)| *on == worker).count()
+        };
         (0..self.workers.len()).min_by_key(|worker| load(*worker)).unwrap_or(0)
     }
 

@@ -20,7 +20,7 @@ const BRIEF: Duration = Duration::from_millis(5);
 
 /// What one publication did.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub(super) struct Report {
     /// Number of the topology.
     pub generation: u64,
     /// What made it necessary.
@@ -64,7 +64,8 @@ impl Control {
         let generation = self.reports.generation + 1;
         let next = Topology::build(generation, &plan);
         let build = started.elapsed();
-        let changes = topology::diff(self.publisher.current(), &next).iter().map(|change| format!("{change:?}")).collect();
+        let changes =
+            topology::diff(self.publisher.current(), &next).iter().map(ToString::to_string).collect();
         self.settle();
         let swapped = Instant::now();
         let epoch = self.publisher.publish(Box::new(next));
@@ -94,6 +95,7 @@ impl Control {
         let epoch = self.publish(cause);
         let passed = self.wait_for(epoch, PATIENCE);
         self.settle();
+        self.measure_stall();
         passed
     }
 
@@ -103,6 +105,7 @@ impl Control {
         let epoch = self.publish(cause);
         self.wait_for(epoch, BRIEF);
         self.settle();
+        self.measure_stall();
     }
 
     fn wait_for(&self, epoch: u64, patience: Duration) -> bool {
@@ -122,10 +125,29 @@ impl Control {
         for report in self.reports.kept.iter_mut().rev().take_while(|report| report.in_force.is_none()) {
             if self.publisher.passed(report.epoch) {
                 report.in_force = Some(report.swapped.elapsed());
-                let taken = self.workers.iter().map(|worker| &worker.counters.time);
-                let stalls = taken.filter(|time| time.generation.get() == report.generation).map(|time| time.swap_cycles.get());
-                report.worst_stall = stalls.max().map(clock::duration);
             }
+        }
+    }
+
+    /// Notes how long the workers took over the newest topology. They write that at the end of the iteration, a moment
+    /// after they passed; a worker that slept through the publication took no time at all.
+    fn measure_stall(&mut self) {
+        let deadline = Instant::now() + BRIEF;
+        let generation = self.reports.generation;
+        let done = |control: &Self| {
+            control.workers.iter().enumerate().all(|(index, worker)| {
+                worker.counters.time.generation.get() >= generation || control.publisher.seen(index).is_none()
+            })
+        };
+        while !done(self) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        let times = self.workers.iter().map(|worker| &worker.counters.time);
+        let taken =
+            times.filter(|time| time.generation.get() == generation).map(|time| time.swap_cycles.get());
+        let worst = taken.max().map(clock::duration);
+        if let Some(report) = self.reports.kept.back_mut() {
+            report.worst_stall = worst;
         }
     }
 
@@ -136,9 +158,12 @@ impl Control {
             let mut fixed: Vec<(Mac, PortId, Vec<IpAddr>)> = Vec::new();
             for port in self.ports.iter().filter(|port| port.config.network == network.name) {
                 let l3 = port.l3();
-                fixed.extend(port.config.stations.iter().map(|station| (Mac::from(*station), port.id, Vec::new())));
+                fixed.extend(
+                    port.config.stations.iter().map(|station| (Mac::from(*station), port.id, Vec::new())),
+                );
                 if let Some(interface) = l3 {
-                    let addresses = port.config.kind.addresses().iter().map(|address| address.addr()).collect();
+                    let addresses =
+                        port.config.kind.addresses().iter().map(|address| address.addr()).collect();
                     fixed.push((interface.mac, port.id, addresses));
                 }
                 plan.ports.push(Port {

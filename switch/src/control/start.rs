@@ -50,7 +50,9 @@ pub enum StartError {
         source: DpdkError,
     },
     /// A configured core is not on this machine.
-    #[error("core {core} in `cores` under [workers] is not available to this process; available: {available:?}")]
+    #[error(
+        "core {core} in `cores` under [workers] is not available to this process; available: {available:?}"
+    )]
     Core {
         /// Asked for.
         core: u16,
@@ -73,10 +75,14 @@ impl Control {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let cores = pick_cores(config)?;
         let memory = pick_memory(config)?;
-        let pci = config.ports.iter().any(|port| matches!(&port.kind, shunt_config::PortKind::Dpdk { devargs } if is_pci(devargs)));
+        let pci = config
+            .ports
+            .iter()
+            .any(|port| matches!(&port.kind, shunt_config::PortKind::Dpdk { devargs } if is_pci(devargs)));
         let eal = Eal::start(&EalOptions { memory, pci })?;
         let (mbufs, size) = (config.memory.mbufs, config.memory.mbuf_size);
-        let pool = Mempool::new(eal, "frames", mbufs, size).map_err(|source| StartError::Pool { mbufs, source })?;
+        let pool =
+            Mempool::new(eal, "frames", mbufs, size).map_err(|source| StartError::Pool { mbufs, source })?;
 
         let large = Mempool::new(eal, "large", large_buffers(mbufs), LARGE_ROOM)
             .map_err(|source| StartError::Pool { mbufs: large_buffers(mbufs), source })?;
@@ -136,7 +142,8 @@ fn run(worker: Worker, eal: Eal, core: Option<usize>) {
 
 /// The core of each worker: as configured, else the last cores of the machine, so that core 0 stays with the system.
 fn pick_cores(config: &Config) -> Result<Vec<Option<usize>>, StartError> {
-    let available: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    let available: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
     if let Some(&core) = config.workers.cores.iter().find(|core| !available.contains(&usize::from(**core))) {
         return Err(StartError::Core { core, available });
     }

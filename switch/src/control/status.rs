@@ -252,12 +252,16 @@ impl Control {
             .enumerate()
             .map(|(index, worker)| {
                 let time = &worker.counters.time;
-                let (total, busy, slept) = (time.total_cycles.get(), time.busy_cycles.get(), time.slept_cycles.get());
+                let (total, busy, slept) =
+                    (time.total_cycles.get(), time.busy_cycles.get(), time.slept_cycles.get());
                 let packets = time.packets.get();
                 let percent = |part: u64| if total == 0 { 0.0 } else { part as f64 * 100.0 / total as f64 };
                 let queues = self.ports.iter().flat_map(|port| {
                     let name = &port.config.name;
-                    port.queues().iter().filter(|(_, on)| *on == index).map(move |(queue, _)| format!("{name}/{queue}"))
+                    port.queues()
+                        .iter()
+                        .filter(|(_, on)| *on == index)
+                        .map(move |(queue, _)| format!("{name}/{queue}"))
                 });
                 WorkerRow {
                     worker: index,

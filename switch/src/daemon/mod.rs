@@ -169,3 +169,27 @@ fn abort_on_panic() {
         std::process::abort();
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    /// Set in the process that is to panic.
+    const INNER: &str = "SHUNT_TEST_PANIC";
+
+    #[test]
+    fn a_panic_of_any_thread_ends_the_process() {
+        if std::env::var_os(INNER).is_some() {
+            super::abort_on_panic();
+            let _ = std::thread::spawn(|| panic!("on purpose")).join();
+            // Reached only when the panic stayed in its thread; then this process ends with 0.
+            return;
+        }
+        let name = "daemon::tests::a_panic_of_any_thread_ends_the_process";
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", name, "--nocapture"]).env(INNER, "1").output().unwrap();
+        assert_eq!(output.status.signal(), Some(nix::libc::SIGABRT), "{:?}", output.status);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("on purpose"));
+    }
+}

@@ -18,7 +18,11 @@ pub const TABLE: u8 = 0;
 /// Admits a frame: a frame of an L3 port gets its Ethernet header, a source address is checked and learned, and a
 /// request for an L3 port's address is answered.
 #[inline]
-pub fn admit(ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Observe) -> Result<Next, DropReason> {
+pub fn admit(
+    ingress: &Ingress<'_>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<Next, DropReason> {
     see.step(Step::Table(TABLE, "ingress"));
     if let Some(interface) = &ingress.port.l3 {
         return link::resolve(ingress, interface, packet, see);
@@ -44,7 +48,11 @@ fn learn(ingress: &Ingress<'_>, packet: &mut Packet<'_>) {
 }
 
 /// Answers ARP and ND requests for addresses of L3 ports, and learns neighbours for them.
-fn answer(ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Observe) -> Result<Next, DropReason> {
+fn answer(
+    ingress: &Ingress<'_>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<Next, DropReason> {
     match packet.header.ethertype {
         ethernet::ARP => answer_arp(ingress, packet, see),
         ethernet::IPV6 => answer_nd(ingress, packet, see),
@@ -52,7 +60,11 @@ fn answer(ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Observe
     }
 }
 
-fn answer_arp(ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Observe) -> Result<Next, DropReason> {
+fn answer_arp(
+    ingress: &Ingress<'_>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<Next, DropReason> {
     let Some(message) = arp::parse(packet.frame.data()) else { return Ok(Next::Continue) };
     learn_neighbor(ingress, packet, message.sender_ip.into(), message.sender_mac);
     let asked = ingress.network.neighbors.get(message.target_ip.into()).filter(|neighbor| neighbor.own);
@@ -65,7 +77,11 @@ fn answer_arp(ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Obs
     }
 }
 
-fn answer_nd(ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Observe) -> Result<Next, DropReason> {
+fn answer_nd(
+    ingress: &Ingress<'_>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<Next, DropReason> {
     let Some(message) = nd::parse(packet.frame.data()) else { return Ok(Next::Continue) };
     let learned = if message.solicitation { message.source } else { message.target };
     if let Some(mac) = message.link_layer {
@@ -87,7 +103,10 @@ fn answer_nd(ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Obse
 }
 
 fn learn_neighbor(ingress: &Ingress<'_>, packet: &mut Packet<'_>, address: IpAddr, mac: Mac) {
-    let unusable = mac.is_group() || address == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || address.is_unspecified() || address.is_multicast();
+    let unusable = mac.is_group()
+        || address == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        || address.is_unspecified()
+        || address.is_multicast();
     let known = ingress.network.neighbors.get(address);
     // An address of our own is configuration; traffic cannot take it away.
     if !unusable && known.is_none_or(|neighbor| !neighbor.own && neighbor.mac != mac) {

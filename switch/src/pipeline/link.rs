@@ -29,8 +29,12 @@ pub fn resolve(
         return Ok(Next::Continue);
     }
     match (destination, interface.ipv4, interface.ipv6) {
-        (IpAddr::V4(target), Some(source), _) => replace(packet, &arp::request(interface.mac, source, target))?,
-        (IpAddr::V6(target), _, Some(source)) => replace(packet, &nd::solicitation(interface.mac, source, target))?,
+        (IpAddr::V4(target), Some(source), _) => {
+            replace(packet, &arp::request(interface.mac, source, target))?
+        }
+        (IpAddr::V6(target), _, Some(source)) => {
+            replace(packet, &nd::solicitation(interface.mac, source, target))?
+        }
         _ => return Err(DropReason::NeighborUnresolved),
     }
     see.step(Step::Rewrote("request for an unknown neighbour"));

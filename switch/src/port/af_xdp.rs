@@ -34,7 +34,13 @@ const NOTHING: EgressCapabilities =
     EgressCapabilities { checksum: false, tso4: false, tso6: false, uso: false, multi_segment: false };
 
 /// Opens queues `start..start + port.queues` of `device`.
-pub(super) fn open(site: &Site, port: &shunt_config::Port, device: &str, start: u16, mtu: u16) -> Result<Opened, String> {
+pub(super) fn open(
+    site: &Site,
+    port: &shunt_config::Port,
+    device: &str,
+    start: u16,
+    mtu: u16,
+) -> Result<Opened, String> {
     limits::privileges()?;
     let interface = XdpInterface::find(device).map_err(|error| error.to_string())?;
     interface.mac().map_err(|error| error.to_string())?;
@@ -58,9 +64,12 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, device: &str, start: 
         pool: site.pool,
         interrupts: false,
     };
-    let system = |error: &dyn std::fmt::Display| format!("interface `{device}`: the system refused a descriptor: {error}");
+    let system = |error: &dyn std::fmt::Display| {
+        format!("interface `{device}`: the system refused a descriptor: {error}")
+    };
     let before = XdpSockets::mark().map_err(|error| system(&error))?;
-    let opened = EthDevice::open(site.eal, &options).map_err(|error| why(&error, &interface, device, start, port.queues))?;
+    let opened = EthDevice::open(site.eal, &options)
+        .map_err(|error| why(&error, &interface, device, start, port.queues))?;
     let sockets: Arc<[XdpSocket]> = before.since().map_err(|error| system(&error))?.into();
     let carrier = Arc::new(Carrier::new(interface));
     let rx = opened.rx.into_iter().map(|queue| {
@@ -68,13 +77,24 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, device: &str, start: 
         Ok(RxQueue::Xdp(XdpRxQueue { watch, queue, software }))
     });
     let rx = rx.collect::<Result<Vec<_>, nix::errno::Errno>>().map_err(|error| system(&error))?;
-    let tx = opened.tx.into_iter().map(|queue| TxQueue::Xdp(XdpTxQueue { carrier: carrier.clone(), queue })).collect();
+    let tx = opened
+        .tx
+        .into_iter()
+        .map(|queue| TxQueue::Xdp(XdpTxQueue { carrier: carrier.clone(), queue }))
+        .collect();
     let lost_before = sent_in_vain(device);
     let about = format!("{driver}, queues {start} to {}", start + port.queues - 1);
     Ok(Opened {
         rx,
         tx: spread(tx, site.workers),
-        device: Device::Xdp(XdpDevice { sockets, carrier, name: device.to_owned(), about, lost_before, device: opened.device }),
+        device: Device::Xdp(XdpDevice {
+            sockets,
+            carrier,
+            name: device.to_owned(),
+            about,
+            lost_before,
+            device: opened.device,
+        }),
         max_frame: mtu + FRAME_OVERHEAD,
         l3: None,
     })
@@ -176,7 +196,8 @@ impl XdpDevice {
     /// Carrier; frames lost in the sockets and behind them; driver and queues.
     pub(super) fn status(&self) -> DeviceStatus {
         self.carrier.examine();
-        let lost = |socket: &XdpSocket| socket.losses().map_or(0, |losses| losses.no_buffer + losses.ring_full);
+        let lost =
+            |socket: &XdpSocket| socket.losses().map_or(0, |losses| losses.no_buffer + losses.ring_full);
         let received: u64 = self.sockets.iter().map(lost).sum();
         let sent = sent_in_vain(&self.name).saturating_sub(self.lost_before);
         DeviceStatus {

@@ -9,7 +9,12 @@ use crate::offload::EgressCapabilities;
 const DESCRIPTORS: u16 = 1024;
 
 /// Opens any DPDK device by its arguments.
-pub(super) fn open(site: &Site, port: &shunt_config::Port, devargs: &str, mtu: u16) -> Result<Opened, String> {
+pub(super) fn open(
+    site: &Site,
+    port: &shunt_config::Port,
+    devargs: &str,
+    mtu: u16,
+) -> Result<Opened, String> {
     let options = EthOptions {
         devargs: devargs.to_owned(),
         rx_queues: port.queues,

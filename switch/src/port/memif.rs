@@ -36,7 +36,12 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Opens the interface. As server it waits for the other side; as client the other side must be there.
-pub(super) fn open(site: &Site, port: &shunt_config::Port, wanted: &Wanted<'_>, mtu: u16) -> Result<Opened, String> {
+pub(super) fn open(
+    site: &Site,
+    port: &shunt_config::Port,
+    wanted: &Wanted<'_>,
+    mtu: u16,
+) -> Result<Opened, String> {
     let max_frame = u32::from(mtu) + FRAME_OVERHEAD;
     if port.queues != 1 {
         return Err("a memif port has one queue; set `queues = 1`, and use more ports for more".to_owned());
@@ -48,7 +53,11 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, wanted: &Wanted<'_>, 
         ));
     }
     let server = wanted.role == MemifRole::Server;
-    if server { claim(wanted.path)? } else { reach(wanted.path)? }
+    if server {
+        claim(wanted.path)?
+    } else {
+        reach(wanted.path)?
+    }
     let options = EthOptions {
         devargs: devargs(port.name.as_str(), wanted),
         rx_queues: 1,
@@ -60,7 +69,10 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, wanted: &Wanted<'_>, 
         interrupts: false,
     };
     let opened = EthDevice::open(site.eal, &options).map_err(|error| why(&error, wanted))?;
-    let rx = opened.rx.into_iter().map(|queue| RxQueue::Memif(MemifRxQueue { queue, reopens: !server, was_up: false }));
+    let rx = opened
+        .rx
+        .into_iter()
+        .map(|queue| RxQueue::Memif(MemifRxQueue { queue, reopens: !server, was_up: false }));
     let tx = opened.tx.into_iter().map(|queue| TxQueue::Ethdev(queue, CHAINS)).collect();
     Ok(Opened {
         rx: rx.collect(),
@@ -105,13 +117,18 @@ fn claim(path: &Path) -> Result<(), String> {
     }
     match listener(path) {
         Ok(process) if process == std::process::id() => Ok(()),
-        Ok(process) => Err(format!("socket {shown} belongs to process {process}; stop it or choose another path")),
+        Ok(process) => {
+            Err(format!("socket {shown} belongs to process {process}; stop it or choose another path"))
+        }
         Err(Errno::ECONNREFUSED) => {
             tracing::info!(%shown, "removing a memif socket that nobody listens on");
-            std::fs::remove_file(path).map_err(|error| format!("socket {shown} cannot be removed: {error}; remove it by hand"))
+            std::fs::remove_file(path)
+                .map_err(|error| format!("socket {shown} cannot be removed: {error}; remove it by hand"))
         }
         // Another kind of socket: `EPROTOTYPE`.
-        Err(error) => Err(format!("socket {shown} is in use for something else ({error}); choose another path")),
+        Err(error) => {
+            Err(format!("socket {shown} is in use for something else ({error}); choose another path"))
+        }
     }
 }
 
@@ -120,9 +137,9 @@ fn reach(path: &Path) -> Result<(), String> {
     let shown = path.display();
     match listener(path) {
         Ok(_) => Ok(()),
-        Err(Errno::ENOENT | Errno::ECONNREFUSED) => {
-            Err(format!("nobody listens on {shown}; start the other side, or set `role = \"server\"` and let it connect"))
-        }
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Err(format!(
+            "nobody listens on {shown}; start the other side, or set `role = \"server\"` and let it connect"
+        )),
         Err(error) => Err(format!("socket {shown}: {error}; is it a memif socket?")),
     }
 }
@@ -150,7 +167,10 @@ fn why(error: &EthError, wanted: &Wanted<'_>) -> String {
             "memif {} on {shown}: {source}; check that no other interface has this id on the socket",
             wanted.id
         ),
-        _ => format!("memif {} on {shown} did not open: the driver net_memif is missing; install librte-net-memif23", wanted.id),
+        _ => format!(
+            "memif {} on {shown} did not open: the driver net_memif is missing; install librte-net-memif23",
+            wanted.id
+        ),
     }
 }
 
@@ -186,7 +206,8 @@ mod tests {
     use super::*;
 
     fn seqpacket(path: &Path) -> std::os::fd::OwnedFd {
-        let listener = socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let listener =
+            socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
         socket::bind(std::os::fd::AsRawFd::as_raw_fd(&listener), &UnixAddr::new(path).unwrap()).unwrap();
         socket::listen(&listener, socket::Backlog::new(1).unwrap()).unwrap();
         listener

@@ -261,7 +261,7 @@ impl Site {
 }
 
 /// Why a port did not open. One line that says what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("port `{port}`: {message}")]
 pub struct OpenError {
     /// The port.
@@ -297,7 +297,6 @@ pub fn open(site: &Site, port: &shunt_config::Port, mtu: u16) -> Result<Opened, 
             memif::open(site, port, &wanted, mtu)
         }
         PortKind::Dpdk { devargs } => ethdev::open(site, port, devargs, mtu),
-        other => Err(format!("kind `{}` is not built in", other.name())),
     };
     result.map_err(|message| OpenError { port: port.name.to_string(), message })
 }
@@ -308,7 +307,9 @@ pub(crate) const FRAME_OVERHEAD: u32 = 14 + 8;
 /// The MAC address the switch uses for an L3 port that has none configured: locally administered, from the port's name.
 pub(crate) fn derived_mac(name: &str) -> MacAddr {
     // FNV-1a: stable over restarts and versions, which a std hasher is not.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let [a, b, c, d, e, ..] = hash.to_le_bytes();
     MacAddr([0x02, a, b, c, d, e])
 }

@@ -19,14 +19,20 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Makes the interface.
-pub(super) fn open(site: &Site, port: &shunt_config::Port, wanted: &Wanted<'_>, mtu: u16) -> Result<Opened, String> {
+pub(super) fn open(
+    site: &Site,
+    port: &shunt_config::Port,
+    wanted: &Wanted<'_>,
+    mtu: u16,
+) -> Result<Opened, String> {
     let name = port.device().unwrap_or(port.name.as_str());
     let mut options = TapOptions::new(name, wanted.mode, site.kernel_pools());
     options.queues = port.queues;
     options.mtu = Some(u32::from(mtu));
     options.mac = wanted.peer_mac.map(MacAddr::octets);
     options.netns = wanted.netns.map(Netns::path);
-    options.addresses = wanted.addresses.iter().map(|network| (network.addr(), network.prefix_len())).collect();
+    options.addresses =
+        wanted.addresses.iter().map(|network| (network.addr(), network.prefix_len())).collect();
     let opened = TapDevice::open(&options).map_err(|error| error.to_string())?;
     let uso = opened.device.uso();
     // A worker sends through the queue of its number, as far as there are so many; the kernel locks.

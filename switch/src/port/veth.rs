@@ -7,7 +7,12 @@ use shunt_ffi::kernel::packet::{PacketDevice, PacketOptions};
 use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, RxQueue, Site, TxQueue};
 
 /// Opens the host end `interface`.
-pub(super) fn open(site: &Site, port: &shunt_config::Port, interface: &str, mtu: u16) -> Result<Opened, String> {
+pub(super) fn open(
+    site: &Site,
+    port: &shunt_config::Port,
+    interface: &str,
+    mtu: u16,
+) -> Result<Opened, String> {
     let mut options = PacketOptions::new(interface, site.kernel_pools());
     options.queues = port.queues;
     options.mtu = port.mtu.map(u32::from);

@@ -14,7 +14,12 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Opens the socket; the guest may come any time later.
-pub(super) fn open(site: &Site, port: &shunt_config::Port, wanted: &Wanted<'_>, mtu: u16) -> Result<Opened, String> {
+pub(super) fn open(
+    site: &Site,
+    port: &shunt_config::Port,
+    wanted: &Wanted<'_>,
+    mtu: u16,
+) -> Result<Opened, String> {
     let path = wanted.path.to_str().ok_or("the socket's path is not UTF-8; choose another")?;
     let mode = match wanted.mode {
         shunt_config::VhostMode::Server => VhostMode::Server,

@@ -1,5 +1,7 @@
 //! What one topology has that another has not, in an order in which it can be reported and acted on.
 
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use shunt_config::{NetworkName, PortName};
@@ -15,44 +17,57 @@ pub enum Change {
     NetworkRemoved(NetworkName),
     /// A new network.
     NetworkAdded(NetworkName),
+    /// The network's MAC table or neighbours were rebuilt.
+    TablesRebuilt(NetworkName),
     /// A new port.
     PortAdded(PortName),
     /// The port is there with other attributes (slot, network, state, frame size).
     PortChanged(PortName),
-    /// The network's MAC table or neighbours were rebuilt.
-    TablesRebuilt(NetworkName),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PortRemoved(port) => write!(out, "port {port} removed"),
+            Self::NetworkRemoved(network) => write!(out, "network {network} removed"),
+            Self::NetworkAdded(network) => write!(out, "network {network} added"),
+            Self::TablesRebuilt(network) => write!(out, "tables of network {network} rebuilt"),
+            Self::PortAdded(port) => write!(out, "port {port} added"),
+            Self::PortChanged(port) => write!(out, "port {port} changed"),
+        }
+    }
 }
 
 /// The changes that lead from `old` to `new`: removals before additions, networks before the ports they hold.
 pub fn diff(old: &Topology, new: &Topology) -> Vec<Change> {
-    let find_port = |topology: &'_ Topology, name: &PortName| topology.ports().find(|port| port.name == *name).cloned();
-    let find_network =
-        |topology: &'_ Topology, name: &NetworkName| topology.networks().iter().find(|network| network.name == *name).cloned();
+    let old_ports: HashMap<_, _> = old.ports().map(|port| (&port.name, port)).collect();
+    let new_ports: HashSet<_> = new.ports().map(|port| &port.name).collect();
+    let old_networks: HashMap<_, _> = old.networks().iter().map(|network| (&network.name, network)).collect();
+    let new_networks: HashSet<_> = new.networks().iter().map(|network| &network.name).collect();
 
     let mut changes = Vec::new();
-    changes.extend(
-        old.ports().filter(|port| find_port(new, &port.name).is_none()).map(|port| Change::PortRemoved(port.name.clone())),
-    );
-    for network in old.networks() {
-        if find_network(new, &network.name).is_none() {
-            changes.push(Change::NetworkRemoved(network.name.clone()));
-        }
-    }
+    let gone = old.ports().map(|port| &port.name).filter(|name| !new_ports.contains(name));
+    changes.extend(gone.cloned().map(Change::PortRemoved));
+    let gone = old.networks().iter().map(|network| &network.name).filter(|name| !new_networks.contains(name));
+    changes.extend(gone.cloned().map(Change::NetworkRemoved));
     for network in new.networks() {
-        match find_network(old, &network.name) {
+        match old_networks.get(&network.name) {
             None => changes.push(Change::NetworkAdded(network.name.clone())),
             Some(before) => {
-                let same = Arc::ptr_eq(&before.fdb, &network.fdb) && Arc::ptr_eq(&before.neighbors, &network.neighbors);
-                if !same {
+                if !(Arc::ptr_eq(&before.fdb, &network.fdb)
+                    && Arc::ptr_eq(&before.neighbors, &network.neighbors))
+                {
                     changes.push(Change::TablesRebuilt(network.name.clone()));
                 }
             }
         }
     }
     for port in new.ports() {
-        match find_port(old, &port.name) {
+        match old_ports.get(&port.name) {
             None => changes.push(Change::PortAdded(port.name.clone())),
-            Some(before) if differs(old, &before, new, port) => changes.push(Change::PortChanged(port.name.clone())),
+            Some(before) if differs(old, before, new, port) => {
+                changes.push(Change::PortChanged(port.name.clone()))
+            }
             Some(_) => {}
         }
     }
@@ -61,7 +76,8 @@ pub fn diff(old: &Topology, new: &Topology) -> Vec<Change> {
 
 /// Compares ports by what they mean: a network's number may differ between topologies, its name may not.
 fn differs(old: &Topology, before: &Port, new: &Topology, after: &Port) -> bool {
-    let name = |topology: &Topology, port: &Port| topology.network(port.network).map(|network| network.name.clone());
+    let name =
+        |topology: &Topology, port: &Port| topology.network(port.network).map(|network| network.name.clone());
     let renumbered = Port { network: before.network, ..after.clone() };
     *before != renumbered || name(old, before) != name(new, after)
 }
@@ -119,7 +135,8 @@ mod tests {
 
     #[test]
     fn only_ports_that_are_up_are_members() {
-        let topology = Topology::build(1, &plan(&["n"], &[("a", 5, 0, true), ("b", 3, 0, false), ("c", 1, 0, true)]));
+        let topology =
+            Topology::build(1, &plan(&["n"], &[("a", 5, 0, true), ("b", 3, 0, false), ("c", 1, 0, true)]));
         let members: Vec<usize> = topology.networks()[0].members.iter().map(|port| port.index()).collect();
         assert_eq!(members, [1, 5]);
     }

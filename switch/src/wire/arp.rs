@@ -95,11 +95,17 @@ mod tests {
         let (asker, owner) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
         let mut frame = request(ASKER, asker, owner);
         let read = parse(&frame).unwrap();
-        assert_eq!(read, Message { operation: Operation::Request, sender_mac: ASKER, sender_ip: asker, target_ip: owner });
+        assert_eq!(
+            read,
+            Message { operation: Operation::Request, sender_mac: ASKER, sender_ip: asker, target_ip: owner }
+        );
 
         assert!(turn_into_reply(&mut frame, OWNER));
         let read = parse(&frame).unwrap();
-        assert_eq!(read, Message { operation: Operation::Reply, sender_mac: OWNER, sender_ip: owner, target_ip: asker });
+        assert_eq!(
+            read,
+            Message { operation: Operation::Reply, sender_mac: OWNER, sender_ip: owner, target_ip: asker }
+        );
         let header = ethernet::parse(&frame).unwrap();
         assert_eq!((header.dst, header.src), (ASKER, OWNER));
         assert_eq!(frame[32..38], ASKER.bytes());

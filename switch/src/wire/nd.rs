@@ -83,7 +83,14 @@ pub fn advertisement(mac: Mac, target: Ipv6Addr, to: (Mac, Ipv6Addr)) -> [u8; FR
     build(ADVERTISEMENT, FLAGS, TARGET_LINK_LAYER, (mac, target), to, target)
 }
 
-fn build(kind: u8, flags: u8, option: u8, from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), target: Ipv6Addr) -> [u8; FRAME] {
+fn build(
+    kind: u8,
+    flags: u8,
+    option: u8,
+    from: (Mac, Ipv6Addr),
+    to: (Mac, Ipv6Addr),
+    target: Ipv6Addr,
+) -> [u8; FRAME] {
     let mut frame = [0; FRAME];
     ethernet::set_addresses(&mut frame, to.0, from.0);
     frame[12..14].copy_from_slice(&ethernet::IPV6.to_be_bytes());
@@ -117,14 +124,22 @@ mod tests {
         let (asker, owner): (Ipv6Addr, Ipv6Addr) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
         let asked = solicitation(ASKER, asker, owner);
         let read = parse(&asked).unwrap();
-        assert_eq!(read, Message { solicitation: true, source: asker, target: owner, link_layer: Some(ASKER) });
+        assert_eq!(
+            read,
+            Message { solicitation: true, source: asker, target: owner, link_layer: Some(ASKER) }
+        );
         let answer = advertisement(OWNER, owner, (ASKER, asker));
         let read = parse(&answer).unwrap();
-        assert_eq!(read, Message { solicitation: false, source: owner, target: owner, link_layer: Some(OWNER) });
+        assert_eq!(
+            read,
+            Message { solicitation: false, source: owner, target: owner, link_layer: Some(OWNER) }
+        );
         for frame in [asked, answer] {
             let packet = etherparse::SlicedPacket::from_ethernet(&frame).unwrap();
             let Some(etherparse::NetSlice::Ipv6(ip)) = packet.net else { panic!("not IPv6") };
-            let Some(etherparse::TransportSlice::Icmpv6(icmp)) = packet.transport else { panic!("not ICMPv6") };
+            let Some(etherparse::TransportSlice::Icmpv6(icmp)) = packet.transport else {
+                panic!("not ICMPv6")
+            };
             assert!(icmp.is_checksum_valid(ip.header().source(), ip.header().destination()));
         }
         for length in 0..FRAME {

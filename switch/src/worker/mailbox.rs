@@ -1,13 +1,15 @@
 //! Commands from the control thread to a worker and the answers.
 //!
 //! The worker looks at one flag per iteration; the channels are touched only when it is set. Every command gets exactly
-//! one reply (plus a [`Reply::Gone`] for each queue whose device went away), and the control thread has few commands
-//! under way at once, so the bounded reply channel never fills and a reply never blocks or allocates.
+//! one reply (plus a [`Reply::Gone`] for each queue whose device went away), and the control thread has one command
+//! under way at a time, so the bounded reply channel never fills and a reply never blocks or allocates. Commands are
+//! numbered: the answer of a worker that hung, when it comes at last, is not taken for the answer to a later command.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, Sender};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -45,6 +47,8 @@ pub enum Reply {
 
 /// Commands that may be under way to one worker.
 const COMMANDS: usize = 64;
+/// Number of a message that answers no command; commands count from 1.
+const UNASKED: u64 = 0;
 
 #[derive(Debug)]
 struct Bell {
@@ -56,16 +60,19 @@ struct Bell {
 #[derive(Debug)]
 pub struct Inbox {
     bell: Arc<Bell>,
-    commands: Receiver<Command>,
-    replies: Sender<Reply>,
+    commands: Receiver<(u64, Command)>,
+    replies: Sender<(u64, Reply)>,
+    /// Number of the command being carried out.
+    current: u64,
 }
 
 /// The control thread's end.
 #[derive(Debug)]
 pub struct Outbox {
     bell: Arc<Bell>,
-    commands: Sender<Command>,
-    replies: Receiver<Reply>,
+    commands: Sender<(u64, Command)>,
+    replies: Receiver<(u64, Reply)>,
+    last: Cell<u64>,
 }
 
 /// A mailbox for one worker.
@@ -75,8 +82,8 @@ pub fn mailbox() -> std::io::Result<(Outbox, Inbox)> {
     let (send, receive) = channel::bounded(COMMANDS);
     let (answer, answers) = channel::bounded(MAX_QUEUES + MAX_PORTS + COMMANDS);
     Ok((
-        Outbox { bell: bell.clone(), commands: send, replies: answers },
-        Inbox { bell, commands: receive, replies: answer },
+        Outbox { bell: bell.clone(), commands: send, replies: answers, last: Cell::new(UNASKED) },
+        Inbox { bell, commands: receive, replies: answer, current: UNASKED },
     ))
 }
 
@@ -90,20 +97,25 @@ impl Inbox {
     /// The next command.
     pub(super) fn next(&mut self) -> Option<Command> {
         self.bell.pending.store(false, Ordering::SeqCst);
-        let command = self.commands.try_recv().ok();
-        if command.is_some() {
-            // There may be more; look again before the flag is trusted.
-            self.bell.pending.store(true, Ordering::SeqCst);
-        } else {
-            // Forget the rings; a reader of a non-blocking event counter loses nothing.
-            let _ = self.bell.event.read();
+        match self.commands.try_recv() {
+            Ok((number, command)) => {
+                // There may be more; look again before the flag is trusted.
+                self.bell.pending.store(true, Ordering::SeqCst);
+                self.current = number;
+                Some(command)
+            }
+            Err(_) => {
+                // Forget the rings; a reader of a non-blocking event counter loses nothing.
+                let _ = self.bell.event.read();
+                None
+            }
         }
-        command
     }
 
-    /// Answers. The channel holds a reply for everything a worker can own, see the module's text.
+    /// Answers the command taken last. The channel holds a reply for everything a worker can own, see the module's text.
     pub(super) fn reply(&mut self, reply: Reply) {
-        let sent = self.replies.try_send(reply);
+        let number = if matches!(reply, Reply::Gone(_)) { UNASKED } else { self.current };
+        let sent = self.replies.try_send((number, reply));
         debug_assert!(sent.is_ok(), "a worker gave back more than it had");
     }
 
@@ -121,19 +133,27 @@ pub struct NoAnswer(pub Duration);
 impl Outbox {
     /// Sends a command and wakes the worker if it sleeps.
     pub fn send(&self, command: Command) {
-        if self.commands.send(command).is_ok() {
+        self.last.set(self.last.get() + 1);
+        if self.commands.send((self.last.get(), command)).is_ok() {
             self.bell.pending.store(true, Ordering::SeqCst);
             let _ = self.bell.event.write(1);
         }
     }
 
-    /// Waits for the next reply.
+    /// Waits for the reply to the command sent last, or for a [`Reply::Gone`]. Late replies to earlier commands are
+    /// dropped, and with them the queues they carry: here, off the workers, where queues are to be dropped.
     pub fn reply(&self, patience: Duration) -> Result<Reply, NoAnswer> {
-        self.replies.recv_timeout(patience).map_err(|_| NoAnswer(patience))
+        let deadline = Instant::now() + patience;
+        loop {
+            let (number, reply) = self.replies.recv_deadline(deadline).map_err(|_| NoAnswer(patience))?;
+            if number == self.last.get() || number == UNASKED {
+                return Ok(reply);
+            }
+        }
     }
 
-    /// A reply that is there already.
+    /// A reply that is there already, to whatever command.
     pub fn try_reply(&self) -> Option<Reply> {
-        self.replies.try_recv().ok()
+        self.replies.try_recv().ok().map(|(_, reply)| reply)
     }
 }

@@ -62,7 +62,11 @@ impl Output {
         let Some(port) = topology.port(to) else {
             return self.counters.port(to).drop(DropReason::EgressDown, 1);
         };
-        if frame.segment_count() == 1 && !frame.needs_offload() && frame.len() <= port.max_frame && port.l3.is_none() {
+        if frame.segment_count() == 1
+            && !frame.needs_offload()
+            && frame.len() <= port.max_frame
+            && port.l3.is_none()
+        {
             self.push(to, frame);
         } else {
             self.send_unusual(port, ethertype, frame);
@@ -113,7 +117,9 @@ impl Output {
         let from = ingress.port.id;
         let is_ip = matches!(ethertype, ethernet::IPV4 | ethernet::IPV6);
         // An L3 port takes only IP; that a broadcast of another kind passes it by is no loss.
-        let takes = |port: PortId| port != from && (is_ip || topology.port(port).is_some_and(|port| port.l3.is_none()));
+        let takes = |port: PortId| {
+            port != from && (is_ip || topology.port(port).is_some_and(|port| port.l3.is_none()))
+        };
         let mut members = ingress.network.members.iter().copied().filter(|port| takes(*port));
         let Some(mut next) = members.next() else {
             return self.counters.port(from).drop(DropReason::NoReceiver, 1);

@@ -30,12 +30,13 @@ impl Worker {
         let Self { topology, rx, inbox, settings, counters, .. } = self;
         counters.time.sleeps.add(1);
         let wanted = PollFlags::POLLIN;
-        let mut descriptors: [PollFd<'_>; DESCRIPTORS] = std::array::from_fn(|_| PollFd::new(inbox.wake_fd(), wanted));
+        let mut descriptors: [PollFd<'_>; DESCRIPTORS] =
+            std::array::from_fn(|_| PollFd::new(inbox.wake_fd(), wanted));
         let mut used = 1;
         let mut blind = false;
         for slot in rx.iter() {
             match slot.rx.wake_fd() {
-                Some(fd) if used < DESCRIPTORS => {
+                Some(fd) if used < DESCRIPTORS && !slot.down => {
                     descriptors[used] = PollFd::new(fd, wanted);
                     used += 1;
                 }

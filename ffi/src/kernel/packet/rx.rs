@@ -63,7 +63,10 @@ impl PacketRxQueue {
         // Dropped frames count as fetched: a pod cannot hold the worker here with bad ones.
         while fetched < room && bytes < BURST_BYTES {
             let wanted = (room - fetched).min(BATCH);
-            let ready = self.landings[..wanted].iter_mut().map_while(|landing| landing.refill().then_some(())).count();
+            let ready = self.landings[..wanted]
+                .iter_mut()
+                .map_while(|landing| landing.refill().then_some(()))
+                .count();
             if ready < wanted {
                 self.statistics.no_buffer += 1;
                 if ready == 0 {
@@ -102,7 +105,9 @@ impl PacketRxQueue {
     fn fetch(&mut self, burst: &mut Burst, ready: usize) -> io::Result<Fetched> {
         let mut messages: [MaybeUninit<mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         let mut controls: [MaybeUninit<Control>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
-        for ((message, control), landing) in messages.iter_mut().zip(&mut controls).zip(&mut self.landings[..ready]) {
+        for ((message, control), landing) in
+            messages.iter_mut().zip(&mut controls).zip(&mut self.landings[..ready])
+        {
             let iovecs = landing.iovecs();
             message.write(mmsghdr {
                 msg_hdr: msghdr {
@@ -121,7 +126,13 @@ impl PacketRxQueue {
         // they are during the call. No timeout is given.
         let count = unsafe {
             let first = messages.as_mut_ptr().cast::<mmsghdr>();
-            libc::recvmmsg(self.socket.as_raw_fd(), first, ready as c_uint, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(
+                self.socket.as_raw_fd(),
+                first,
+                ready as c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         let mut fetched = Fetched { frames: count, bytes: 0 };
@@ -191,7 +202,10 @@ unsafe fn tag(message: &msghdr) -> Option<[u8; 4]> {
     // SAFETY: the kernel wrote a whole control message, as its length says.
     let control = unsafe { &*message.msg_control.cast::<Control>() };
     let valid = control.auxiliary.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
-    if control.header.cmsg_level != libc::SOL_PACKET || control.header.cmsg_type != libc::PACKET_AUXDATA || !valid {
+    if control.header.cmsg_level != libc::SOL_PACKET
+        || control.header.cmsg_type != libc::PACKET_AUXDATA
+        || !valid
+    {
         return None;
     }
     let named = control.auxiliary.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;

@@ -23,7 +23,12 @@ pub struct TapRxQueue {
 
 impl TapRxQueue {
     pub(super) fn new(queue: Arc<OwnedFd>, mode: TapMode, pools: Pools) -> Self {
-        Self { queue, mode, landing: Landing::new(pools, VnetHdr::TUN_LEN), statistics: RxStatistics::default() }
+        Self {
+            queue,
+            mode,
+            landing: Landing::new(pools, VnetHdr::TUN_LEN),
+            statistics: RxStatistics::default(),
+        }
     }
 
     /// Appends up to `max` received frames to `burst`; returns how many. Ends early after [`BURST_BYTES`].
@@ -68,7 +73,8 @@ impl TapRxQueue {
     fn read(&mut self) -> io::Result<usize> {
         let iovecs = self.landing.iovecs();
         // SAFETY: the list's pointers lead to the landing's buffers and header, which stay where they are.
-        let count = unsafe { libc::readv(self.queue.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int) };
+        let count =
+            unsafe { libc::readv(self.queue.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int) };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 

@@ -57,7 +57,9 @@ impl TapTxQueue {
                         return Ok(());
                     }
                     Some(libc::EIO | libc::ENETDOWN) => return Err(Gone::Down),
-                    Some(libc::EBADFD | libc::EBADF | libc::ENODEV | libc::ENXIO) => return Err(Gone::Deleted),
+                    Some(libc::EBADFD | libc::EBADF | libc::ENODEV | libc::ENXIO) => {
+                        return Err(Gone::Deleted);
+                    }
                     _ => Refusal::ByKernel,
                 },
             };

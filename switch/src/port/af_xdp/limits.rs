@@ -36,13 +36,20 @@ pub(super) fn privileges() -> Result<(), String> {
     match xdp::supported() {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc_errno(Errno::EAFNOSUPPORT)) => {
-            return Err("this kernel has no AF_XDP sockets; build it with CONFIG_XDP_SOCKETS or use kind `veth`".to_owned());
+            return Err(
+                "this kernel has no AF_XDP sockets; build it with CONFIG_XDP_SOCKETS or use kind `veth`"
+                    .to_owned(),
+            );
         }
         Err(_) => return Err(needs.to_owned()),
     }
     let has = effective_capabilities();
     let may = |capability: u32| has & 1 << capability != 0;
-    if may(NET_ADMIN) && may(NET_RAW) && (may(BPF) || may(SYS_ADMIN)) { Ok(()) } else { Err(needs.to_owned()) }
+    if may(NET_ADMIN) && may(NET_RAW) && (may(BPF) || may(SYS_ADMIN)) {
+        Ok(())
+    } else {
+        Err(needs.to_owned())
+    }
 }
 
 fn libc_errno(errno: Errno) -> i32 {
@@ -73,7 +80,11 @@ pub(super) fn queues(interface: &XdpInterface, device: &str, start: u16, queues:
         ));
     }
     if has.receiving > u32::from(queues) {
-        tracing::warn!(device, queues = has.receiving, "frames on queues that no af_xdp port takes go to the kernel");
+        tracing::warn!(
+            device,
+            queues = has.receiving,
+            "frames on queues that no af_xdp port takes go to the kernel"
+        );
     }
     Ok(())
 }
@@ -97,7 +108,13 @@ pub(super) fn buffers(pool: Mempool, queues: u16) -> Result<(), String> {
 }
 
 /// The MTU in force: the smaller of what the port and its interface have. `sets`: the port sets the interface's own.
-pub(super) fn mtu(interface: &XdpInterface, device: &str, pool: Mempool, mtu: u16, sets: bool) -> Result<u32, String> {
+pub(super) fn mtu(
+    interface: &XdpInterface,
+    device: &str,
+    pool: Mempool,
+    mtu: u16,
+    sets: bool,
+) -> Result<u32, String> {
     let (room, mtu) = (u32::from(pool.data_room()), u32::from(mtu));
     let most = carries(room);
     let advice = || {
@@ -134,11 +151,17 @@ pub(super) fn refusal(interface: &XdpInterface, device: &str, start: u16, queues
                     "queue {queue} of `{device}` is taken by another af_xdp socket; stop that program or choose another `start_queue`"
                 );
             }
-            Some(error) => return format!("queue {queue} of `{device}` cannot be bound: {error}; use kind `veth`"),
+            Some(error) => {
+                return format!("queue {queue} of `{device}` cannot be bound: {error}; use kind `veth`");
+            }
         }
     }
     let other_end = interface.driver().0 == "veth";
-    let other_end = if other_end { format!(", lower the mtu of the veth's other end to {VETH_MTU} or less") } else { String::new() };
+    let other_end = if other_end {
+        format!(", lower the mtu of the veth's other end to {VETH_MTU} or less")
+    } else {
+        String::new()
+    };
     format!(
         "the kernel refused the xdp program or the buffers of `{device}`: remove a program that is attached (`ip link set {device} xdp off`){other_end}, and allow locked memory (CAP_IPC_LOCK)"
     )

@@ -58,7 +58,8 @@ fn find(data: &[u8]) -> Option<Checksum> {
     }
     let field = word(message, usize::from(offset))?;
     // UDP's "no checksum" is zero, and so is no sum of a pseudo header: its protocol is not.
-    (pseudo.word(message.len() as u16).value() == field).then_some(Checksum::Partial { start: (l3 + header) as u16, offset })
+    (pseudo.word(message.len() as u16).value() == field)
+        .then_some(Checksum::Partial { start: (l3 + header) as u16, offset })
 }
 
 /// Offset of the network header and its EtherType.

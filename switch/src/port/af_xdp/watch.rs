@@ -77,7 +77,8 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(sockets: Arc<[XdpSocket]>, carrier: Arc<Carrier>) -> Result<Self, Errno> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let messages = socket::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        let messages =
+            socket::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
         socket::bind(messages.as_raw_fd(), &NetlinkAddr::new(0, LINK_GROUP))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for fd in sockets.iter().map(AsFd::as_fd).chain([messages.as_fd()]) {

@@ -1,0 +1,61 @@
+//! What two pods must be able to do with each other. Each returns what went wrong, so that a table of pairs can name all.
+
+use shunt_tests::iperf::{Tcp, Udp};
+use shunt_tests::{Iperf, Ping};
+
+use super::{Pod, uso};
+
+/// A second of TCP must carry at least this: far below what works, far above what a stall with retransmissions leaves.
+const TCP_FLOOR_GBITS: f64 = 0.1;
+
+/// So many echoes of `size` bytes each way and none lost, nor come twice.
+pub fn ping(a: &Pod, b: &Pod, count: u32, size: u32) -> Result<(), String> {
+    for (from, to, address) in [(a, b, &b.v4), (b, a, &a.v4), (a, b, &b.v6), (b, a, &a.v6)] {
+        let answers = Ping { count, size, wait_ms: 2000, ..Ping::to(address) }.run(&from.netns);
+        let answers = answers.map_err(|error| error.to_string())?;
+        if (answers.sent, answers.received, answers.duplicates) != (count, count, 0) {
+            return Err(format!("{} bytes, {} to {} ({address}): {answers:?}", size, from.port, to.port));
+        }
+    }
+    Ok(())
+}
+
+/// A second of TCP each way, written 128 KiB at a time, as the kernel's offloads like it.
+pub fn tcp(a: &Pod, b: &Pod) -> Result<(), String> {
+    for address in [&b.v4, &b.v6] {
+        let mut iperf = Iperf::serve(&b.netns, address).map_err(|error| error.to_string())?;
+        for reverse in [false, true] {
+            let result = iperf.tcp(&a.netns, &Tcp { seconds: 1, reverse, ..Tcp::default() });
+            let result = result.map_err(|error| format!("reverse {reverse}: {error}"))?;
+            println!("{} {} tcp {address} reverse {reverse}: {result:?}", a.kind.name(), b.kind.name());
+            if result.gbits < TCP_FLOOR_GBITS {
+                return Err(format!("tcp to {address}, reverse {reverse}: {result:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A second of UDP each way at a rate that any machine sustains: in datagrams of `length` bytes, fragmented above the MTU.
+pub fn udp(a: &Pod, b: &Pod, length: u32) -> Result<(), String> {
+    let mut iperf = Iperf::serve(&b.netns, &b.v4).map_err(|error| error.to_string())?;
+    for reverse in [false, true] {
+        let result = iperf.udp(&a.netns, &Udp { seconds: 1, mbits: 50, length, reverse });
+        let result = result.map_err(|error| format!("reverse {reverse}: {error}"))?;
+        let floor = u64::from(50_000_000 / 8 / length) * 8 / 10;
+        if result.lost_on_the_way() > 0 || result.sent < floor {
+            return Err(format!("udp of {length} bytes, reverse {reverse}: {result:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Everything: small, fragmented and segmented, over v4 and v6.
+pub fn all(a: &Pod, b: &Pod) -> Result<(), String> {
+    ping(a, b, 20, 56)?;
+    ping(a, b, 5, 60_000)?;
+    tcp(a, b)?;
+    udp(a, b, 1400)?;
+    udp(a, b, 60_000)?;
+    uso::exchange(a, b)
+}
