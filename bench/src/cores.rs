@@ -53,7 +53,8 @@ pub fn place_threads(pid: u32, prefix: &str, core: usize) -> Result<()> {
         let task = task?.path();
         let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
         let ours = name.starts_with(prefix);
-        let id = task.file_name().and_then(|id| id.to_str()?.parse().ok()).context("a thread without number")?;
+        let id =
+            task.file_name().and_then(|id| id.to_str()?.parse().ok()).context("a thread without number")?;
         pin(Pid::from_raw(id), if ours { core } else { HOUSE })?;
         placed += usize::from(ours);
     }

@@ -60,7 +60,7 @@ fn frame(flow: u32) -> [u8; FRAME] {
     ip[9] = 17;
     ip[12..16].copy_from_slice(&[10, 0, 1, 10]);
     ip[16..20].copy_from_slice(&[10, 0, 2, (flow % HOSTS) as u8 + 1]);
-    let checksum = shunt_switch::wire::checksum::of(ip);
+    let checksum = shunt_switch::wire::checksum::Sum::default().bytes(ip).checksum();
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());
     let source = 1024 + (flow / HOSTS) % PORTS;
     let destination = 5000 + flow / (HOSTS * PORTS);
@@ -79,7 +79,11 @@ mod tests {
         let file = capture(1);
         assert_eq!(file.len(), 24 + 16 + 60);
         let ip = &file[40 + 14..40 + 34];
-        assert_eq!(shunt_switch::wire::checksum::of(ip), 0, "a right checksum sums to nothing");
+        assert_eq!(
+            shunt_switch::wire::checksum::Sum::default().bytes(ip).checksum(),
+            0,
+            "a right checksum sums to nothing"
+        );
         assert_eq!(ip[16..20], [10, 0, 2, 1]);
     }
 

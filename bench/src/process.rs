@@ -27,7 +27,9 @@ pub fn resident(pid: u32) -> Result<(u64, u64)> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let kib = |key: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         value.map(|kib| kib << 10)
     };
     let ordinary = kib("VmRSS:").with_context(|| format!("{path} has no VmRSS"))?;

@@ -7,11 +7,12 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::burst::{Burst, MAX_BURST};
 use crate::eal::Eal;
 use crate::error::DpdkError;
+use crate::kernel::xdp::XdpLeftovers;
 use crate::mempool::Mempool;
 use crate::sys;
 
@@ -122,12 +123,14 @@ pub struct EthDevice {
 struct Port {
     id: u16,
     device: *mut sys::rte_device,
+    /// Dropped after [`Port::drop`] has closed the device.
+    after: Mutex<Vec<XdpLeftovers>>,
 }
 
 // SAFETY: the raw device pointer is only used in drop, by whichever thread is last; ethdev control calls need no
 // particular thread.
 unsafe impl Send for Port {}
-// SAFETY: shared access reads `id` only.
+// SAFETY: shared access reads `id` only, and takes the lock.
 unsafe impl Sync for Port {}
 
 impl Drop for Port {
@@ -186,7 +189,7 @@ impl EthDevice {
         if u32::from(id) >= sys::RTE_MAX_ETHPORTS {
             return Err(EthError::NoPort(options.devargs.clone()));
         }
-        let mut port = Port { id, device: std::ptr::null_mut() };
+        let mut port = Port { id, device: std::ptr::null_mut(), after: Mutex::default() };
         let info = port.info().map_err(fail)?;
         port.device = info.device;
         if options.rx_queues > info.max_rx_queues {
@@ -203,6 +206,11 @@ impl EthDevice {
         let prepare = capabilities.checksum || capabilities.tso;
         let tx = (0..tx_queues).map(|queue| EthTxQueue { port: port.clone(), queue, prepare }).collect();
         Ok(Opened { device: EthDevice { port, capabilities }, rx, tx })
+    }
+
+    /// Keeps what the driver forgets to close until the device is closed.
+    pub fn after_close(&self, leftovers: XdpLeftovers) {
+        self.port.after.lock().unwrap_or_else(PoisonError::into_inner).push(leftovers);
     }
 
     /// What the device can do.

@@ -10,11 +10,13 @@
 //! | [`rcu`] | publication of immutable snapshots, reclaimed by the publisher |
 //! | [`clock`] | the time-stamp counter |
 //! | [`log`] | DPDK's log lines, given to `tracing` off the data path |
+//! | [`alloc_count`] | an allocator that counts, for tests |
 //!
 //! No name of the generated bindings leaves this crate. A frame is a [`mbuf::Mbuf`]: transmit functions take what they
 //! sent out of the [`burst::Burst`] and leave the rest, so a frame can neither be used after it was sent nor leak.
 #![warn(missing_docs)]
 
+pub mod alloc_count;
 pub mod burst;
 pub mod clock;
 pub mod eal;

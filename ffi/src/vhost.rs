@@ -18,6 +18,7 @@ mod rules;
 mod socket;
 mod state;
 mod wake;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use features::GuestOffloads;
 pub use queue::{VhostRxQueue, VhostTxQueue};
 
 use driver::Driver;
+use gate::Visits;
 use relay::{Front, Relay};
 use state::State;
 
@@ -140,9 +142,11 @@ impl VhostPort {
         let path = || options.path.clone();
         let descriptors = |source| VhostError::Descriptors { path: path(), source };
         fault::install().map_err(descriptors)?;
+        watch::install().map_err(descriptors)?;
         let state = Arc::new(
             State::new(path(), options.queues, options.tx_queues, Box::new(events)).map_err(descriptors)?,
         );
+        watch::add(&state);
         let file = matches!(front, Front::Listen(_)).then(path);
         let mut port = VhostPort { state: state.clone(), relay: None, file };
         let relay = Relay { state: state.clone(), front, driver: Driver::new(options)? };
@@ -155,17 +159,18 @@ impl VhostPort {
                 pool: options.pool,
                 notify: false,
                 told: 0,
+                visits: Visits::default(),
             })
             .collect();
         let tx = (0..usize::from(options.tx_queues))
-            .map(|index| VhostTxQueue { state: state.clone(), index })
+            .map(|index| VhostTxQueue { state: state.clone(), index, visits: Visits::default() })
             .collect();
         Ok(VhostOpened { port, rx, tx })
     }
 
     /// True while a guest is attached.
     pub fn is_attached(&self) -> bool {
-        self.state.line.is_open()
+        self.state.control().running
     }
 
     /// What the attached guest accepts.

@@ -106,7 +106,7 @@ fn an_interface_that_goes_away_comes_back() {
     let mut victim = a.pod.spawn(&["ping", "-n", "-q", "-f", "-c", "100000", "10.0.0.2"]).unwrap();
     Cmd::new(["ip", "link", "del", &a.device]).check().unwrap();
     node.until(|node| !node.port("a").oper_up && node.port("a").deaths == 1);
-    assert!(node.port("a").about.contains("create it first"), "{:?}", node.port("a"));
+    node.until(|node| node.port("a").about.contains("create it first"));
     victim.kill();
 
     let inside = Interface { addrs: &A, ..Interface::default() };

@@ -87,7 +87,10 @@ mod tests {
     #[test]
     fn draws_and_shuffles_as_python_does() {
         let mut generator = Mersenne::seeded(1);
-        assert_eq!([generator.word(), generator.word(), generator.word()], [577_090_037, 2_444_712_010, 3_639_700_191]);
+        assert_eq!(
+            [generator.word(), generator.word(), generator.word()],
+            [577_090_037, 2_444_712_010, 3_639_700_191]
+        );
         let mut items: Vec<u32> = (0..10).collect();
         Mersenne::seeded(1).shuffle(&mut items);
         assert_eq!(items, [6, 8, 9, 7, 5, 3, 0, 4, 1, 2]);

@@ -25,6 +25,19 @@ fn fold(mut sum: u64) -> u16 {
     sum as u16
 }
 
+/// Ones' complement sum of `bytes`, folded, in memory order: write it with `to_ne_bytes`.
+pub(crate) fn sum_of(bytes: &[u8]) -> u16 {
+    fold(ones_sum(bytes))
+}
+
+/// Sum of the pseudo header of the IP packet that begins with `ip` (RFC 9293 section 3.1, RFC 8200 section 8.1), in
+/// memory order. `ip` holds at least the fixed part of its header.
+pub(crate) fn pseudo_header(ip: &[u8], v6: bool, protocol: u8, length: u32) -> u16 {
+    let addresses = if v6 { &ip[8..40] } else { &ip[12..20] };
+    let [a, b, c, d] = length.to_be_bytes();
+    fold(ones_sum(addresses) + ones_sum(&[a, b, c, d, 0, protocol]))
+}
+
 /// Calls `visit` with the frame's bytes from `start` on, segment by segment.
 fn tail_of(frame: &Mbuf, start: usize, mut visit: impl FnMut(&[u8])) {
     let mut skip = start;

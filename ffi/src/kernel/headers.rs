@@ -4,6 +4,10 @@
 pub(crate) const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub(crate) const UDP: u8 = 17;
+/// IP protocol number of IPv4 in IP.
+pub(crate) const IPIP: u8 = 4;
+/// IP protocol number of IPv6 in IP.
+pub(crate) const IPV6_IN_IP: u8 = 41;
 /// IP protocol number of SCTP.
 pub(crate) const SCTP: u8 = 132;
 
@@ -33,6 +37,16 @@ pub(crate) struct Transport {
 /// Finds the outermost transport header of an Ethernet frame with up to two VLAN tags. `None` for anything that is not
 /// IP, for fragments, and for headers that do not lie inside `data`.
 pub(crate) fn transport(data: &[u8]) -> Option<Transport> {
+    let at = network(data)?;
+    match word(data, at - 2)? {
+        IPV4 => ipv4(data, at),
+        IPV6 => ipv6(data, at),
+        _ => None,
+    }
+}
+
+/// Offset of what follows the Ethernet header and up to two VLAN tags. `None` when they do not lie inside `data`.
+pub(crate) fn network(data: &[u8]) -> Option<usize> {
     let mut at = ETHERNET - 2;
     for _ in 0..2 {
         match word(data, at)? {
@@ -40,11 +54,7 @@ pub(crate) fn transport(data: &[u8]) -> Option<Transport> {
             _ => break,
         }
     }
-    match word(data, at)? {
-        IPV4 => ipv4(data, at + 2),
-        IPV6 => ipv6(data, at + 2),
-        _ => None,
-    }
+    Some(at + 2)
 }
 
 fn ipv4(data: &[u8], at: usize) -> Option<Transport> {

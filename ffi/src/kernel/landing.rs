@@ -35,6 +35,19 @@ impl Pools {
         let (small, large) = (usize::from(self.small.data_room()), usize::from(self.large.data_room()));
         MAX_FRAME.saturating_sub(small).div_ceil(large.max(1))
     }
+
+    /// A frame of `length` bytes, at most [`MAX_FRAME`], that hold what was in the buffers before. `None` when a pool is
+    /// exhausted.
+    pub(crate) fn empty(self, length: usize) -> Option<Mbuf> {
+        let mut frame = self.small.alloc()?;
+        let mut left = length - grow(&mut frame, length);
+        while left > 0 {
+            let mut tail = self.large.alloc()?;
+            left -= grow(&mut tail, left);
+            frame.chain(tail)?;
+        }
+        Some(frame)
+    }
 }
 
 /// Buffers for one frame of up to [`MAX_FRAME`] bytes, with the scatter list that `readv` and `recvmsg` want.
@@ -174,4 +187,13 @@ impl std::fmt::Debug for Landing {
 fn take_from(pool: Mempool, wanted: &mut [*mut sys::rte_mbuf]) -> bool {
     // SAFETY: room for that many pointers; the call writes all of them on success (0), none otherwise.
     unsafe { sys::shunt_pktmbuf_alloc_bulk(pool.as_ptr(), wanted.as_mut_ptr(), wanted.len() as u32) == 0 }
+}
+
+/// Makes an empty buffer a frame of up to `length` bytes; returns how many it has room for.
+fn grow(frame: &mut Mbuf, length: usize) -> usize {
+    let count = length.min(usize::from(frame.tailroom()));
+    let raw = frame.raw_mut();
+    // At most the tail room, which is within the buffer: buffers are initialised memory.
+    (raw.data_len, raw.pkt_len) = (count as u16, count as u32);
+    count
 }

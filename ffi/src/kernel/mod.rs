@@ -6,6 +6,7 @@
 //! | [`packet`] | the host end of a veth (or any Ethernet interface), by AF_PACKET |
 //! | [`tap`] | an interface of our own: TAP (Ethernet) or TUN (IP), moved into a pod's namespace |
 //! | `vnet_hdr`, `headers`, `checksum` | the virtio-net header, and what it cannot say finished in software |
+//! | `tunnel` | large sends inside a pod's own tunnel, which the header cannot say either: cut in software |
 //! | `landing`, `gather` | received frames scattered into pool buffers, sent frames gathered from them |
 //! | [`xdp`] | what DPDK's AF_XDP driver does not tell: queues, sockets, losses |
 //! | `link`, `netns` | names, addresses, MTU and namespaces of interfaces, for the control thread |
@@ -23,6 +24,7 @@ mod link;
 mod netns;
 pub mod packet;
 pub mod tap;
+mod tunnel;
 mod vnet_hdr;
 pub mod xdp;
 
@@ -65,6 +67,8 @@ pub struct RxStatistics {
     pub truncated: u64,
     /// Frames whose checksum was finished in software, since no device could be told of it.
     pub completed: u64,
+    /// Large sends inside a pod's own tunnel, cut in software.
+    pub cut: u64,
     /// Receive calls that ended because the pool had too few buffers; the frames stayed in the kernel's queue.
     pub no_buffer: u64,
 }

@@ -55,6 +55,15 @@ pub(crate) enum Applied {
     Carried,
     /// The checksum was finished in software.
     Completed,
+    /// A large send inside a tunnel: it must be cut (see [`super::tunnel`]). The frame is as it came.
+    MustCut {
+        /// Offset of the inner transport header.
+        start: u16,
+        /// Offset of the checksum in it.
+        offset: u16,
+        /// Into what.
+        gso: Gso,
+    },
 }
 
 impl VnetHdr {
@@ -111,8 +120,10 @@ impl VnetHdr {
         {
             return Ok(Applied::Carried);
         }
-        if gso.is_some() {
-            return Err(Undecodable);
+        if let Some(gso) = gso {
+            // Behind the outer transport header, so not just a lie about it.
+            let deeper = transport.is_some_and(|transport| transport.offset < usize::from(start));
+            return if deeper { Ok(Applied::MustCut { start, offset, gso }) } else { Err(Undecodable) };
         }
         let sctp = offset == SCTP_CHECKSUM
             && transport.is_some_and(|transport| {

@@ -257,6 +257,38 @@ impl XdpSockets {
         let now = Self::mark()?;
         now.0.difference(&self.0).map(|number| XdpSocket::duplicate(*number)).collect()
     }
+
+    /// The driver's own descriptors for them, to be closed after the driver.
+    pub fn leftovers(&self) -> io::Result<XdpLeftovers> {
+        let now = Self::mark()?;
+        Ok(XdpLeftovers(now.0.difference(&self.0).filter_map(|number| Some((*number, inode(*number)?))).collect()))
+    }
+}
+
+/// Closes on drop what the driver forgets: with libxdp 1.3 the socket outlives its device, and the queue stays taken
+/// until the process ends. Keep it with [`EthDevice::after_close`](crate::ethdev::EthDevice::after_close), or drop it
+/// when the device did not open.
+#[derive(Debug)]
+pub struct XdpLeftovers(Vec<(RawFd, libc::ino_t)>);
+
+impl Drop for XdpLeftovers {
+    fn drop(&mut self) {
+        for (number, socket) in &self.0 {
+            // A driver that does close it may have made room for another descriptor of this number.
+            if inode(*number) == Some(*socket) && domain(*number) == Some(libc::AF_XDP) {
+                // SAFETY: still the socket that the driver made and, being closed itself, will not use again.
+                unsafe { libc::close(*number) };
+            }
+        }
+    }
+}
+
+/// What tells one socket from another: its inode (sockets of one kernel share a file system).
+fn inode(number: RawFd) -> Option<libc::ino_t> {
+    // SAFETY: all-zero is a valid value of this plain structure.
+    let mut found: libc::stat = unsafe { zeroed() };
+    // SAFETY: writes one structure; a number that is no descriptor (any more) is an error, not a fault.
+    (unsafe { libc::fstat(number, &mut found) } == 0).then_some(found.st_ino)
 }
 
 fn domain(number: RawFd) -> Option<libc::c_int> {
@@ -374,5 +406,23 @@ mod tests {
         assert_eq!(before.since().unwrap().len(), 1, "ours is a descriptor of its own");
         drop(found);
         assert!(before.since().unwrap().is_empty());
+    }
+
+    #[test]
+    fn leftovers_are_closed_unless_the_number_was_given_away() {
+        require!(root());
+        let before = XdpSockets::mark().unwrap();
+        let forgotten = std::os::fd::IntoRawFd::into_raw_fd(open_xdp().unwrap());
+        drop(before.leftovers().unwrap());
+        assert_eq!(XdpSockets::mark().unwrap(), before);
+        assert_eq!(inode(forgotten), None);
+        let closed_by_its_owner = open_xdp().unwrap();
+        let number = closed_by_its_owner.as_raw_fd();
+        let leftovers = before.leftovers().unwrap();
+        drop(closed_by_its_owner);
+        let heir = open_xdp().unwrap();
+        assert_eq!(heir.as_raw_fd(), number, "the lowest free number is given");
+        drop(leftovers);
+        assert!(inode(number).is_some());
     }
 }

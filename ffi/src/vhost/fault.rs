@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::state::State;
+use super::state::{Harm, State};
 
 /// Regions that can be guarded at a time: 8 of each guest and its dirty log.
 const SLOTS: usize = 4096;
@@ -111,7 +111,7 @@ fn mend(address: usize) -> bool {
         let end = slot.end.load(Ordering::Acquire);
         if address >= slot.start.load(Ordering::Relaxed) && address < end {
             // SAFETY: the guard that filled the slot holds an `Arc` of it, and outlives every access to its region.
-            unsafe { &*slot.owner.load(Ordering::Relaxed) }.memory_lost();
+            unsafe { &*slot.owner.load(Ordering::Relaxed) }.end_guest(Harm::MemoryLost);
             return zero_page(address, slot.page.load(Ordering::Relaxed));
         }
     }

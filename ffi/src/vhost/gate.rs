@@ -5,12 +5,15 @@
 //! least one of them sees the other: either the worker finds the line closed, or the control side finds it inside and
 //! waits. Cost for the worker: one locked exchange (about 20 cycles) per burst, nothing while no guest is attached.
 //!
+//! What a worker leaves at the gate says who it is and which of its visits this is, so that [`super::watch`] can tell a
+//! worker that is stuck from one that comes often.
+//!
 //! `tests::loom` checks all interleavings (`scripts/ci.sh loom`).
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicI32, AtomicU32, Ordering, fence};
+use loom::sync::atomic::{AtomicI32, AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering, fence};
 
 const CLOSED: i32 = -1;
 
@@ -19,8 +22,13 @@ const CLOSED: i32 = -1;
 pub(super) struct Line(AtomicI32);
 
 /// One worker's presence. One per queue object, because each of these has one user at a time (`&mut`).
+/// 0: nobody; else the thread's number and, above it, the visit's.
 #[derive(Debug)]
-pub(super) struct Gate(AtomicU32);
+pub(super) struct Gate(AtomicU64);
+
+/// Numbers the visits of a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Visits(u32);
 
 /// Proof that the worker is inside: until it is dropped, `vid` names a living device.
 #[derive(Debug)]
@@ -55,16 +63,17 @@ impl Line {
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicU64::new(0))
     }
 
     /// Goes inside, unless the line is closed.
     #[inline]
-    pub(super) fn enter<'a>(&'a self, line: &Line) -> Option<Inside<'a>> {
+    pub(super) fn enter<'a>(&'a self, line: &Line, visits: &mut Visits) -> Option<Inside<'a>> {
         if !line.is_open() {
             return None;
         }
-        self.announce();
+        visits.0 = visits.0.wrapping_add(1);
+        self.announce(u64::from(this_thread()) | u64::from(visits.0) << 32);
         let vid = line.0.load(Ordering::Acquire);
         let inside = Inside { gate: self, vid };
         (vid != CLOSED).then_some(inside)
@@ -72,11 +81,11 @@ impl Gate {
 
     /// Store and full fence in one. Loom models fences, not the order of sequentially consistent accesses.
     #[inline]
-    fn announce(&self) {
+    fn announce(&self, visit: u64) {
         #[cfg(not(loom))]
-        self.0.swap(1, Ordering::SeqCst);
+        self.0.swap(visit, Ordering::SeqCst);
         #[cfg(loom)]
-        self.0.store(1, Ordering::Relaxed);
+        self.0.store(visit, Ordering::Relaxed);
         #[cfg(loom)]
         fence(Ordering::SeqCst);
         // On x86 the exchange is the fence; this only keeps the compiler from moving the load of the line up.
@@ -87,6 +96,12 @@ impl Gate {
     /// True while a worker is inside; call after [`Line::close`].
     pub(super) fn is_occupied(&self) -> bool {
         self.0.load(Ordering::Acquire) != 0
+    }
+
+    /// The visit that lasts, and whose it is.
+    pub(super) fn visit(&self) -> Option<(u64, i32)> {
+        let visit = self.0.load(Ordering::Relaxed);
+        (visit != 0).then_some((visit, visit as u32 as i32))
     }
 
     /// Returns once nobody is inside; call after [`Line::close`]. A burst call takes microseconds, so spinning first
@@ -112,6 +127,27 @@ impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.gate.0.store(0, Ordering::Release);
     }
+}
+
+/// The kernel's number of this thread; never 0.
+#[cfg(not(loom))]
+#[inline]
+fn this_thread() -> u32 {
+    use std::cell::Cell;
+    thread_local! {
+        static NUMBER: Cell<u32> = const { Cell::new(0) };
+    }
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            number.set(nix::unistd::gettid().as_raw().unsigned_abs());
+        }
+        number.get()
+    })
+}
+
+#[cfg(loom)]
+fn this_thread() -> u32 {
+    1
 }
 
 #[cfg(all(test, loom))]
@@ -140,7 +176,7 @@ mod tests {
                 .map(|index| {
                     let port = port.clone();
                     loom::thread::spawn(move || {
-                        if let Some(inside) = port.gates[index].enter(&port.line) {
+                        if let Some(inside) = port.gates[index].enter(&port.line, &mut Visits::default()) {
                             assert_eq!(inside.vid, 7);
                             assert!(port.alive.load(Ordering::Relaxed), "used after it was freed");
                         }

@@ -10,7 +10,7 @@ use crate::sys;
 
 use super::apart;
 use super::features::GuestOffloads;
-use super::gate::Inside;
+use super::gate::{Inside, Visits};
 use super::inspect;
 use super::state::{NO_RING, RxState, State, TxState, guest_tx_ring};
 
@@ -29,6 +29,7 @@ pub struct VhostRxQueue {
     /// Whether the guest is asked to kick, and the ring generation that was told so.
     pub(super) notify: bool,
     pub(super) told: u32,
+    pub(super) visits: Visits,
 }
 
 /// Sends to the guest.
@@ -36,6 +37,7 @@ pub struct VhostRxQueue {
 pub struct VhostTxQueue {
     pub(super) state: Arc<State>,
     pub(super) index: usize,
+    pub(super) visits: Visits,
 }
 
 impl VhostRxQueue {
@@ -56,7 +58,7 @@ impl VhostRxQueue {
         if room < SMALLEST || !shared.enabled.load(Ordering::Acquire) {
             return 0;
         }
-        let Some(inside) = shared.gate.enter(&self.state.line) else { return 0 };
+        let Some(inside) = shared.gate.enter(&self.state.line, &mut self.visits) else { return 0 };
         let generation = shared.generation.load(Ordering::Relaxed);
         if generation != self.told {
             self.told = generation;
@@ -102,7 +104,7 @@ impl VhostRxQueue {
         }
         self.notify = on;
         if shared.enabled.load(Ordering::Acquire)
-            && let Some(inside) = shared.gate.enter(&self.state.line)
+            && let Some(inside) = shared.gate.enter(&self.state.line, &mut self.visits)
         {
             tell_guest(&inside, guest_tx_ring(self.pair), on);
         }
@@ -129,9 +131,9 @@ impl VhostTxQueue {
     /// guest must have buffers for leave as drops when its ring refuses them, so they do not stop those behind them.
     #[inline]
     pub fn transmit(&mut self, burst: &mut Burst) -> usize {
-        let shared = self.shared();
+        let shared = &self.state.tx[self.index];
         let ring = shared.ring.load(Ordering::Acquire);
-        let inside = if ring == NO_RING { None } else { shared.gate.enter(&self.state.line) };
+        let inside = if ring == NO_RING { None } else { shared.gate.enter(&self.state.line, &mut self.visits) };
         let Some(inside) = inside else {
             shared.counters.link_down.add(burst.len());
             return 0;

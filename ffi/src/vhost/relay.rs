@@ -23,11 +23,13 @@ use super::callbacks;
 use super::driver::{Driver, DriverError};
 use super::fault::Guard;
 use super::rules::{Refusal, Rules, Verdict};
-use super::state::State;
+use super::state::{Harm, State};
 use super::wire::{self, Message, NEED_REPLY, WireError, request};
 
 /// How often a client looks for the front end's socket.
 const RETRY: Duration = Duration::from_millis(200);
+/// How long a guest that has blocked a worker stays out: it can do so again, for some milliseconds each time.
+const PENALTY: Duration = Duration::from_secs(10);
 /// The library answers in microseconds; this long means that it is broken.
 const LIBRARY_TIME: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,8 @@ enum End {
     Library(WireError),
     #[error("it took its memory away")]
     MemoryLost,
+    #[error("its call descriptor blocked a worker")]
+    WorkerBlocked,
 }
 
 impl Relay {
@@ -76,11 +80,15 @@ impl Relay {
                     self.state.resume();
                     self.report(&end);
                     // Only now is the front end's socket closed: what it shared is free again.
+                    drop(front);
+                    if matches!(end, End::WorkerBlocked) {
+                        self.rest(PENALTY);
+                    }
                 }
                 Err(WireError::Nudged) => self.state.hear_nudge(),
                 Err(error) => {
                     tracing::warn!(socket = %self.state.path, %error, "vhost-user: no connection");
-                    self.pause_until_retry();
+                    self.rest(RETRY);
                 }
             }
         }
@@ -124,13 +132,14 @@ impl Relay {
         }
     }
 
-    fn pause_until_retry(&self) {
-        let _ = wire::wait(self.nudge(), PollFlags::POLLIN, self.nudge(), Some(Instant::now() + RETRY));
+    /// Does nothing for a while, unless the port is closed.
+    fn rest(&self, time: Duration) {
+        let _ = wire::wait(self.nudge(), PollFlags::POLLIN, self.nudge(), Some(Instant::now() + time));
     }
 
     /// Passes messages until the connection ends, which it always does with a reason.
     fn serve(&self, front: BorrowedFd<'_>) -> Result<std::convert::Infallible, End> {
-        self.state.forget_loss();
+        self.state.forgive();
         let library = self.driver.connect(&self.state)?;
         let mut session = Session {
             relay: self,
@@ -145,8 +154,11 @@ impl Relay {
                 .and_then(|message| session.pass(front, message));
             match step {
                 Ok(()) => {}
-                Err(_) if self.state.has_lost_memory() => break End::MemoryLost,
-                Err(end) => break end,
+                Err(end) => match self.state.harm() {
+                    Harm::None => break end,
+                    Harm::MemoryLost => break End::MemoryLost,
+                    Harm::WorkerBlocked => break End::WorkerBlocked,
+                },
             }
         };
         // From here on nobody is inside, and the library lets go of the guest; only then may its memory lose its guards.

@@ -1,6 +1,6 @@
 //! What the library's callbacks (control side) and the queues (workers) share of one port.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
 
@@ -11,6 +11,7 @@ use super::VhostEvent;
 use super::features::GuestOffloads;
 use super::gate::{Gate, Line};
 use super::wake::Wake;
+use super::watch;
 
 /// No guest ring to send to.
 pub(super) const NO_RING: u32 = u32::MAX;
@@ -40,7 +41,19 @@ pub(super) struct State {
     /// Never raised: for waits that nothing may cut short.
     pub(super) never: EventFd,
     pub(super) stop: AtomicBool,
-    lost: AtomicBool,
+    /// Why the guest is to be disconnected, if it is ([`Harm`]).
+    harm: AtomicU8,
+}
+
+/// What a guest did that it may not do to a running worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Harm {
+    None = 0,
+    /// Memory that it shared is gone.
+    MemoryLost = 1,
+    /// A write to its call descriptor blocked.
+    WorkerBlocked = 2,
 }
 
 /// What only the control side knows. Workers never lock it.
@@ -142,7 +155,7 @@ impl State {
             nudge: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             never: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?,
             stop: AtomicBool::new(false),
-            lost: AtomicBool::new(false),
+            harm: AtomicU8::new(Harm::None as u8),
         })
     }
 
@@ -168,9 +181,10 @@ impl State {
         if let Some(vid) = control.connection
             && control.running
             && !control.paused
-            && !self.has_lost_memory()
+            && self.harm() == Harm::None
         {
             self.line.open(vid);
+            watch::begin();
         }
     }
 
@@ -181,19 +195,33 @@ impl State {
         control.ready.fill(false);
     }
 
-    /// The guest took memory away under us. Called from a signal handler: atomics and one `write`.
-    pub(super) fn memory_lost(&self) {
-        self.lost.store(true, Ordering::Release);
+    /// Ends the guest for what it did. Called from a signal handler too: atomics and one `write`.
+    pub(super) fn end_guest(&self, harm: Harm) {
+        self.harm.store(harm as u8, Ordering::Release);
         self.line.close();
         let _ = self.nudge.write(1);
     }
 
-    pub(super) fn has_lost_memory(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
+    pub(super) fn harm(&self) -> Harm {
+        match self.harm.load(Ordering::Acquire) {
+            1 => Harm::MemoryLost,
+            2 => Harm::WorkerBlocked,
+            _ => Harm::None,
+        }
     }
 
-    pub(super) fn forget_loss(&self) {
-        self.lost.store(false, Ordering::Release);
+    pub(super) fn forgive(&self) {
+        self.harm.store(Harm::None as u8, Ordering::Release);
+    }
+
+    /// True while workers may be inside for longer than it takes to see that the line is closed.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.line.is_open() || self.gates().any(Gate::is_occupied)
+    }
+
+    /// All gates, in a fixed order.
+    pub(super) fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.rx.iter().map(|queue| &queue.gate).chain(self.tx.iter().map(|queue| &queue.gate))
     }
 
     /// Takes back what [`nudge`](Self::nudge) was raised for, unless the port is being closed.
@@ -219,12 +247,7 @@ impl State {
     /// Keeps workers out of the device and waits for those inside.
     pub(super) fn close(&self) {
         self.line.close();
-        for queue in &self.rx {
-            queue.gate.wait_empty();
-        }
-        for queue in &self.tx {
-            queue.gate.wait_empty();
-        }
+        self.gates().for_each(Gate::wait_empty);
     }
 
     /// Spreads our transmit queues over the rings the guest receives on.

@@ -6,10 +6,11 @@
 //! | the driver | here |
 //! |---|---|
 //! | drops frames longer than a buffer without a word | [`limits`] refuses an MTU it cannot carry |
-//! | says `EINVAL` whatever is wrong | [`limits`] looks first, [`why`] asks the kernel afterwards |
+//! | says `EINVAL` whatever is wrong | [`limits`] looks first, and asks the kernel afterwards |
 //! | delivers frames with partial checksums | [`partial`] finds them |
 //! | shows a link that is always up, and has no wake-up descriptor | [`watch`] listens to the kernel |
 //! | does not count what a full ring loses | [`XdpDevice::status`] does |
+//! | leaves its socket open when it is closed | [`open_device`] closes it |
 //! | waits up to a second in an empty poll of a NIC that needs waking | its busy-poll mode, which does not wait |
 
 mod limits;
@@ -20,7 +21,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use shunt_ffi::Burst;
-use shunt_ffi::ethdev::{EthDevice, EthError, EthOptions, EthRxQueue, EthTxQueue};
+use shunt_ffi::ethdev::{self, EthDevice, EthError, EthOptions, EthRxQueue, EthTxQueue};
 use shunt_ffi::kernel::xdp::{XdpInterface, XdpSocket, XdpSockets};
 
 use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, Received, RxQueue, Sent, Site, TxQueue, spread};
@@ -68,8 +69,8 @@ pub(super) fn open(
         format!("interface `{device}`: the system refused a descriptor: {error}")
     };
     let before = XdpSockets::mark().map_err(|error| system(&error))?;
-    let opened = EthDevice::open(site.eal, &options)
-        .map_err(|error| why(&error, &interface, device, start, port.queues))?;
+    let queues = limits::Queues { interface: &interface, device, start, count: port.queues };
+    let opened = open_device(site, &options, &before, &queues)?;
     let sockets: Arc<[XdpSocket]> = before.since().map_err(|error| system(&error))?.into();
     let carrier = Arc::new(Carrier::new(interface));
     let rx = opened.rx.into_iter().map(|queue| {
@@ -106,14 +107,36 @@ fn is_software(driver: &str, bus: &str) -> bool {
     bus.is_empty() || matches!(driver, "virtio_net" | "tun")
 }
 
-/// One line for what the driver refused.
-fn why(error: &EthError, interface: &XdpInterface, device: &str, start: u16, queues: u16) -> String {
-    match error {
-        EthError::Dpdk { source, .. } if source.function == "rte_eth_rx_queue_setup" => {
-            limits::refusal(interface, device, start, queues)
+/// Opens the device. The kernel lets go of a queue some time after its socket was closed, so a port that is opened
+/// again at once may have to wait for its own past.
+fn open_device(
+    site: &Site,
+    options: &EthOptions,
+    before: &XdpSockets,
+    queues: &limits::Queues<'_>,
+) -> Result<ethdev::Opened, String> {
+    let mut tries = 3;
+    loop {
+        let opened = EthDevice::open(site.eal, options);
+        let leftovers = before.leftovers().map_err(|error| error.to_string())?;
+        tries -= 1;
+        match opened {
+            Ok(opened) => {
+                opened.device.after_close(leftovers);
+                return Ok(opened);
+            }
+            Err(EthError::Dpdk { source, .. }) if source.function == "rte_eth_rx_queue_setup" => {
+                // The failed device is closed.
+                drop(leftovers);
+                if !queues.were_busy()? || tries == 0 {
+                    return Err(queues.refused());
+                }
+            }
+            Err(EthError::Dpdk { source, .. }) => {
+                return Err(format!("interface `{}`: {source}", queues.device));
+            }
+            Err(other) => return Err(other.to_string()),
         }
-        EthError::Dpdk { source, .. } => format!("interface `{device}`: {source}"),
-        other => other.to_string(),
     }
 }
 

@@ -11,15 +11,15 @@ use shunt_tests::{Interface, Netns, Veth};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod whose interface's host end is in the test's namespace.
-pub struct Wired {
-    pub pod: Netns,
+pub(crate) struct Wired {
+    pub(crate) pod: Netns,
     /// Name of the host end.
-    pub device: String,
+    pub(crate) device: String,
     _veth: Veth,
 }
 
 impl Wired {
-    pub fn new(addrs: &[&str], mtu: u32) -> Self {
+    pub(crate) fn new(addrs: &[&str], mtu: u32) -> Self {
         let (pod, device) = (Netns::new().unwrap(), unique_name());
         let veth =
             Veth::pair(&device, None, &pod, &Interface { addrs, mtu, ..Interface::default() }).unwrap();
@@ -28,14 +28,14 @@ impl Wired {
 }
 
 /// A running switch with one network and adaptive polling.
-pub struct Node {
+pub(crate) struct Node {
     running: Option<Running>,
     handle: Handle,
 }
 
 impl Node {
     /// Starts it with more keys for `[workers]` (and sections after them) and with `ports`. All ports open.
-    pub fn start(workers: &str, ports: &str) -> Self {
+    pub(crate) fn start(workers: &str, ports: &str) -> Self {
         let text =
             format!("[workers]\npoll = \"adaptive\"\n{workers}\n[[network]]\nname = \"default\"\n{ports}");
         let config = shunt_config::parse(&text, "test").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
@@ -47,39 +47,39 @@ impl Node {
         Self { running: Some(running), handle }
     }
 
-    pub fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> R {
+    pub(crate) fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> R {
         self.handle.call(job).unwrap()
     }
 
     /// Adds one port; the error as the user would read it.
-    pub fn add(&self, port: &str) -> Result<(), String> {
+    pub(crate) fn add(&self, port: &str) -> Result<(), String> {
         let text = format!("[[network]]\nname = \"default\"\n{port}");
         let config = shunt_config::parse(&text, "test").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let port = config.ports[0].clone();
         self.call(move |control| control.add_port(port).map(drop).map_err(|error| error.to_string()))
     }
 
-    pub fn port(&self, name: &str) -> PortRow {
+    pub(crate) fn port(&self, name: &str) -> PortRow {
         let name = name.to_owned();
         self.call(move |control| control.ports().into_iter().find(|port| port.name == name))
             .expect("a port of this name")
     }
 
-    pub fn worker(&self) -> WorkerRow {
+    pub(crate) fn worker(&self) -> WorkerRow {
         self.call(|control| control.workers().remove(0))
     }
 
-    pub fn drops(&self) -> Vec<DropRow> {
+    pub(crate) fn drops(&self) -> Vec<DropRow> {
         self.call(|control| control.drops())
     }
 
-    pub fn dropped(&self, port: &str, reason: &str) -> u64 {
+    pub(crate) fn dropped(&self, port: &str, reason: &str) -> u64 {
         self.drops().iter().filter(|row| row.port == port && row.reason == reason).map(|row| row.count).sum()
     }
 
     /// Polls until `holds`.
     #[track_caller]
-    pub fn until(&self, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&self, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
             let rows = self.call(|control| control.ports());

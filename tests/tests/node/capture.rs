@@ -11,7 +11,7 @@ const RECORD: usize = 16;
 /// Writes frames, a microsecond after each other.
 pub fn write(path: &Path, frames: &[Vec<u8>]) {
     let mut bytes = Vec::new();
-    let mut word = |bytes: &mut Vec<u8>, value: u32| bytes.extend(value.to_le_bytes());
+    let word = |bytes: &mut Vec<u8>, value: u32| bytes.extend(value.to_le_bytes());
     word(&mut bytes, MAGIC);
     bytes.extend([2, 0, 4, 0]);
     [0, 0, 0x4_0000, ETHERNET].into_iter().for_each(|value| word(&mut bytes, value));

@@ -1,7 +1,11 @@
 //! A node under test: a namespace with the daemon in it, and pods on its ports.
 //!
 //! [`Plan`] says what is wanted, [`Node::start`] makes it and waits until every port is up. Cost: a second.
-#![allow(dead_code, reason = "each test binary uses its own part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary has this as a module of its own, and uses a part of it"
+)]
 
 pub mod capture;
 pub mod pod;
@@ -83,6 +87,8 @@ impl Node {
     pub fn start(plan: &Plan<'_>) -> Self {
         let node = Self::launch(plan);
         node.wait_ports("every port is open", |ports| ports.values().all(|port| port.oper_up));
+        let attached = |port: &Port| port.link;
+        node.pods.iter().for_each(|pod| node.wait_port(&pod.port, "its other side is there", attached));
         node
     }
 
@@ -99,8 +105,10 @@ impl Node {
         for pod in &pods {
             config += &format!("{}{}\n", pod.section(), plan.keys);
         }
-        config += &plan.tail.replace("DIR", &dir.path().to_string_lossy());
+        config += plan.tail;
+        let config = config.replace("DIR", &dir.path().to_string_lossy());
         let shuntd = Shuntd::start_in(&netns, &config).unwrap();
+        pods.iter_mut().for_each(|pod| pod.attach(dir.path(), plan.mtu));
         Self { shuntd, pods, netns, dir, config }
     }
 

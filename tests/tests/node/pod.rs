@@ -1,19 +1,25 @@
 //! Pods: a namespace with one interface that leads to a port of the switch.
 
-use shunt_tests::{Interface, Netns, Veth};
+use std::path::Path;
 
-/// What connects a pod to the switch: the port kinds whose other side is the kernel's stack.
+use shunt_tests::testpmd::{self, Forward, Options};
+use shunt_tests::{Cmd, Interface, Netns, Testpmd, Veth, veth};
+
+/// What connects a pod to the switch. The other side is the kernel's stack; for the last two, testpmd carries frames between its
+/// end and a TAP device in the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Veth,
     Tap,
     Tun,
     AfXdp,
+    VhostUser,
+    Memif,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Veth, Self::Tap, Self::Tun, Self::AfXdp];
+    /// Those whose other side is the kernel itself.
+    pub const KERNEL: [Self; 4] = [Self::Veth, Self::Tap, Self::Tun, Self::AfXdp];
 
     /// The name of the port kind.
     pub fn name(self) -> &'static str {
@@ -22,6 +28,8 @@ impl Kind {
             Self::Tap => "tap",
             Self::Tun => "tun",
             Self::AfXdp => "af_xdp",
+            Self::VhostUser => "vhost-user",
+            Self::Memif => "memif",
         }
     }
 }
@@ -30,6 +38,8 @@ impl Kind {
 pub struct Pod {
     /// What connects it.
     pub kind: Kind,
+    /// Which one it is.
+    pub number: u8,
     /// Its port's name.
     pub port: String,
     /// Its IPv4 address.
@@ -38,6 +48,8 @@ pub struct Pod {
     pub v6: String,
     /// The host end, for kinds that have one.
     pub veth: Option<Veth>,
+    /// The program on the other side, for kinds that need one.
+    pub testpmd: Option<Testpmd>,
     /// Itself.
     pub netns: Netns,
 }
@@ -53,7 +65,7 @@ impl Pod {
         }
         let (v4, v6) = (format!("10.0.0.{n}"), format!("fd00::{n}"));
         let port = format!("pod{n}");
-        let mut pod = Self { kind, port, v4, v6, veth: None, netns };
+        let mut pod = Self { kind, number: n, port, v4, v6, veth: None, testpmd: None, netns };
         if matches!(kind, Kind::Veth | Kind::AfXdp) {
             pod.plug(mtu, quiet, node);
         }
@@ -69,11 +81,33 @@ impl Pod {
         self.veth = Some(Veth::pair(&format!("h-{}", self.port), Some(node), &self.netns, &inside).unwrap());
     }
 
-    /// Its section of a configuration.
+    /// Starts what is on the other side of the daemon's sockets, in the kinds that have them.
+    pub fn attach(&mut self, dir: &Path, mtu: u32) {
+        let socket = dir.join(&self.port);
+        let near = match self.kind {
+            Kind::VhostUser => testpmd::virtio_user(0, &socket, "02:00:00:00:00:99", 1, false),
+            Kind::Memif => testpmd::memif(0, &socket, 0, false),
+            _ => return,
+        };
+        let device = veth::unique_name();
+        // The driver's own choice of an address is the same in every testpmd.
+        let mac = format!("02:00:00:00:01:{:02x}", self.number);
+        let vdevs = vec![near, format!("net_tap0,iface={device},mac={mac}")];
+        let mut testpmd = Testpmd::launch(&Options { vdevs, ..Options::default() }).unwrap();
+        let step = |argv: &[&str]| Cmd::new(argv.iter().copied()).check().unwrap();
+        step(&["ip", "link", "set", "dev", &device, "netns", self.netns.name(), "name", "eth0"]);
+        let (v4, v6) = (format!("{}/24", self.v4), format!("{}/64", self.v6));
+        Interface { addrs: &[&v4, &v6], mtu, ..Interface::default() }.configure(&self.netns).unwrap();
+        testpmd.start(Forward::Io).unwrap();
+        self.testpmd = Some(testpmd);
+    }
+
+    /// Its section of a configuration; `DIR` stands for the directory of sockets.
     pub fn section(&self) -> String {
-        let Self { kind, port, netns, v4, v6, .. } = self;
+        let Self { kind, number: n, port, netns, v4, v6, .. } = self;
         let keys = match kind {
             Kind::Veth | Kind::AfXdp => format!("device = \"h-{port}\""),
+            Kind::VhostUser | Kind::Memif => format!("path = \"DIR/{port}\""),
             Kind::Tap | Kind::Tun => {
                 format!(
                     "device = \"eth0\"\nnetns = \"{}\"\naddresses = [\"{v4}/24\", \"{v6}/64\"]",

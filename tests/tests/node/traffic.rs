@@ -59,3 +59,20 @@ pub fn all(a: &Pod, b: &Pod) -> Result<(), String> {
     udp(a, b, 60_000)?;
     uso::exchange(a, b)
 }
+
+/// The short form for a table of pairs: an echo of each size, a second of TCP each way (v4 one way, v6 the other), UDP in fragments, and
+/// UDP sends of 46 datagrams each.
+pub fn brief(a: &Pod, b: &Pod, floor_gbits: f64) -> Result<(), String> {
+    ping(a, b, 5, 56)?;
+    ping(a, b, 2, 20_000)?;
+    for (address, reverse) in [(&b.v4, false), (&b.v6, true)] {
+        let load = Tcp { seconds: 1, reverse, ..Tcp::default() };
+        let result = Iperf::serve(&b.netns, address).and_then(|mut iperf| iperf.tcp(&a.netns, &load));
+        let result = result.map_err(|error| format!("tcp to {address}, reverse {reverse}: {error}"))?;
+        println!("{} {} tcp {address} reverse {reverse}: {result:?}", a.kind.name(), b.kind.name());
+        if result.gbits < floor_gbits {
+            return Err(format!("tcp to {address}, reverse {reverse}: {result:?}"));
+        }
+    }
+    uso::exchange(a, b)
+}

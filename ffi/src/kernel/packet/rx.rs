@@ -1,5 +1,6 @@
 //! Receiving from an interface: up to [`BATCH`] frames by one `recvmmsg`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -10,6 +11,7 @@ use libc::{c_uint, cmsghdr, mmsghdr, msghdr, tpacket_auxdata};
 use crate::burst::{Burst, MAX_BURST};
 use crate::kernel::landing::{Landing, Pools};
 use crate::kernel::link::Interface;
+use crate::kernel::tunnel::Cutter;
 use crate::kernel::vnet_hdr::{Applied, VnetHdr};
 use crate::kernel::{BURST_BYTES, Gone, RxStatistics};
 use crate::mbuf::Mbuf;
@@ -28,8 +30,19 @@ const TAG: u16 = 4;
 pub struct PacketRxQueue {
     socket: Arc<OwnedFd>,
     interface: Arc<Interface>,
+    pools: Pools,
     landings: Vec<Landing>,
+    /// Fetched and not yet returned: a frame to be cut, which may be more frames than a burst has room for, and what
+    /// was fetched with it. Mostly empty; nothing is fetched until it is.
+    waiting: VecDeque<Landed>,
     statistics: RxStatistics,
+}
+
+/// A good frame.
+#[derive(Debug)]
+enum Landed {
+    Whole(Mbuf),
+    ToCut(Cutter),
 }
 
 /// What one system call gave, bad frames included.
@@ -50,7 +63,8 @@ const _: () = assert!(std::mem::offset_of!(Control, auxiliary) == size_of::<cmsg
 impl PacketRxQueue {
     pub(super) fn new(socket: Arc<OwnedFd>, interface: Arc<Interface>, pools: Pools) -> Self {
         let landings = (0..BATCH).map(|_| Landing::new(pools, VnetHdr::PACKET_LEN)).collect();
-        Self { socket, interface, landings, statistics: RxStatistics::default() }
+        let waiting = VecDeque::with_capacity(BATCH);
+        Self { socket, interface, pools, landings, waiting, statistics: RxStatistics::default() }
     }
 
     /// Appends up to `max` received frames to `burst`; returns how many. Ends early after [`BURST_BYTES`].
@@ -59,9 +73,12 @@ impl PacketRxQueue {
         self.interface.usable()?;
         let before = burst.len();
         let room = max.min(MAX_BURST - before);
-        let (mut fetched, mut bytes) = (0, 0);
+        if !self.waiting.is_empty() {
+            self.empty_waiting(burst, before + room);
+        }
+        let (mut fetched, mut bytes) = (burst.len() - before, 0);
         // Dropped frames count as fetched: a pod cannot hold the worker here with bad ones.
-        while fetched < room && bytes < BURST_BYTES {
+        while fetched < room && bytes < BURST_BYTES && self.waiting.is_empty() {
             let wanted = (room - fetched).min(BATCH);
             let ready = self.landings[..wanted]
                 .iter_mut()
@@ -77,6 +94,10 @@ impl PacketRxQueue {
                 Ok(got) => {
                     fetched += got.frames;
                     bytes += got.bytes;
+                    if !self.waiting.is_empty() {
+                        self.empty_waiting(burst, before + room);
+                        fetched = fetched.max(burst.len() - before);
+                    }
                     if got.frames < ready {
                         break;
                     }
@@ -142,17 +163,41 @@ impl PacketRxQueue {
             // SAFETY: the kernel filled as much of the control as `msg_controllen` says; `tag` checks it.
             let tag = unsafe { tag(&message.msg_hdr) };
             fetched.bytes += message.msg_len as usize;
-            if let Some(frame) = self.finish(index, message, tag) {
+            match self.finish(index, message, tag) {
                 // There is room: no more was asked for. A frame without room would be freed here.
-                let _ = burst.push(frame);
+                Some(Landed::Whole(frame)) if self.waiting.is_empty() => drop(burst.push(frame)),
+                Some(landed) => self.waiting.push_back(landed),
+                None => {}
             }
         }
         Ok(fetched)
     }
 
+    /// Moves frames that wait to `burst` until it has `limit` frames, cutting those that must be.
+    #[cold]
+    fn empty_waiting(&mut self, burst: &mut Burst, limit: usize) {
+        while burst.len() < limit {
+            let frame = match self.waiting.front_mut() {
+                Some(Landed::ToCut(cutter)) if !cutter.is_done() => match cutter.next(self.pools) {
+                    Some(frame) => frame,
+                    None => {
+                        self.statistics.no_buffer += 1;
+                        return;
+                    }
+                },
+                Some(_) => match self.waiting.pop_front() {
+                    Some(Landed::Whole(frame)) => frame,
+                    Some(Landed::ToCut(_)) | None => continue,
+                },
+                None => return,
+            };
+            drop(burst.push(frame));
+        }
+    }
+
     /// Turns what landed into a frame; `None`, and counted, when it is no good.
     #[inline]
-    fn finish(&mut self, index: usize, message: &mmsghdr, tag: Option<[u8; 4]>) -> Option<Mbuf> {
+    fn finish(&mut self, index: usize, message: &mmsghdr, tag: Option<[u8; 4]>) -> Option<Landed> {
         let landing = &mut self.landings[index];
         if message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
             self.statistics.truncated += 1;
@@ -168,12 +213,16 @@ impl PacketRxQueue {
                 }
                 None => 0,
             };
-            match header.apply(&mut frame, shift) {
-                Ok(Applied::Carried) => {}
-                Ok(Applied::Completed) => self.statistics.completed += 1,
-                Err(_) => return None,
+            match header.apply(&mut frame, shift).ok()? {
+                Applied::Carried => {}
+                Applied::Completed => self.statistics.completed += 1,
+                Applied::MustCut { start, offset, gso } => {
+                    let cutter = Cutter::new(frame, start, offset, gso).ok()?;
+                    self.statistics.cut += 1;
+                    return Some(Landed::ToCut(cutter));
+                }
             }
-            Some(frame)
+            Some(Landed::Whole(frame))
         });
         self.statistics.undecodable += u64::from(frame.is_none());
         frame

@@ -89,8 +89,11 @@ impl TapRxQueue {
                 ETHERNET as u16
             }
         };
-        if header.apply(&mut frame, shift).ok()? == Applied::Completed {
-            self.statistics.completed += 1;
+        match header.apply(&mut frame, shift) {
+            Ok(Applied::Carried) => {}
+            Ok(Applied::Completed) => self.statistics.completed += 1,
+            // Not among the offloads agreed on.
+            Ok(Applied::MustCut { .. }) | Err(_) => return None,
         }
         Some(frame)
     }

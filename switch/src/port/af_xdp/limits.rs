@@ -22,7 +22,9 @@ const BUFFERS_PER_QUEUE: u32 = 2048;
 /// header (`veth_xdp_set`, drivers/net/veth.c).
 const VETH_MTU: u32 = 3498;
 /// How long the kernel may take to let go of a queue: it does so from a work queue (`xp_release_deferred`).
-const RELEASE: Duration = Duration::from_millis(500);
+const RELEASE: Duration = Duration::from_millis(200);
+/// How long it takes mostly.
+const STEP: Duration = Duration::from_millis(10);
 
 /// Capabilities of capability(7) by number.
 const NET_ADMIN: u32 = 12;
@@ -35,7 +37,7 @@ pub(super) fn privileges() -> Result<(), String> {
     let needs = "af_xdp needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF; run as root or give them to the daemon";
     match xdp::supported() {
         Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(libc_errno(Errno::EAFNOSUPPORT)) => {
+        Err(error) if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
             return Err(
                 "this kernel has no AF_XDP sockets; build it with CONFIG_XDP_SOCKETS or use kind `veth`"
                     .to_owned(),
@@ -50,10 +52,6 @@ pub(super) fn privileges() -> Result<(), String> {
     } else {
         Err(needs.to_owned())
     }
-}
-
-fn libc_errno(errno: Errno) -> i32 {
-    errno as i32
 }
 
 /// `CapEff` of the calling thread; all of them when it cannot be read, since the kernel then decides.
@@ -141,42 +139,52 @@ fn carries(room: u32) -> u32 {
     room - XDP_HEADROOM - FRAME_OVERHEAD
 }
 
-/// Why the driver could not set up a queue: a bind of our own gets the kernel's reason.
-pub(super) fn refusal(interface: &XdpInterface, device: &str, start: u16, queues: u16) -> String {
-    for queue in start..start + queues {
-        match bind_error(interface, queue) {
-            None => {}
-            Some(Errno::EBUSY) => {
-                return format!(
-                    "queue {queue} of `{device}` is taken by another af_xdp socket; stop that program or choose another `start_queue`"
-                );
-            }
-            Some(error) => {
-                return format!("queue {queue} of `{device}` cannot be bound: {error}; use kind `veth`");
-            }
-        }
-    }
-    let other_end = interface.driver().0 == "veth";
-    let other_end = if other_end {
-        format!(", lower the mtu of the veth's other end to {VETH_MTU} or less")
-    } else {
-        String::new()
-    };
-    format!(
-        "the kernel refused the xdp program or the buffers of `{device}`: remove a program that is attached (`ip link set {device} xdp off`){other_end}, and allow locked memory (CAP_IPC_LOCK)"
-    )
+/// Queues that the driver could not set up.
+pub(super) struct Queues<'a> {
+    pub(super) interface: &'a XdpInterface,
+    pub(super) device: &'a str,
+    pub(super) start: u16,
+    pub(super) count: u16,
 }
 
-/// The error of binding `queue`, after the driver's own failed attempt has been cleaned up.
-fn bind_error(interface: &XdpInterface, queue: u16) -> Option<Errno> {
-    let deadline = Instant::now() + RELEASE;
-    loop {
-        let error = interface.try_bind(u32::from(queue)).err()?;
-        let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
-        if errno != Errno::EBUSY || Instant::now() >= deadline {
-            return Some(errno);
+impl Queues<'_> {
+    /// Binds each queue for a moment, which gets the kernel's reason where the driver gave none. `Ok(true)` when one was
+    /// taken and is free now, `Ok(false)` when nothing is wrong with the queues.
+    pub(super) fn were_busy(&self) -> Result<bool, String> {
+        let device = self.device;
+        let deadline = Instant::now() + RELEASE;
+        let mut were_busy = false;
+        for queue in self.start..self.start + self.count {
+            while let Err(error) = self.interface.try_bind(u32::from(queue)) {
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+                if errno != Errno::EBUSY {
+                    return Err(format!("queue {queue} of `{device}` cannot be bound: {errno}; use kind `veth`"));
+                }
+                if Instant::now() >= deadline {
+                    return Err(format!(
+                        "queue {queue} of `{device}` is taken by another af_xdp socket; stop that program or choose another `start_queue`"
+                    ));
+                }
+                were_busy = true;
+                std::thread::sleep(STEP);
+            }
         }
-        std::thread::sleep(Duration::from_millis(10));
+        // Our own binds are let go of in the same way.
+        std::thread::sleep(STEP);
+        Ok(were_busy)
+    }
+
+    /// The queues are free, and still the driver could not set them up.
+    pub(super) fn refused(&self) -> String {
+        let device = self.device;
+        let other_end = if self.interface.driver().0 == "veth" {
+            format!(", lower the mtu of the veth's other end to {VETH_MTU} or less")
+        } else {
+            String::new()
+        };
+        format!(
+            "the kernel refused the xdp program or the buffers of `{device}`: remove a program that is attached (`ip link set {device} xdp off`){other_end}, and allow locked memory (CAP_IPC_LOCK)"
+        )
     }
 }
 

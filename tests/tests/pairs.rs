@@ -1,0 +1,153 @@
+//! TCP, UDP and large sends through every pair of port kinds, with a kernel's stack at both ends: the contract that whatever state of
+//! checksum and segmentation one kind hands over, every other kind finishes.
+//!
+//! One test for each kind as the first of the pair; a failing one names every pair that failed.
+
+mod node;
+
+use std::time::Duration;
+
+use node::{Kind, MEMORY, Node, Plan, traffic};
+use shunt_tests::guest::{Backend, Nic, Options};
+use shunt_tests::iperf::{Tcp, Udp};
+use shunt_tests::{Guest, Interface, Iperf, require};
+
+/// Rates that a stalling connection does not reach. A TAP of testpmd, which has no offloads and shares its core, is slow.
+const FAST: f64 = 0.1;
+const SLOW: f64 = 0.01;
+
+/// `first` with each of `others`, one after the other on one node.
+#[track_caller]
+fn pairs(first: Kind, others: &[Kind], floor_gbits: f64) {
+    let mut kinds = vec![first];
+    kinds.extend(others);
+    let node = Node::start(&Plan { pods: &kinds, ..Plan::default() });
+    let mut failed = Vec::new();
+    for other in &node.pods[1..] {
+        if let Err(error) = traffic::brief(&node.pods[0], other, floor_gbits) {
+            failed.push(format!("{} with {}: {error}", first.name(), other.kind.name()));
+        }
+    }
+    assert!(failed.is_empty(), "{}\n{:?}", failed.join("\n"), node.drops());
+}
+
+#[test]
+fn veth_with_every_kernel_kind() {
+    require!(root(), tool("iperf3"), tool("perl"), file("/dev/net/tun"), shuntd());
+    pairs(Kind::Veth, &Kind::KERNEL, FAST);
+}
+
+#[test]
+fn tap_with_the_other_kernel_kinds() {
+    require!(root(), tool("iperf3"), tool("perl"), file("/dev/net/tun"), shuntd());
+    pairs(Kind::Tap, &Kind::KERNEL[1..], FAST);
+}
+
+#[test]
+fn tun_with_the_other_kernel_kinds() {
+    require!(root(), tool("iperf3"), tool("perl"), file("/dev/net/tun"), shuntd());
+    pairs(Kind::Tun, &Kind::KERNEL[2..], FAST);
+}
+
+#[test]
+fn af_xdp_with_itself() {
+    require!(root(), tool("iperf3"), tool("perl"), shuntd());
+    pairs(Kind::AfXdp, &[Kind::AfXdp], FAST);
+}
+
+#[test]
+fn vhost_user_with_every_kernel_kind() {
+    require!(root(), tool("iperf3"), tool("perl"), tool("dpdk-testpmd"), file("/dev/net/tun"), shuntd());
+    pairs(Kind::VhostUser, &Kind::KERNEL, SLOW);
+}
+
+#[test]
+fn memif_with_every_kernel_kind() {
+    require!(root(), tool("iperf3"), tool("perl"), tool("dpdk-testpmd"), file("/dev/net/tun"), shuntd());
+    pairs(Kind::Memif, &Kind::KERNEL, SLOW);
+}
+
+#[test]
+fn vhost_user_with_vhost_user_and_memif() {
+    require!(root(), tool("iperf3"), tool("perl"), tool("dpdk-testpmd"), shuntd());
+    pairs(Kind::VhostUser, &[Kind::VhostUser], SLOW / 2.0);
+    pairs(Kind::VhostUser, &[Kind::Memif], SLOW / 2.0);
+}
+
+#[test]
+fn memif_with_memif() {
+    require!(root(), tool("iperf3"), tool("perl"), tool("dpdk-testpmd"), shuntd());
+    pairs(Kind::Memif, &[Kind::Memif], SLOW / 2.0);
+}
+
+/// A virtual machine's own driver negotiates checksum and TSO, and its offloaded frames meet every kernel kind.
+#[test]
+fn a_virtual_machine_with_every_kernel_kind() {
+    require!(root(), guest(), tool("iperf3"), file("/dev/net/tun"), shuntd());
+    let node = Node::start(&Plan {
+        pods: &Kind::KERNEL,
+        head: MEMORY,
+        tail: "[[port]]\nname = \"vm\"\nkind = \"vhost-user\"\npath = \"DIR/vm.sock\"\n",
+        ..Plan::default()
+    });
+    let inside = Interface {
+        mac: Some("02:00:00:00:00:0b"),
+        addrs: &["10.0.0.11/24", "fd00::11/64"],
+        ..Interface::default()
+    };
+    let nic = Nic::new(Backend::Connect(node.path("vm.sock")), inside);
+    let mut guest = Guest::boot(&Options { nics: vec![nic], tools: &["iperf3"], cpus: 1 }).unwrap();
+    node.wait_port("vm", "the guest is attached", |port| port.link);
+    let mut failed = Vec::new();
+    // Its kernel holds the IPv6 address back while it looks for a duplicate.
+    guest.sh("for i in $(seq 60); do ip addr show dev eth0 | grep -q tentative || exit 0; usleep 100000; done; exit 1").unwrap();
+    for pod in &node.pods {
+        let mut both = || -> Result<(), String> {
+            let text = |error: shunt_tests::LabError| error.to_string();
+            let echo = |address: &str, size| format!("ping -c 3 -i 0.2 -W 2 -s {size} {address}");
+            for line in [echo(&pod.v4, 56), echo(&pod.v6, 56), echo(&pod.v4, 20_000)] {
+                let answers = guest.run(&line, Duration::from_secs(30)).map_err(text)?.text;
+                if !answers.contains("3 packets received") {
+                    return Err(format!("{line}: {answers}"));
+                }
+            }
+            let _server =
+                pod.netns.spawn(&["iperf3", "--server", "--one-off", "--forceflush"]).map_err(text)?;
+            let run = format!(
+                "for i in 1 2 3 4 5 6 7 8 9 10; do iperf3 -c {} -t 1 -f m -J > /tmp/r && break; usleep 200000; done; \
+                 grep -A 8 '\"sum_received\"' /tmp/r",
+                pod.v4
+            );
+            let report = guest.sh(&run).map_err(text)?;
+            let rate = report.split_once("\"bits_per_second\":").map(|(_, rest)| rest.trim_start());
+            let rate: f64 = rate
+                .and_then(|rest| rest.split(|c: char| c == ',' || c.is_whitespace()).next()?.parse().ok())
+                .ok_or_else(|| format!("no rate in {report}"))?;
+            println!("vm to {}: {} Mbit/s", pod.kind.name(), rate / 1e6);
+            if rate < SLOW * 1e9 { Err(format!("tcp from the vm: {rate} bit/s")) } else { Ok(()) }
+        };
+        if let Err(error) = both() {
+            failed.push(format!("vm with {}: {error}", pod.kind.name()));
+        }
+    }
+    assert!(failed.is_empty(), "{}\n{:?}", failed.join("\n"), node.drops());
+    let about = node.port("vm").about;
+    assert!(about.contains("csum") && about.contains("tso"), "offloads were not negotiated: {about}");
+}
+
+/// The kernel's UDP and TCP at several message sizes through the slowest chain of conversions.
+#[test]
+fn message_sizes_from_small_to_64_kib() {
+    require!(root(), tool("iperf3"), file("/dev/net/tun"), shuntd());
+    let node = Node::start(&Plan { pods: &[Kind::Tap, Kind::Veth], ..Plan::default() });
+    let [a, b] = &node.pods[..] else { unreachable!("two pods") };
+    let mut iperf = Iperf::serve(&b.netns, &b.v4).unwrap();
+    for length in [16, 1472, 1473, 8_000, 32_000, 65_507] {
+        let result = iperf.udp(&a.netns, &Udp { seconds: 1, mbits: 10, length, reverse: false }).unwrap();
+        assert_eq!(result.lost_on_the_way(), 0, "{length}: {result:?}");
+        assert!(result.sent > 0, "{length}: {result:?}");
+    }
+    let result = iperf.tcp(&a.netns, &Tcp { seconds: 1, streams: 4, reverse: true }).unwrap();
+    assert!(result.gbits > FAST, "{result:?}");
+    node.assert_no_loss();
+}

@@ -1,0 +1,147 @@
+//! Port kind `dpdk`: captures played in and written out, byte by byte.
+
+mod node;
+
+use std::path::Path;
+
+use node::capture::{self, frame};
+use node::{MEMORY, Node, Plan};
+use shunt_tests::require;
+
+const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
+const B: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
+const ALL: [u8; 6] = [0xff; 6];
+const GROUP: [u8; 6] = [1, 0, 0x5e, 0, 0, 1];
+
+/// A port that plays `name` once, with its frames in a file of the node.
+fn play(node: &Node, name: &str, frames: &[Vec<u8>]) {
+    let file = node.path(&format!("{name}.in"));
+    capture::write(&file, frames);
+    node.cli(&format!(
+        "port add {name} kind=dpdk devargs=net_pcap_{name},rx_pcap={},tx_pcap={}.back",
+        file.display(),
+        file.display()
+    ));
+}
+
+/// The configuration of ports that write what they get; DPDK writes it out when the port is closed.
+fn writers(names: &[&str]) -> String {
+    let port = |name: &&str| {
+        format!(
+            "[[port]]\nname = \"{name}\"\nkind = \"dpdk\"\ndevargs = \"net_pcap_{name},tx_pcap=DIR/{name}.out\"\n"
+        )
+    };
+    names.iter().map(port).collect()
+}
+
+/// Closes the port and returns what it wrote.
+fn written(node: &Node, name: &str) -> Vec<Vec<u8>> {
+    node.cli(&format!("port del {name}"));
+    capture::read(&node.path(&format!("{name}.out")))
+}
+
+#[track_caller]
+fn wait_received(node: &Node, name: &str, frames: usize) {
+    node.wait_port(name, "has played its file", |port| port.rx_packets == frames as u64);
+}
+
+fn start(writing: &[&str], head: &str) -> Node {
+    Node::start(&Plan { head, tail: &writers(writing), ..Plan::default() })
+}
+
+#[test]
+fn frames_of_every_length_come_out_as_they_went_in() {
+    require!(root(), shuntd());
+    let node = start(&["out"], MEMORY);
+    let frames: Vec<_> = (60..=1514).map(|length| frame(B, A, length, length as u8)).collect();
+    play(&node, "in", &frames);
+    wait_received(&node, "in", frames.len());
+    let bytes: usize = frames.iter().map(Vec::len).sum();
+    let (rx, tx) = (node.port("in"), node.port("out"));
+    assert_eq!((rx.rx_bytes, tx.tx_bytes), (bytes as u64, bytes as u64));
+    assert!(written(&node, "out") == frames, "a frame was changed, lost or out of order");
+    node.assert_no_loss();
+}
+
+#[test]
+fn frames_in_several_buffers_come_out_whole() {
+    require!(root(), shuntd());
+    let head = "[memory]\nhugepages = \"never\"\nmbuf_size = 1024\n";
+    let tail = writers(&["out"]);
+    let node = Node::start(&Plan { head, mtu: 9000, tail: &tail, ..Plan::default() });
+    let frames: Vec<_> = (1000..=9014).step_by(61).map(|length| frame(B, A, length, 7)).collect();
+    play(&node, "in", &frames);
+    wait_received(&node, "in", frames.len());
+    assert!(written(&node, "out") == frames, "{:?}", node.drops());
+    node.assert_no_loss();
+}
+
+#[test]
+fn the_shortest_frames_pass_and_shorter_ones_are_counted() {
+    require!(root(), shuntd());
+    let node = start(&["out"], MEMORY);
+    let long_enough: Vec<_> = (14..60).map(|length| frame(B, A, length, 3)).collect();
+    let mut frames: Vec<Vec<u8>> = (1..14).map(|length| frame(B, A, 14, 0)[..length].to_vec()).collect();
+    let runts = frames.len() as u64;
+    frames.extend(long_enough.clone());
+    play(&node, "in", &frames);
+    wait_received(&node, "in", frames.len());
+    assert_eq!(node.drops(), [("in: runt".to_owned(), runts)].into());
+    assert!(written(&node, "out") == long_enough);
+}
+
+#[test]
+fn an_unknown_destination_is_flooded_and_a_group_source_is_dropped() {
+    require!(root(), shuntd());
+    let node = start(&["one", "two", "three"], MEMORY);
+    let good = vec![frame(B, A, 60, 1), frame(ALL, A, 61, 2), frame(GROUP, A, 62, 3), frame(B, A, 1514, 4)];
+    let mut frames = good.clone();
+    frames.insert(2, frame(B, GROUP, 60, 5));
+    frames.push(frame(A, B, 60, 6));
+    play(&node, "in", &frames);
+    wait_received(&node, "in", frames.len());
+    let drops = node.drops();
+    assert_eq!(drops.get("in: source_is_group"), Some(&1), "{drops:?}");
+    for name in ["one", "two", "three"] {
+        // The last frame is for an address that came in by the same port: flooded too if that is not learned yet.
+        let got = written(&node, name);
+        assert!(
+            got == good || (got.len() == good.len() + 1 && got[..good.len()] == good),
+            "{name}: {}",
+            got.len()
+        );
+    }
+    node.cli("port del in");
+    assert!(
+        capture::read(Path::new(&format!("{}.back", node.path("in.in").display()))).is_empty(),
+        "reflected"
+    );
+}
+
+#[test]
+fn a_learned_destination_is_sent_to_one_port() {
+    require!(root(), shuntd());
+    let node = start(&["one", "two"], MEMORY);
+    play(&node, "b", &[frame(ALL, B, 60, 0)]);
+    node.wait_learned("02:00:00:00:00:0b", &["b"]);
+    let frames: Vec<_> = (0..1000).map(|n| frame(B, A, 60 + n % 1400, n as u8)).collect();
+    play(&node, "in", &frames);
+    wait_received(&node, "in", frames.len());
+    assert_eq!((node.port("one").tx_packets, node.port("two").tx_packets), (1, 1));
+    assert_eq!(node.port("b").tx_packets, frames.len() as u64);
+    node.cli("port del b");
+    assert!(capture::read(Path::new(&format!("{}.back", node.path("b.in").display()))) == frames);
+}
+
+#[test]
+fn a_null_device_takes_everything() {
+    require!(root(), shuntd());
+    let tail = "[[port]]\nname = \"sink\"\nkind = \"dpdk\"\ndevargs = \"net_null_sink,no-rx=1\"\n";
+    let node = Node::start(&Plan { tail, ..Plan::default() });
+    let frames: Vec<_> = (0..5000).map(|n| frame(B, A, 64, n as u8)).collect();
+    play(&node, "in", &frames);
+    wait_received(&node, "in", frames.len());
+    assert_eq!(node.port("sink").tx_packets, 5000);
+    let (free, all) = node.buffers();
+    assert!(free + 64 >= all, "buffers are missing: {free} free of {all}");
+}
