@@ -21,21 +21,13 @@ pub struct Pods {
 }
 
 impl Pods {
-    /// A node and `count` pods without interfaces. IPv6 is off in the pods: its own chatter would be traffic.
+    /// A node and `count` pods without interfaces.
     ///
     /// # Errors
     /// Not root.
     pub fn bare(count: usize) -> Result<Self> {
-        let node = Netns::new()?;
-        let pods = (0..count).map(|_| Ok(Netns::new()?)).collect::<Result<Vec<_>>>()?;
-        for pod in &pods {
-            pod.exec(&[
-                "sysctl",
-                "-qw",
-                "net.ipv6.conf.all.disable_ipv6=1",
-                "net.ipv6.conf.default.disable_ipv6=1",
-            ])?;
-        }
+        let pods = (0..count).map(|_| quiet()).collect::<Result<Vec<_>>>()?;
+        let node = quiet()?;
         Ok(Self { veths: Vec::new(), pods, node })
     }
 
@@ -125,6 +117,21 @@ impl Pods {
         let answers = Ping::to(&to).run(&self.pods[0])?;
         answers.rtts.first().map(|(_, time)| *time).context("the second pod does not answer")
     }
+}
+
+/// A namespace without IPv6, whose own chatter would be traffic.
+///
+/// # Errors
+/// Not root.
+pub fn quiet() -> Result<Netns> {
+    let netns = Netns::new()?;
+    netns.exec(&[
+        "sysctl",
+        "-qw",
+        "net.ipv6.conf.all.disable_ipv6=1",
+        "net.ipv6.conf.default.disable_ipv6=1",
+    ])?;
+    Ok(netns)
 }
 
 /// Address of pod `index`.

@@ -36,7 +36,7 @@ run() { # variant -> Gbit/s on stdout
     rm -f "$work/forward"
     for name in a b s; do ip netns add "$tag$name"; done
     if [[ $kind == tap || $kind == tun ]]; then
-        nice -n -20 taskset -c 1 "$forward" "${words[@]}" "$tag"{a,b} >"$work/forward" 2>&1 &
+        nice -n -20 taskset -c ${FORWARD_CORES:-1} "$forward" "${words[@]}" "$tag"{a,b} >"$work/forward" 2>&1 &
         forwarder=$!
     else
         for name in a b; do ip -n "${tag}s" link add "host$name" type veth peer name eth0 netns "$tag$name"; done
@@ -45,7 +45,7 @@ run() { # variant -> Gbit/s on stdout
             ip -n "${tag}s" link set br0 up
             for name in a b; do ip -n "${tag}s" link set "host$name" master br0 up; done
         else
-            ip netns exec "${tag}s" nice -n -20 taskset -c 1 "$forward" "${words[@]}" hosta hostb >"$work/forward" 2>&1 &
+            ip netns exec "${tag}s" nice -n -20 taskset -c ${FORWARD_CORES:-1} "$forward" "${words[@]}" hosta hostb >"$work/forward" 2>&1 &
             forwarder=$!
         fi
     fi

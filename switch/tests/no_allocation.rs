@@ -11,7 +11,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// A capture with unicast, broadcast, ARP, runt and group-source frames.
 fn capture(path: &std::path::Path) {
-    let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+    let mut file =
+        vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
     let unicast = |last: u8| {
         let mut frame = vec![2, 0, 0, 0, 0, 0xfe, 2, 0, 0, 0, 0, last, 8, 0];
         frame.resize(60, 0);

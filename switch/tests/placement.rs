@@ -25,7 +25,8 @@ fn received(handle: &Handle) -> u64 {
 fn a_queue_moves_between_workers_without_loss() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("in.pcap");
-    let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+    let mut file =
+        vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
     for _ in 0..FRAMES {
         file.extend([[0; 4], [0; 4], 60_u32.to_le_bytes(), 60_u32.to_le_bytes()].concat());
         file.extend([2, 0, 0, 0, 0, 0xfe, 2, 0, 0, 0, 0, 1, 8, 0]);
@@ -61,6 +62,9 @@ fn a_queue_moves_between_workers_without_loss() {
     assert!(drops.is_empty(), "{drops:?}");
     assert_eq!(port("in").rx_packets, FRAMES);
     assert_eq!(port("out").tx_packets, FRAMES);
-    assert!(moves_under_way >= 10, "only {moves_under_way} moves while frames flowed: the capture is too short");
+    assert!(
+        moves_under_way >= 10,
+        "only {moves_under_way} moves while frames flowed: the capture is too short"
+    );
     assert!(workers.iter().all(|worker| worker.packets > 0), "one worker did nothing");
 }

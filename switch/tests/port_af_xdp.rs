@@ -153,6 +153,7 @@ fn a_port_added_and_removed_leaves_nothing_behind() {
         pings(&a.pod, &["10.0.0.2"]);
         node.call(|control| control.remove_port("a").map(drop)).unwrap();
         seen.push((free(&node), descriptors()));
+        println!("{seen:?}");
     }
     println!("{seen:?}");
     let (first, last) = (seen[0], seen[9]);

@@ -39,14 +39,11 @@ fn learn(node: &Node, station: &mut Station, src: &str, port: &str) {
     settle(node);
 }
 
-/// Waits until every worker runs the newest topology.
+/// Waits until no worker can use any topology but the newest.
 #[track_caller]
 fn settle(node: &Node) {
-    let generation = node.generation();
-    let all = |workers: &serde_json::Value| {
-        workers.as_array().unwrap().iter().all(|worker| worker["generation"].as_u64().unwrap() >= generation)
-    };
-    node.shuntd.cli_until(&["show", "workers", "--json"], node::PATIENCE, all).unwrap();
+    let newest = |generations: &serde_json::Value| generations[0]["in_force_us"].is_f64();
+    node.shuntd.cli_until(&["show", "generations", "--json"], node::PATIENCE, newest).unwrap();
 }
 
 #[test]
@@ -314,9 +311,9 @@ fn pods_of_many_kinds_are_one_network() {
         Node::start(&Plan { pods: &[Kind::Veth, Kind::Tap, Kind::Tun, Kind::Veth], ..Plan::default() });
     for a in 0..node.pods.len() {
         for b in 0..a {
-            // The first packet to an unknown neighbour of a tun pod gives way to the question for it.
-            let _ = traffic::ping(&node.pods[a], &node.pods[b], 2, 56);
-            traffic::ping(&node.pods[a], &node.pods[b], 10, 1400).unwrap();
+            let (a, b) = (&node.pods[a], &node.pods[b]);
+            let both = traffic::meet(a, b).and_then(|()| traffic::ping(a, b, 10, 1400));
+            both.unwrap_or_else(|error| panic!("{error}, {:?}, {}", node.drops(), node.show("fdb")));
         }
     }
 }

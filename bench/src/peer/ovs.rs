@@ -95,9 +95,17 @@ impl Ovs {
         .spawn()?;
         let ovs = Self { vswitchd, _database: database, _node: node, dir };
         wait_for(&ovs.dir.path().join("vswitchd.ctl")).with_context(|| ovs.log())?;
-        let ready = ovs.vsctl(&["get", "Open_vSwitch", ".", "dpdk_initialized"])?;
-        ensure!(ready.stdout.trim() == "true", "DPDK did not start in Open vSwitch: {}", ovs.log());
+        ovs.wait_for_dpdk()?;
         Ok(ovs)
+    }
+
+    fn wait_for_dpdk(&self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        while self.vsctl(&["get", "Open_vSwitch", ".", "dpdk_initialized"])?.stdout.trim() != "true" {
+            ensure!(Instant::now() < deadline, "DPDK did not start in Open vSwitch: {}", self.log());
+            stop::pause(Duration::from_millis(50))?;
+        }
+        Ok(())
     }
 
     /// `ovs-vsctl`, waiting until the daemon has done it.

@@ -5,13 +5,16 @@ use shunt_tests::testpmd::{Options, Testpmd};
 
 use crate::cores;
 
+/// How DPDK 22.11 names the threads that forward.
+const WORKER: &str = "rte-worker";
+
 /// Starts it with its forwarding thread on `core` and all others on the house core.
 ///
 /// # Errors
 /// It is missing or refuses its arguments.
 pub fn launch(options: &Options, core: usize) -> Result<Testpmd> {
     let mut testpmd = Testpmd::launch(options)?;
-    cores::place_threads(testpmd.running().pid(), "lcore-worker", core)?;
+    cores::place_threads(testpmd.running().pid(), WORKER, core)?;
     Ok(testpmd)
 }
 

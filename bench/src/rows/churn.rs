@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use shunt_tests::{Interface, Netns, Veth, testpmd};
+use shunt_tests::{Interface, Veth, testpmd};
 
 use super::loaded::Loaded;
 use crate::figure::{Bar, Figure, Sample, quantile};
 use crate::machine::Ticks;
 use crate::plan::Plan;
-use crate::pods::Pods;
+use crate::pods;
 use crate::stop;
 use crate::switch::{Switch, device_port};
 
@@ -35,7 +35,7 @@ pub(super) fn swaps(plan: &Plan) -> Result<Vec<Figure>> {
         let before = Ticks::now()?;
         let spare = device_port("spare", "default", &testpmd::null(1), &[])
             + &device_port("spare2", "pods", &testpmd::null(2), &[]);
-        let (swapped, outcome) = Loaded::start(plan, &spare)?.during(|switch, _| swap(switch, changes))?;
+        let (swapped, outcome) = Loaded::start(plan, &spare)?.during(|switch| swap(switch, changes))?;
         let stolen = Ticks::now()?.stolen_since(before) * 100.0;
         lost.ours.push(Sample { value: outcome.lost(), beside: outcome.beside() });
         lost.ours.beside.entry("swaps/s").or_default().push(changes as f64 / swapped.took.as_secs_f64());
@@ -118,9 +118,9 @@ pub(super) fn hotplug(plan: &Plan) -> Result<Vec<Figure>> {
     for _ in 0..plan.runs {
         let loaded = Loaded::start(plan, "")?;
         // A third pod whose port comes and goes.
-        let pod = Netns::new()?;
+        let pod = pods::quiet()?;
         let veth = Veth::pair("spare", Some(&loaded.pods.node), &pod, &Interface::default())?;
-        let (took, outcome) = loaded.during(|switch, pods| plug(switch, pods, &veth, plugs))?;
+        let (took, outcome) = loaded.during(|switch| plug(switch, &veth, plugs))?;
         let mut sample = Sample { value: outcome.lost(), beside: outcome.beside() };
         sample.beside.push(("ms for adding and removing", took.as_secs_f64() * 1e3 / plugs as f64));
         figure.ours.push(sample);
@@ -131,7 +131,7 @@ pub(super) fn hotplug(plan: &Plan) -> Result<Vec<Figure>> {
     Ok(vec![figure])
 }
 
-fn plug(switch: &mut Switch, _pods: &Pods, veth: &Veth, plugs: usize) -> Result<Duration> {
+fn plug(switch: &mut Switch, veth: &Veth, plugs: usize) -> Result<Duration> {
     let started = Instant::now();
     for turn in 0..plugs {
         stop::check()?;

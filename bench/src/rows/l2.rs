@@ -24,6 +24,8 @@ use crate::switch::{Switch, device_port, one_worker};
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Packet buffers, as many as shuntd's default.
 const MBUFS: u32 = 16_384;
+/// Frames in one iteration of a worker, at most.
+const MAX_BURST: u64 = 64;
 
 /// Measures `flows` flows.
 pub(super) fn measure(plan: &Plan, flows: u32) -> Result<Vec<Figure>> {
@@ -57,9 +59,10 @@ fn ours(capture: &Path, window: Duration) -> Result<Sample> {
     let work = switch.watch(window)?;
     let drops = switch.drops()?;
     ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
-    // Both counters are of one row: what came in and did not go out would show here.
-    let (received, sent) = (switch.port("in")?.rx_packets, switch.port("out")?.tx_packets);
-    ensure!(sent * 100 >= received * 99, "shuntd received {received} frames and sent {sent}");
+    // Read in this order, more must have been sent than was received, but for a burst that is under way.
+    let received = switch.port("in")?.rx_packets;
+    let sent = switch.port("out")?.tx_packets;
+    ensure!(sent + MAX_BURST >= received, "shuntd received {received} frames and sent {sent}");
     Ok(Sample { value: work.mpps, beside: vec![("cycles/packet", work.cycles_per_packet)] })
 }
 

@@ -80,15 +80,12 @@ impl Loaded {
     ///
     /// # Errors
     /// `change` failed, the load did not run, or a signal came.
-    pub(super) fn during<R>(
-        mut self,
-        change: impl FnOnce(&mut Switch, &Pods) -> Result<R>,
-    ) -> Result<(R, Outcome)> {
+    pub(super) fn during<R>(mut self, change: impl FnOnce(&mut Switch) -> Result<R>) -> Result<(R, Outcome)> {
         let done = AtomicBool::new(false);
         let (pods, switch) = (&self.pods, &mut self.switch);
         let (changed, streamed) = std::thread::scope(|scope| {
             let stream = scope.spawn(|| stream(pods, &done));
-            let changed = change(switch, pods);
+            let changed = change(switch);
             done.store(true, Ordering::Release);
             (changed, stream.join())
         });
@@ -104,10 +101,10 @@ impl Loaded {
         self.switch.delete_port("in")?;
         // The worker counts all ports together: take off what the pods sent. Nothing may come in while this is read.
         for _ in 0..50 {
-            let before = self.from_pods()?;
+            let before = self.sent_by_pods()?;
             let received = self.switch.only_worker()?.packets;
             let sent = self.switch.port("out")?.tx_packets;
-            if before == self.from_pods()? {
+            if before == self.sent_by_pods()? {
                 let frames = received - before;
                 return Ok((frames, frames.checked_sub(sent).context("more was sent than received")?));
             }
@@ -115,7 +112,7 @@ impl Loaded {
         Err(anyhow!("the pods do not fall silent"))
     }
 
-    fn from_pods(&mut self) -> Result<u64> {
+    fn sent_by_pods(&mut self) -> Result<u64> {
         let ports = self.switch.ports()?;
         Ok(ports.iter().filter(|port| port.name.starts_with("pod")).map(|port| port.rx_packets).sum())
     }

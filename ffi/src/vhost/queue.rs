@@ -133,7 +133,8 @@ impl VhostTxQueue {
     pub fn transmit(&mut self, burst: &mut Burst) -> usize {
         let shared = &self.state.tx[self.index];
         let ring = shared.ring.load(Ordering::Acquire);
-        let inside = if ring == NO_RING { None } else { shared.gate.enter(&self.state.line, &mut self.visits) };
+        let inside =
+            if ring == NO_RING { None } else { shared.gate.enter(&self.state.line, &mut self.visits) };
         let Some(inside) = inside else {
             shared.counters.link_down.add(burst.len());
             return 0;

@@ -196,7 +196,9 @@ fn receive_part(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control);
     // SAFETY: the message points to a buffer and a control buffer that live past the call.
-    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT) };
+    let count = unsafe {
+        libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT)
+    };
     let count = Errno::result(count)?;
     // SAFETY: the kernel has filled the control buffer as the message says.
     let mut item = unsafe { libc::CMSG_FIRSTHDR(&message) };
@@ -207,7 +209,9 @@ fn receive_part(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd
             let bytes = head.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
             for index in 0..bytes / size_of::<RawFd>() {
                 // SAFETY: the payload holds so many descriptors, which the kernel has just installed for us alone.
-                fds.push(unsafe { OwnedFd::from_raw_fd(libc::CMSG_DATA(item).cast::<RawFd>().add(index).read_unaligned()) });
+                fds.push(unsafe {
+                    OwnedFd::from_raw_fd(libc::CMSG_DATA(item).cast::<RawFd>().add(index).read_unaligned())
+                });
             }
         }
         // SAFETY: as for the first.

@@ -89,7 +89,8 @@ impl Pair {
     }
 }
 
-fn checksum_errors(netns: &Netns) -> u64 {
+/// Checksum errors that a namespace's kernel has counted.
+pub(crate) fn checksum_errors(netns: &Netns) -> u64 {
     let counters = netns.exec(&["cat", "/proc/net/snmp", "/proc/net/snmp6"]).unwrap().stdout;
     let mut total = 0;
     let lines: Vec<Vec<&str>> = counters.lines().map(|line| line.split_whitespace().collect()).collect();

@@ -3,6 +3,7 @@
 
 pub(crate) mod driver;
 pub(crate) mod front;
+pub(crate) mod worker;
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use shunt_config::{Config, ConfigErrors, NetworkName, PortChange, PortName};
 
 use super::Control;
+use crate::ids::MAX_PORTS;
 use crate::port::{OpenError, Opened};
 
 /// Why a configuration was not applied. The running one stays.
@@ -19,6 +20,9 @@ pub enum ApplyError {
     /// The configuration does not fit the running daemon.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// More ports than there are slots.
+    #[error("{0} ports are configured; there is room for {MAX_PORTS}, use a second daemon for the rest")]
+    TooMany(usize),
     /// Ports that did not open, one line each.
     #[error("{}", lines(.0))]
     Ports(Vec<OpenError>),
@@ -69,6 +73,9 @@ impl Control {
         let diff = shunt_config::diff(&self.config, next);
         if !diff.restart_required.is_empty() {
             return Err(ApplyError::Restart(diff.restart_required));
+        }
+        if next.ports.len() > MAX_PORTS {
+            return Err(ApplyError::TooMany(next.ports.len()));
         }
         // A device takes its MTU when it is opened.
         let anew = |change: &PortChange| change.reopen || change.keys.contains(&"mtu");

@@ -32,6 +32,8 @@ struct Station {
 #[derive(Debug)]
 pub(super) struct NetworkLessons {
     macs: HashMap<Mac, Station>,
+    /// How many of `macs` are behind each port: a limit must cost the same however many addresses a tenant invents.
+    behind: HashMap<PortId, usize>,
     neighbors: HashMap<IpAddr, Mac>,
     dirty: bool,
     fdb: Arc<Fdb>,
@@ -46,6 +48,7 @@ impl Default for NetworkLessons {
     fn default() -> Self {
         Self {
             macs: HashMap::new(),
+            behind: HashMap::new(),
             neighbors: HashMap::new(),
             dirty: true,
             fdb: Arc::new(Fdb::build([].into_iter())),
@@ -84,6 +87,7 @@ impl Learned {
             let gone: HashSet<Mac> =
                 network.macs.iter().filter(|(_, row)| row.port == port).map(|(mac, _)| *mac).collect();
             network.macs.retain(|mac, _| !gone.contains(mac));
+            network.behind.remove(&port);
             network.neighbors.retain(|_, mac| !gone.contains(mac));
             network.dirty |= network.macs.len() != before;
         }
@@ -114,6 +118,13 @@ impl NetworkLessons {
             self.dirty = false;
         }
         (self.fdb.clone(), self.table.clone())
+    }
+
+    fn count_behind(&mut self) {
+        self.behind.clear();
+        for row in self.macs.values() {
+            *self.behind.entry(row.port).or_default() += 1;
+        }
     }
 
     /// Takes over the ages that workers wrote into the running table.
@@ -173,18 +184,21 @@ impl Control {
         match lessons.macs.get_mut(&lesson.source) {
             Some(row) if row.port == lesson.port => row.last_seen = now,
             Some(row) => {
-                *row = Station { port: lesson.port, last_seen: now };
+                let from = std::mem::replace(row, Station { port: lesson.port, last_seen: now }).port;
+                if let Some(count) = lessons.behind.get_mut(&from) {
+                    *count -= 1;
+                }
+                *lessons.behind.entry(lesson.port).or_default() += 1;
                 lessons.moves += 1;
                 lessons.dirty = true;
             }
             None => {
-                let behind_port = || lessons.macs.values().filter(|row| row.port == lesson.port).count();
-                if lessons.macs.len() >= limit
-                    || port_limit.is_some_and(|limit| behind_port() >= limit as usize)
-                {
+                let behind = lessons.behind.entry(lesson.port).or_default();
+                if lessons.macs.len() >= limit || port_limit.is_some_and(|limit| *behind >= limit as usize) {
                     lessons.refused += 1;
                     return;
                 }
+                *behind += 1;
                 lessons.macs.insert(lesson.source, Station { port: lesson.port, last_seen: now });
                 lessons.dirty = true;
             }
@@ -217,6 +231,7 @@ impl Control {
             network.refresh();
             let before = network.macs.len();
             network.macs.retain(|_, row| u64::from(now.saturating_sub(row.last_seen)) <= limit);
+            network.count_behind();
             if network.macs.len() != before {
                 let macs = &network.macs;
                 network.neighbors.retain(|_, mac| macs.contains_key(mac));

@@ -19,6 +19,7 @@ mod watch;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use shunt_ffi::Burst;
 use shunt_ffi::ethdev::{self, EthDevice, EthError, EthOptions, EthRxQueue, EthTxQueue};
@@ -115,11 +116,10 @@ fn open_device(
     before: &XdpSockets,
     queues: &limits::Queues<'_>,
 ) -> Result<ethdev::Opened, String> {
-    let mut tries = 3;
+    let deadline = limits::own_past_ends();
     loop {
         let opened = EthDevice::open(site.eal, options);
         let leftovers = before.leftovers().map_err(|error| error.to_string())?;
-        tries -= 1;
         match opened {
             Ok(opened) => {
                 opened.device.after_close(leftovers);
@@ -128,9 +128,10 @@ fn open_device(
             Err(EthError::Dpdk { source, .. }) if source.function == "rte_eth_rx_queue_setup" => {
                 // The failed device is closed.
                 drop(leftovers);
-                if !queues.were_busy()? || tries == 0 {
-                    return Err(queues.refused());
+                if Instant::now() >= deadline {
+                    return Err(queues.refusal());
                 }
+                std::thread::sleep(limits::STEP);
             }
             Err(EthError::Dpdk { source, .. }) => {
                 return Err(format!("interface `{}`: {source}", queues.device));
@@ -228,6 +229,12 @@ impl XdpDevice {
             missed: received + sent,
             about: format!("{}, {}", self.device.driver(), self.about),
         }
+    }
+}
+
+impl Drop for XdpDevice {
+    fn drop(&mut self) {
+        limits::closing();
     }
 }
 

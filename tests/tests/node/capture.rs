@@ -1,9 +1,12 @@
-//! Capture files in the classic format (draft-ietf-opsawg-pcap), microseconds, Ethernet: what `net_pcap` plays and writes.
+//! Capture files in the classic format (draft-ietf-opsawg-pcap), Ethernet: what `net_pcap` plays and writes.
 
 use std::fs;
 use std::path::Path;
 
+/// Times in microseconds.
 const MAGIC: u32 = 0xa1b2_c3d4;
+/// Times in nanoseconds: what DPDK writes.
+const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const ETHERNET: u32 = 1;
 const HEADER: usize = 24;
 const RECORD: usize = 16;
@@ -28,7 +31,8 @@ pub fn write(path: &Path, frames: &[Vec<u8>]) {
 pub fn read(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!(word(0), MAGIC, "{} is no capture of this machine's order", path.display());
+    let known = [MAGIC, MAGIC_NANOSECONDS].contains(&word(0));
+    assert!(known, "{} is no capture of this machine's order", path.display());
     let mut frames = Vec::new();
     let mut at = HEADER;
     while at + RECORD <= bytes.len() {

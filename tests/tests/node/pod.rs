@@ -104,7 +104,7 @@ impl Pod {
 
     /// Its section of a configuration; `DIR` stands for the directory of sockets.
     pub fn section(&self) -> String {
-        let Self { kind, number: n, port, netns, v4, v6, .. } = self;
+        let Self { kind, port, netns, v4, v6, .. } = self;
         let keys = match kind {
             Kind::Veth | Kind::AfXdp => format!("device = \"h-{port}\""),
             Kind::VhostUser | Kind::Memif => format!("path = \"DIR/{port}\""),

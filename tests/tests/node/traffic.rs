@@ -20,6 +20,18 @@ pub fn ping(a: &Pod, b: &Pod, count: u32, size: u32) -> Result<(), String> {
     Ok(())
 }
 
+/// So many echoes each way over v4, none lost: for pods without IPv6.
+pub fn ping_v4(a: &Pod, b: &Pod, count: u32) -> Result<(), String> {
+    for (from, address) in [(a, &b.v4), (b, &a.v4)] {
+        let answers = Ping { count, wait_ms: 2000, ..Ping::to(address) }.run(&from.netns);
+        let answers = answers.map_err(|error| error.to_string())?;
+        if (answers.received, answers.duplicates) != (count, 0) {
+            return Err(format!("{} to {address}: {answers:?}", from.port));
+        }
+    }
+    Ok(())
+}
+
 /// A second of TCP each way, written 128 KiB at a time, as the kernel's offloads like it.
 pub fn tcp(a: &Pod, b: &Pod) -> Result<(), String> {
     for address in [&b.v4, &b.v6] {
@@ -63,6 +75,7 @@ pub fn all(a: &Pod, b: &Pod) -> Result<(), String> {
 /// The short form for a table of pairs: an echo of each size, a second of TCP each way (v4 one way, v6 the other), UDP in fragments, and
 /// UDP sends of 46 datagrams each.
 pub fn brief(a: &Pod, b: &Pod, floor_gbits: f64) -> Result<(), String> {
+    meet(a, b)?;
     ping(a, b, 5, 56)?;
     ping(a, b, 2, 20_000)?;
     for (address, reverse) in [(&b.v4, false), (&b.v6, true)] {
@@ -75,4 +88,16 @@ pub fn brief(a: &Pod, b: &Pod, floor_gbits: f64) -> Result<(), String> {
         }
     }
     uso::exchange(a, b)
+}
+
+/// Pings until there is an answer: a `tun` port's first packet to an unknown neighbour gives way to the question for it.
+pub fn meet(a: &Pod, b: &Pod) -> Result<(), String> {
+    for (from, address) in [(a, &b.v4), (b, &a.v4), (a, &b.v6), (b, &a.v6)] {
+        let ping = Ping { wait_ms: 200, ..Ping::to(address) };
+        let answered = (0..10).any(|_| ping.run(&from.netns).is_ok_and(|answers| answers.received == 1));
+        if !answered {
+            return Err(format!("{address} does not answer {}", from.port));
+        }
+    }
+    Ok(())
 }

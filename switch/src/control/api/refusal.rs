@@ -11,7 +11,7 @@ const LONGEST_MESSAGE: usize = 16 << 10;
 /// `error` for the caller.
 pub(super) fn apply(error: &ApplyError) -> Status {
     let code = match error {
-        ApplyError::Config(_) => Code::InvalidArgument,
+        ApplyError::Config(_) | ApplyError::TooMany(_) => Code::InvalidArgument,
         ApplyError::NoPort(_) => Code::NotFound,
         ApplyError::Restart(_) | ApplyError::Ports(_) => Code::FailedPrecondition,
     };

@@ -1,6 +1,7 @@
 //! What AF_XDP asks of kernel, process, buffers and interface, looked at before the driver is asked, because the driver
 //! answers everything with `EINVAL`. Each refusal is one line that says what to do.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -22,9 +23,9 @@ const BUFFERS_PER_QUEUE: u32 = 2048;
 /// header (`veth_xdp_set`, drivers/net/veth.c).
 const VETH_MTU: u32 = 3498;
 /// How long the kernel may take to let go of a queue: it does so from a work queue (`xp_release_deferred`).
-const RELEASE: Duration = Duration::from_millis(200);
-/// How long it takes mostly.
-const STEP: Duration = Duration::from_millis(10);
+const RELEASE: Duration = Duration::from_millis(300);
+/// Between two looks whether it has.
+pub(super) const STEP: Duration = Duration::from_millis(10);
 
 /// Capabilities of capability(7) by number.
 const NET_ADMIN: u32 = 12;
@@ -139,6 +140,21 @@ fn carries(room: u32) -> u32 {
     room - XDP_HEADROOM - FRAME_OVERHEAD
 }
 
+/// When an AF_XDP port of ours was last closed.
+static CLOSED: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// To be called when a port closes.
+pub(super) fn closing() {
+    *CLOSED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+}
+
+/// Until when a queue may be taken by the port's own past: now, unless one was closed a moment ago.
+pub(super) fn own_past_ends() -> Instant {
+    let now = Instant::now();
+    let closed = *CLOSED.lock().unwrap_or_else(PoisonError::into_inner);
+    closed.map_or(now, |closed| (closed + RELEASE).max(now))
+}
+
 /// Queues that the driver could not set up.
 pub(super) struct Queues<'a> {
     pub(super) interface: &'a XdpInterface,
@@ -148,35 +164,27 @@ pub(super) struct Queues<'a> {
 }
 
 impl Queues<'_> {
-    /// Binds each queue for a moment, which gets the kernel's reason where the driver gave none. `Ok(true)` when one was
-    /// taken and is free now, `Ok(false)` when nothing is wrong with the queues.
-    pub(super) fn were_busy(&self) -> Result<bool, String> {
+    /// Why. Binds each queue for a moment, which gets the kernel's reason where the driver gave none.
+    pub(super) fn refusal(&self) -> String {
         let device = self.device;
+        // The driver's failed attempt holds the queue for a while, too.
         let deadline = Instant::now() + RELEASE;
-        let mut were_busy = false;
         for queue in self.start..self.start + self.count {
             while let Err(error) = self.interface.try_bind(u32::from(queue)) {
                 let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
                 if errno != Errno::EBUSY {
-                    return Err(format!("queue {queue} of `{device}` cannot be bound: {errno}; use kind `veth`"));
+                    return format!("queue {queue} of `{device}` cannot be bound: {errno}; use kind `veth`");
                 }
                 if Instant::now() >= deadline {
-                    return Err(format!(
+                    return format!(
                         "queue {queue} of `{device}` is taken by another af_xdp socket; stop that program or choose another `start_queue`"
-                    ));
+                    );
                 }
-                were_busy = true;
                 std::thread::sleep(STEP);
             }
         }
-        // Our own binds are let go of in the same way.
-        std::thread::sleep(STEP);
-        Ok(were_busy)
-    }
-
-    /// The queues are free, and still the driver could not set them up.
-    pub(super) fn refused(&self) -> String {
-        let device = self.device;
+        // Our bind is let go of as late as the driver's.
+        closing();
         let other_end = if self.interface.driver().0 == "veth" {
             format!(", lower the mtu of the veth's other end to {VETH_MTU} or less")
         } else {

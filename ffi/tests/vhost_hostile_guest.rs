@@ -1,0 +1,246 @@
+//! Guests that attack a worker through shared memory: a frame is dropped or the guest is disconnected, nothing else
+//! happens, and the next guest is served.
+
+mod vhost_support;
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use shunt_ffi::Burst;
+use vhost_support::driver::Guest;
+use vhost_support::front::*;
+use vhost_support::worker::{FEATURES, Worker, assert_serves};
+use vhost_support::{Port, assert_no_leak, options, until};
+
+#[test]
+fn a_ring_may_not_grow_under_the_worker() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
+    let late: [(&str, u32, Vec<u8>); 3] = [
+        ("size", SET_VRING_NUM, pair(1, 32_768)),
+        ("start", SET_VRING_KICK, (1_u64 << 8 | 1).to_le_bytes().to_vec()),
+        ("address", SET_VRING_ADDR, ring_address(1, USER + MEMORY - 16, USER, USER)),
+    ];
+    for (what, request, payload) in late {
+        let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
+        port.wait_attached();
+        if what == "start" {
+            // After a stop the library's tables are gone: the ring needs a size again.
+            assert!(guest.front.try_ask(GET_VRING_BASE, 0, &pair(1, 0), &[]).is_some());
+        }
+        guest.front.try_send(request, 0, &payload, &[]);
+        assert!(guest.front.is_hung_up(), "{what}");
+        port.wait_detached();
+    }
+    let (rx, tx) = worker.stop();
+    port.opened.rx.push(rx);
+    port.opened.tx.push(tx);
+    assert_serves(&mut port, &path);
+    assert_no_leak();
+}
+
+#[test]
+fn a_failed_memory_change_ends_the_guest_not_the_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
+    for round in 0..10 {
+        let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
+        port.wait_attached();
+        // The guest's address space moves: the rings lie nowhere any more. Then a table that cannot be mapped.
+        let memory = guest.front.memory.try_clone().unwrap();
+        let moved = memory_table(0, MEMORY, USER + 0x1000_0000_0000, 0);
+        let read_only = File::open(format!("/proc/self/fd/{}", memory.as_raw_fd())).unwrap();
+        if round % 2 == 0 {
+            assert!(guest.front.set(SET_MEM_TABLE, &moved, &[memory.as_fd()]));
+        } else {
+            guest.front.try_send(SET_MEM_TABLE, 0, &moved, &[read_only.as_fd()]);
+            assert!(guest.front.is_hung_up(), "memory that cannot be written is taken");
+        }
+        drop(guest);
+        port.wait_detached();
+    }
+    let (rx, tx) = worker.stop();
+    port.opened.rx.push(rx);
+    port.opened.tx.push(tx);
+    assert_serves(&mut port, &path);
+    assert_no_leak();
+}
+
+#[test]
+fn bad_descriptors_and_headers_harm_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    type Attack = (&'static str, fn(&mut Guest));
+    let attacks: [Attack; 14] = [
+        ("length 0", |g| lone(g, 0x20_0000, 0, 0)),
+        ("shorter than the header", |g| lone(g, 0x20_0000, 5, 0)),
+        ("only the header", |g| lone(g, 0x20_0000, 12, 0)),
+        ("13 bytes of frame", |g| lone(g, 0x20_0000, 25, 0)),
+        ("the whole memory as one frame", |g| lone(g, 0, MEMORY as u32, 0)),
+        ("4 GiB", |g| lone(g, 0x20_0000, u32::MAX, 0)),
+        ("behind the memory", |g| lone(g, MEMORY, 100, 0)),
+        ("over the end", |g| lone(g, MEMORY - 10, 100, 0)),
+        ("over the end of addresses", |g| lone(g, u64::MAX - 10, 100, 0)),
+        ("a chain that ends in itself", |g| {
+            g.descriptor(1, 0, 0x20_0000, 100, 1, 0);
+            g.offer(1, 0);
+        }),
+        ("a chain to a descriptor that is none", |g| {
+            g.descriptor(1, 0, 0x20_0000, 100, 1, 60_000);
+            g.offer(1, 0);
+        }),
+        ("a head that is none", |g| g.offer(1, 50_000)),
+        ("an indirect table of a billion, nested", |g| {
+            g.descriptor(1, 0, 0x20_0000, 0x4000_0000, 4, 0);
+            g.offer(1, 0);
+            g.descriptor(1, 1, 0, 16, 4 | 1, 0);
+            g.offer(1, 1);
+        }),
+        ("a jump of the index", |g| g.set_available(1, 40_000)),
+    ];
+    let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
+    for (what, attack) in attacks {
+        let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
+        port.wait_attached();
+        attack(&mut guest);
+        // And on the ring it receives on: buffers that are not there.
+        guest.descriptor(0, 0, MEMORY - 1, 2048, 2, 0);
+        guest.descriptor(0, 1, 0x20_0000, 0, 2, 0);
+        guest.set_available(0, 300);
+        until_the_worker_turned(&port, what);
+        drop(guest);
+        port.wait_detached();
+    }
+    let (rx, tx) = worker.stop();
+    port.opened.rx.push(rx);
+    port.opened.tx.push(tx);
+    assert_serves(&mut port, &path);
+    assert_no_leak();
+}
+
+/// One descriptor of these words, offered.
+fn lone(guest: &mut Guest, address: u64, length: u32, flags: u16) {
+    guest.descriptor(1, 0, address, length, flags, 0);
+    guest.offer(1, 0);
+}
+
+/// The worker has come round many times since.
+fn until_the_worker_turned(port: &Port, what: &str) {
+    let seen = || {
+        let counted = port.opened.port.statistics();
+        counted.tx_frames + counted.tx_link_down + counted.tx_ring_full
+    };
+    let before = seen();
+    until(what, || seen() > before + 1000);
+}
+
+#[test]
+fn offload_lies_are_dropped_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
+    port.wait_attached();
+    let mut tcp = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 140, 0, 0, 0, 0, 64, 6, 0, 0];
+    tcp.extend([
+        10, 0, 0, 1, 10, 0, 0, 2, 0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0,
+    ]);
+    tcp.extend([9; 100]);
+    let segment = |size: u16| {
+        let [low, high] = size.to_le_bytes();
+        [1, 1, 0, 0, low, high, 34, 0, 16, 0, 0, 0]
+    };
+    let changed = |at: usize, value: u8| {
+        let mut frame = tcp.clone();
+        frame[at] = value;
+        frame
+    };
+    let lies = [
+        ("segments of one byte", segment(1), tcp.clone()),
+        ("an IP header of 0 bytes", [1, 0, 0, 0, 0, 0, 14, 0, 16, 0, 0, 0], changed(14, 0x40)),
+        ("a TCP header of 0 bytes", segment(1000), changed(46, 0)),
+        ("nothing to cut", segment(1000), tcp[..54].to_vec()),
+    ];
+    for (index, (what, header, frame)) in lies.iter().enumerate() {
+        guest.send(0, *header, frame);
+        let mut burst = Burst::new();
+        until(what, || {
+            assert_eq!(port.opened.rx[0].receive(&mut burst, 32), 0, "{what}");
+            port.opened.port.statistics().rx_bad_offload == index as u64 + 1
+        });
+    }
+    // What the library cannot place has no state any more: the frame is as it is.
+    for (what, header) in [
+        ("a sum that starts behind the frame", [1, 0, 0, 0, 0, 0, 0xff, 0xff, 16, 0, 0, 0]),
+        ("a sum stored behind the frame", [1, 0, 0, 0, 0, 0, 34, 0, 0xff, 0xff, 0, 0]),
+        ("segments of nothing", segment(0)),
+        ("an unknown kind of segment", [1, 7, 0, 0, 0, 4, 34, 0, 16, 0, 0, 0]),
+    ] {
+        guest.send(0, header, &tcp);
+        let frame = port.receive(0);
+        assert!(!frame.needs_offload(), "{what}");
+        assert_eq!(frame.to_vec(), tcp, "{what}");
+    }
+    drop(guest);
+    port.wait_detached();
+    assert_no_leak();
+}
+
+#[test]
+fn memory_taken_away_ends_the_guest_not_the_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
+    for round in 0..20 {
+        let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
+        port.wait_attached();
+        guest.front.memory.set_len(if round % 2 == 0 { 0 } else { 0x1_8000 }).unwrap();
+        assert!(guest.front.is_hung_up(), "round {round}");
+        port.wait_detached();
+    }
+    let (rx, tx) = worker.stop();
+    port.opened.rx.push(rx);
+    port.opened.tx.push(tx);
+    assert_serves(&mut port, &path);
+    assert_no_leak();
+}
+
+#[test]
+fn a_call_that_blocks_costs_the_guest_its_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
+    let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 0, 2048);
+    port.wait_attached();
+    // A counter that takes nothing more, and writes that wait: the shared file's flags are the guest's to set.
+    for ring in &guest.rings {
+        nix::fcntl::fcntl(ring.call.as_fd(), nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))
+            .unwrap();
+        let mut fds = [PollFd::new(ring.call.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::ZERO).unwrap() == 1 {
+            ring.call.read().unwrap();
+        }
+        ring.call.write(u64::MAX - 1).unwrap();
+    }
+    let started = Instant::now();
+    guest.post(0, 8);
+    assert!(guest.front.is_hung_up());
+    assert!(started.elapsed() < Duration::from_secs(1), "the worker waited for {:?}", started.elapsed());
+    port.wait_detached();
+    let (rx, tx) = worker.stop();
+    port.opened.rx.push(rx);
+    port.opened.tx.push(tx);
+    // It is kept out for ten seconds, which the limit of the test allows for.
+    assert_serves(&mut port, &path);
+    assert!(started.elapsed() > Duration::from_secs(9));
+    assert_no_leak();
+}

@@ -1,0 +1,232 @@
+//! Changes while traffic flows: frames between ports that a change does not touch are not lost, and a change that fails changes nothing.
+
+mod node;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use node::{Kind, Node, Plan, Pod, traffic};
+use shunt_tests::iperf::Udp;
+use shunt_tests::{Iperf, Shuntd, require};
+
+const TWO: Plan<'_> = Plan {
+    pods: &[Kind::Veth, Kind::Veth],
+    mtu: 1500,
+    keys: "",
+    head: node::MEMORY,
+    network: "",
+    tail: "",
+    quiet: true,
+};
+
+/// UDP from pod 1 to pod 2 at a rate that any machine sustains, while `change` runs; then every frame that the one port received the other
+/// has sent, and every datagram has arrived.
+#[track_caller]
+fn lossless(node: &Node, seconds: u32, change: impl FnOnce(&Node)) {
+    let [a, b] = [&node.pods[0], &node.pods[1]];
+    // Let the two be learned: no flood to a port that comes and goes.
+    traffic::ping_v4(a, b, 3).unwrap();
+    node.wait_learned(&a.mac(), &["pod1"]);
+    node.wait_learned(&b.mac(), &["pod2"]);
+    let before = node.ports();
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut iperf = Iperf::serve(&b.netns, &b.v4).unwrap();
+            iperf.udp(&a.netns, &Udp { seconds, mbits: 100, length: 1000, reverse: false }).unwrap()
+        });
+        node.wait_port("pod1", "the load has begun", |port| {
+            port.rx_packets > before["pod1"].rx_packets + 1000
+        });
+        change(node);
+        assert!(!load.is_finished(), "the load ended before the changes did");
+        let result = load.join().unwrap();
+        println!("{result:?}");
+        assert_eq!(result.lost_on_the_way(), 0, "{result:?}, {:?}", node.drops());
+        assert!(result.sent > u64::from(seconds) * 5_000, "the load was none: {result:?}");
+    });
+    let ports = node.ports();
+    let [one, two] = [&ports["pod1"], &ports["pod2"]];
+    assert_eq!((one.rx_packets, two.rx_packets), (two.tx_packets, one.tx_packets), "{one:?} {two:?}");
+    assert_eq!((one.drops, two.drops, one.missed, two.missed), (0, 0, 0, 0), "{:?}", node.drops());
+}
+
+#[test]
+fn a_hundred_ports_added_and_removed_under_load() {
+    require!(root(), tool("iperf3"), file("/dev/net/tun"), shuntd());
+    let node = Node::start(&TWO);
+    let (generation, start) = (node.generation(), Instant::now());
+    lossless(&node, 30, |node| {
+        for n in 0..100 {
+            let kind = match n % 4 {
+                0 => "kind=dpdk devargs=net_null_late,no-rx=1".to_owned(),
+                1 => "kind=tap device=late0".to_owned(),
+                2 => format!("kind=vhost-user path={}", node.path("late").display()),
+                _ => "kind=tun device=late1 addresses=10.9.9.9/24".to_owned(),
+            };
+            node.cli(&format!("port add late {kind}"));
+            node.cli("port del late");
+        }
+        println!("100 ports in {:?}", start.elapsed());
+    });
+    assert!(node.generation() >= generation + 200, "each change is a publication");
+    assert_eq!(node.ports().len(), 2);
+    let (free, all) = node.buffers();
+    assert!(free + 256 >= all, "buffers are missing: {free} free of {all}");
+}
+
+#[test]
+fn configurations_applied_under_load() {
+    require!(root(), tool("iperf3"), file("/dev/net/tun"), shuntd());
+    let node = Node::start(&TWO);
+    let plain = node.config().to_owned();
+    let more = format!(
+        "{plain}\n[[network]]\nname = \"blue\"\n[[port]]\nname = \"late\"\nkind = \"tap\"\nnetwork = \"blue\"\n"
+    );
+    let other = plain.replace("device = \"h-pod2\"", "device = \"h-pod2\"\nmac_limit = 9");
+    assert_ne!(plain, other);
+    let files = [("plain", &plain), ("more", &more), ("other", &other)].map(|(name, text)| {
+        let path = node.path(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    });
+    lossless(&node, 10, |node| {
+        for round in 0..20 {
+            node.cli(&format!("apply {}", files[(round + 1) % 3]));
+        }
+        node.cli(&format!("apply {}", files[1]));
+        assert_eq!(node.ports().len(), 3);
+    });
+}
+
+#[test]
+fn queues_moved_to_another_worker_under_load() {
+    require!(root(), tool("iperf3"), shuntd());
+    let head = format!("{}[workers]\ncount = 2\n", node::MEMORY);
+    let node = Node::start(&Plan { head: &head, keys: "placement = [0]\n", ..TWO });
+    let first = node.config().to_owned();
+    let second = first.replace("placement = [0]", "placement = [1]");
+    let files = [("first", &first), ("second", &second)].map(|(name, text)| {
+        let path = node.path(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    });
+    lossless(&node, 6, |node| {
+        for round in 0..20 {
+            node.cli(&format!("apply {}", files[(round + 1) % 2]));
+        }
+    });
+    node.cli(&format!("apply {}", files[1]));
+    let workers = node.show("workers");
+    let counts: Vec<usize> =
+        workers.as_array().unwrap().iter().map(|w| w["queues"].as_array().unwrap().len()).collect();
+    assert_eq!(counts, [0, 2], "{workers}");
+}
+
+#[test]
+fn a_change_that_fails_changes_nothing() {
+    require!(root(), tool("iperf3"), shuntd());
+    let node = Node::start(&TWO);
+    let config = node.config().to_owned();
+    let cases = [
+        // What is wrong, its exit code, what the message must name.
+        (config.replace("device = \"h-pod2\"", "device = \"h-pod2\"\nmtu = 3"), 2, "mtu"),
+        (config.clone() + "[[port]]\nname = \"x\"\nkind = \"veth\"\ndevice = \"absent0\"\n", 1, "absent0"),
+        (
+            config.clone() + "[[port]]\nname = \"x\"\nkind = \"dpdk\"\ndevargs = \"net_absent0\"\n",
+            1,
+            "net_absent0",
+        ),
+        // One good port, one bad: not even the good one is taken.
+        (
+            config.clone()
+                + "[[port]]\nname = \"good\"\nkind = \"tap\"\n[[port]]\nname = \"bad\"\nkind = \"veth\"\ndevice = \"absent0\"\n",
+            1,
+            "absent0",
+        ),
+        (config.replace("mtu = 1500", "mtu = 1500\n[daemon]\nsocket = \"/tmp/other\""), 1, "socket"),
+        ("not toml [".to_owned(), 2, "syntax"),
+    ];
+    let ports: Vec<String> = node.ports().into_keys().collect();
+    lossless(&node, 5, |node| {
+        let generation = node.generation();
+        for (text, code, names) in &cases {
+            let file = node.path("bad.toml");
+            std::fs::write(&file, text).unwrap();
+            let output = node.shuntd.cli_cmd(&["apply", &file.to_string_lossy()]).unwrap().run().unwrap();
+            assert_eq!(output.status.code(), Some(*code), "{text}\n{output:?}");
+            let said = output.stderr.trim();
+            assert!(said.contains(names) || *names == "syntax" && !said.is_empty(), "{names}: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+        assert_eq!(node.generation(), generation, "a refused change was published");
+    });
+    assert_eq!(node.ports().into_keys().collect::<Vec<_>>(), ports);
+}
+
+#[test]
+fn a_reload_by_signal_applies_a_good_file_and_refuses_a_bad_one() {
+    require!(root(), shuntd());
+    let node = Node::start(&TWO);
+    let late = "[[port]]\nname = \"late\"\nkind = \"dpdk\"\ndevargs = \"net_null_late,no-rx=1\"\n";
+    let more = node.config().to_owned() + late;
+    node.shuntd.reload(&more).unwrap();
+    node.wait_ports("the new port is there", |ports| ports.len() == 3);
+    let generation = node.generation();
+    node.shuntd.reload(&(more.clone() + "[[port]]\nname = \"worse\"\nkind = \"carrier pigeon\"\n")).unwrap();
+    let deadline = Instant::now() + node::PATIENCE;
+    while !node.shuntd.log().contains("carrier pigeon") {
+        assert!(Instant::now() < deadline, "the mistake is not in the log: {}", node.shuntd.log());
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((node.generation(), node.ports().len()), (generation, 3));
+    node.shuntd.reload(node.config()).unwrap();
+    node.wait_ports("the new port is gone", |ports| ports.len() == 2);
+}
+
+#[test]
+fn it_stops_with_0_under_load_and_leaves_nothing_behind() {
+    require!(root(), file("/dev/net/tun"), shuntd());
+    let tail = "[[port]]\nname = \"vm\"\nkind = \"vhost-user\"\npath = \"DIR/vm\"\n\
+                [[port]]\nname = \"host0\"\nkind = \"tap\"\n";
+    let mut node = Node::start(&Plan { tail, ..TWO });
+    let to = node.pods[1].v4.clone();
+    let mut flood = node.pods[0].netns.spawn(&["ping", "-f", "-q", &to]).unwrap();
+    node.wait_port("pod1", "traffic flows", |port| port.rx_packets > 1000);
+    node.shuntd.stop().unwrap();
+    assert!(flood.try_wait().unwrap().is_none(), "the load ended first");
+    assert!(!node.path("vm").exists(), "the guest's socket is left");
+    assert!(!node.shuntd.socket().exists(), "the control socket is left");
+    let links = node.netns.exec(&["ip", "-o", "link"]).unwrap().stdout;
+    assert!(!links.contains("host0"), "the tap is left: {links}");
+}
+
+/// A switch that was killed leaves sockets behind; the next one takes their places.
+#[test]
+fn it_works_again_after_being_killed() {
+    require!(root(), file("/dev/net/tun"), shuntd());
+    let tail = "[[port]]\nname = \"vm\"\nkind = \"vhost-user\"\npath = \"DIR/vm\"\n\
+                [[port]]\nname = \"app\"\nkind = \"memif\"\npath = \"DIR/app\"\n";
+    let mut node = Node::start(&Plan { pods: &[Kind::Veth, Kind::Tap], tail, quiet: false, ..TWO });
+    traffic::ping(&node.pods[0], &node.pods[1], 5, 56).unwrap();
+    let config = format!("[daemon]\nsocket = \"{}\"\n{}", node.path("control").display(), node.config());
+    for _ in 0..2 {
+        node.shuntd.kill();
+        assert!(node.path("vm").exists(), "a killed one cannot clean up");
+        node.shuntd = Shuntd::start_in(&node.netns, &config).unwrap();
+        node.wait_ports("all are open", |ports| ports.len() == 4 && ports.values().all(|port| port.oper_up));
+        traffic::ping(&node.pods[0], &node.pods[1], 20, 1400).unwrap();
+    }
+}
+
+/// A pod that comes while traffic flows works at once, also behind a flood of unknown addresses.
+#[test]
+fn a_late_pod_works_under_load() {
+    require!(root(), tool("iperf3"), shuntd());
+    let mut node = Node::start(&TWO);
+    let late = Pod::new(Kind::Veth, 3, 1500, true, &node.netns);
+    lossless(&node, 4, |node| {
+        node.cli("port add pod3 kind=veth device=h-pod3");
+        traffic::ping_v4(&node.pods[0], &late, 20).unwrap();
+    });
+    node.pods.push(late);
+}
