@@ -7,12 +7,12 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::burst::{Burst, MAX_BURST};
 use crate::eal::Eal;
 use crate::error::DpdkError;
-use crate::kernel::xdp::XdpLeftovers;
+use crate::kernel::xdp::Aftermath;
 use crate::mempool::Mempool;
 use crate::sys;
 
@@ -124,13 +124,13 @@ struct Port {
     id: u16,
     device: *mut sys::rte_device,
     /// Dropped after [`Port::drop`] has closed the device.
-    after: Mutex<Vec<XdpLeftovers>>,
+    after: OnceLock<Aftermath>,
 }
 
 // SAFETY: the raw device pointer is only used in drop, by whichever thread is last; ethdev control calls need no
 // particular thread.
 unsafe impl Send for Port {}
-// SAFETY: shared access reads `id` only, and takes the lock.
+// SAFETY: shared access reads `id` and sets `after`, which is thread-safe.
 unsafe impl Sync for Port {}
 
 impl Drop for Port {
@@ -145,6 +145,12 @@ impl Drop for Port {
             }
         }
     }
+}
+
+/// A share in a device that does nothing but keep it open.
+#[derive(Debug)]
+pub(crate) struct KeepOpen {
+    _port: Arc<Port>,
 }
 
 /// One receive queue.
@@ -189,7 +195,7 @@ impl EthDevice {
         if u32::from(id) >= sys::RTE_MAX_ETHPORTS {
             return Err(EthError::NoPort(options.devargs.clone()));
         }
-        let mut port = Port { id, device: std::ptr::null_mut(), after: Mutex::default() };
+        let mut port = Port { id, device: std::ptr::null_mut(), after: OnceLock::new() };
         let info = port.info().map_err(fail)?;
         port.device = info.device;
         if options.rx_queues > info.max_rx_queues {
@@ -208,9 +214,15 @@ impl EthDevice {
         Ok(Opened { device: EthDevice { port, capabilities }, rx, tx })
     }
 
-    /// Keeps what the driver forgets to close until the device is closed.
-    pub fn after_close(&self, leftovers: XdpLeftovers) {
-        self.port.after.lock().unwrap_or_else(PoisonError::into_inner).push(leftovers);
+    /// Keeps the device open as long as it lives.
+    pub(crate) fn keep_open(&self) -> KeepOpen {
+        KeepOpen { _port: self.port.clone() }
+    }
+
+    /// Leaves something to be done after the device is closed: by dropping it. Once for each device.
+    pub(crate) fn after_close(&self, what: Aftermath) {
+        let done = self.port.after.set(what);
+        debug_assert!(done.is_ok(), "a device has one aftermath");
     }
 
     /// What the device can do.

@@ -2,6 +2,28 @@
 //!
 //! Built on DPDK's `librte_vhost`. [`VhostPort::open`] gives the port and its queues; the queues exist from the start and
 //! are simply idle while no guest is attached. Guests come, go, crash, come back and change their queues at any time.
+//!
+//! ```text
+//! front end --socket--> relay (one thread per port, checks every request) --private socket--> librte_vhost's thread
+//!     |                   | closes the gate while the library changes something                  | callbacks
+//!  shared memory          v                                                                      v
+//!     +---------------> gate <--- worker: queues (enqueue, dequeue, kick) <---- which rings, which offloads
+//! ```
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | `gate` | when does a guest's memory go away, and who is still using it |
+//! | `relay`, `wire`, `rules`, `memory` | what may a front end ask for (it is hostile), and how it reaches the library |
+//! | `driver`, `callbacks`, `state` | the library's side: devices, rings, what workers are told |
+//! | `queue`, `inspect`, `apart` | bursts: what is dropped, and what the library gets wrong about checksums |
+//! | `wake` | how a worker sleeps |
+//! | `fault`, `watch` | a guest that takes its memory away, or makes a worker wait |
+//!
+//! Cost beside the library's own copy: about 20 cycles per burst and two loads per received frame.
+//!
+//! What the library (22.11) does not pass on: an unfinished checksum that is not TCP or UDP directly behind one optional
+//! VLAN tag and an IP header without IPv6 extensions (such frames arrive with the checksum unfinished and unmarked),
+//! ECN in segmentation, and UDP segmentation. Frames of more than about 65,300 bytes are dropped by it.
 
 mod apart;
 mod callbacks;
@@ -53,9 +75,10 @@ pub struct VhostOptions {
     pub path: String,
     /// Who listens.
     pub mode: VhostMode,
-    /// Queue pairs served; a guest with more is not served on the others.
+    /// Queue pairs the guest may have; the front end is told, and refused more.
     pub queues: u16,
-    /// Transmit queues made; any number may share the guest's.
+    /// Transmit queues made, one for each worker. They share the rings the guest receives on, as many as it has
+    /// enabled; two on one ring take turns (the library locks it).
     pub tx_queues: u16,
     /// Offer TCP segmentation in both directions.
     pub tso: bool,

@@ -108,7 +108,12 @@ fn state_and_bytes_survive_a_veth() {
                 continue;
             }
             burst.push(frame(shape, large)).unwrap();
-            assert_eq!(inner.tx.transmit(&mut burst).unwrap().sent, 1, "{shape:?} {:?}", inner.tx.statistics());
+            assert_eq!(
+                inner.tx.transmit(&mut burst).unwrap().sent,
+                1,
+                "{shape:?} {:?}",
+                inner.tx.statistics()
+            );
             let got = until("frame", || {
                 pod.port.rx[0].receive(&mut burst, 32).unwrap();
                 burst.drain().find(|frame| made_here(frame.data()))
@@ -127,7 +132,20 @@ fn what_a_kernel_leaves_undone_is_where_the_state_says() {
     let mut pod = Pod::new(Interface { addrs: &["10.99.0.1/24", "fd99::1/64"], ..Default::default() });
     let mut burst = Burst::new();
     for (peer, offset) in [("10.99.0.2", 14), ("fd99::2", 14)] {
-        pod.netns.exec(&["ip", "neigh", "add", peer, "lladdr", "02:00:00:00:00:02", "dev", "eth0", "nud", "permanent"]).unwrap();
+        pod.netns
+            .exec(&[
+                "ip",
+                "neigh",
+                "add",
+                peer,
+                "lladdr",
+                "02:00:00:00:00:02",
+                "dev",
+                "eth0",
+                "nud",
+                "permanent",
+            ])
+            .unwrap();
         let any = if peer.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
         let socket = inside(&pod.netns, || UdpSocket::bind(any).unwrap());
         for length in 0..300 {
@@ -153,14 +171,19 @@ fn what_a_kernel_leaves_undone_is_where_the_state_says() {
 
 /// Whether the node's own stack takes or answers what a pod addresses to it.
 fn node_answers(isolate: bool) -> (bool, bool) {
-    let mut pod = Pod::with(Interface { addrs: &["10.99.0.1/24"], ..Default::default() }, |options| options.isolate = isolate);
+    let mut pod = Pod::with(Interface { addrs: &["10.99.0.1/24"], ..Default::default() }, |options| {
+        options.isolate = isolate
+    });
     pod.node.exec(&["ip", "addr", "add", "10.99.0.9/32", "dev", "lo"]).unwrap();
     let mut raw = Raw::open(&pod.netns, "eth0");
     let mac = pod.port.device.mac().unwrap();
     let mut burst = Burst::new();
 
     let mut request = vec![0xff; 6];
-    request.extend([2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 99, 0, 1, 0, 0, 0, 0, 0, 0, 10, 99, 0, 9]);
+    request.extend([
+        2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 99, 0, 1, 0, 0, 0, 0, 0, 0, 10,
+        99, 0, 9,
+    ]);
     raw.send(&request);
     let listener = inside(&pod.node, || UdpSocket::bind("10.99.0.9:9").unwrap());
     listener.set_nonblocking(true).unwrap();
@@ -203,5 +226,9 @@ fn a_pod_cannot_reach_the_node_around_the_switch() {
 #[test]
 fn without_isolation_the_node_answers() {
     require!(root());
-    assert_eq!(node_answers(false), (true, true), "(ARP answered, UDP taken): the other test proves nothing otherwise");
+    assert_eq!(
+        node_answers(false),
+        (true, true),
+        "(ARP answered, UDP taken): the other test proves nothing otherwise"
+    );
 }

@@ -132,7 +132,13 @@ fn errors_say_what_to_do_and_leave_nothing() {
     require!(root(), file("/dev/net/tun"));
     let netns = Netns::new().unwrap();
     let before = netns.exec(&["ip", "-o", "link"]).unwrap().stdout;
-    let here = || std::fs::read_to_string("/proc/net/dev").unwrap().lines().filter(|line| line.contains("shtap")).count();
+    let here = || {
+        std::fs::read_to_string("/proc/net/dev")
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("shtap"))
+            .count()
+    };
     let left = here();
     let try_open = |change: &dyn Fn(&mut TapOptions)| {
         let mut options = TapOptions::new("eth0", TapMode::Tap, site().pools);
@@ -152,7 +158,11 @@ fn errors_say_what_to_do_and_leave_nothing() {
     assert!(matches!(taken, KernelError::Exists(_)), "{taken}");
     for error in [missing, other, long, mtu, taken] {
         let text = error.to_string();
-        assert!(!text.contains('\n') && text.chars().find(|char| char.is_alphabetic()).is_some_and(char::is_lowercase), "{text}");
+        assert!(
+            !text.contains('\n')
+                && text.chars().find(|char| char.is_alphabetic()).is_some_and(char::is_lowercase),
+            "{text}"
+        );
     }
     assert_eq!(netns.exec(&["ip", "-o", "link"]).unwrap().stdout, before);
     assert_eq!(here(), left, "an interface was left here");
@@ -251,7 +261,20 @@ fn queues_share_the_flows_and_follow_the_sender() {
         options.addresses = vec![(v4(1), 24)];
     });
     assert_eq!((port.rx.len(), port.tx.len()), (3, 3));
-    netns.exec(&["ip", "neigh", "add", "10.99.0.2", "lladdr", "02:00:00:00:00:02", "dev", "eth0", "nud", "permanent"]).unwrap();
+    netns
+        .exec(&[
+            "ip",
+            "neigh",
+            "add",
+            "10.99.0.2",
+            "lladdr",
+            "02:00:00:00:00:02",
+            "dev",
+            "eth0",
+            "nud",
+            "permanent",
+        ])
+        .unwrap();
     let mac = port.device.mac().unwrap();
     let mut burst = Burst::new();
     let mut used = [0; 3];

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shunt_ffi::Burst;
 use shunt_ffi::offload::Offload;
-use shunt_ffi::vhost::{GuestOffloads, VhostEvent, VhostMode};
+use shunt_ffi::vhost::{VhostEvent, VhostMode};
 use vhost_support::driver::{Guest, HEADER};
 use vhost_support::front::*;
 use vhost_support::{Port, assert_no_leak, options, pattern, site, until};

@@ -47,7 +47,21 @@ fn two_pods_by_af_xdp_exchange_ping_tcp_and_udp() {
     let (a, b) = (Wired::new(&A, 1500), Wired::new(&B, 1500));
     let node = Node::start("", &(xdp("a", &a.device) + &xdp("b", &b.device)));
     node.until(|node| node.port("a").link && node.port("b").link);
-    pings(&a.pod, &["10.0.0.2", "fd00::2"]);
+    for _ in 0..30 { 
+    for to in ["10.0.0.2", "fd00::2"] {
+        let answers = Ping { count: 20, ..Ping::to(to) }.run(&a.pod).unwrap();
+        if answers.received != 20 {
+            println!("DBG {answers:?} {:?} {:?} {:?}", node.call(|c| c.ports()), node.drops(), node.call(|c| c.fdb()));
+            println!("DBG {:?}", node.worker());
+            for p in [&a.pod, &b.pod] { println!("DBG {} {}", p.exec(&["ip", "-s", "link", "show", "eth0"]).unwrap().stdout, p.exec(&["ip", "neigh"]).unwrap().stdout); }
+            println!("DBG {}", Cmd::new(["ip", "-s", "link", "show", &a.device]).check().unwrap().stdout);
+            println!("DBG {}", Cmd::new(["ip", "-s", "link", "show", &b.device]).check().unwrap().stdout);
+            node.add("[[port]]\nname = \"nul\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\n").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            println!("DBG AFTER WAKE {:?}", node.call(|c| c.ports()).into_iter().map(|p| (p.name, p.rx_packets, p.tx_packets)).collect::<Vec<_>>());
+            panic!();
+        }
+    }}
     loads(&a.pod, &b.pod);
     let whole = Ping { size: 1472, whole: true, count: 5, ..Ping::to("10.0.0.2") }.run(&a.pod).unwrap();
     assert_eq!(whole.received, 5, "{whole:?}");
@@ -75,7 +89,7 @@ fn workers_share_the_queue_and_frames_fill_the_buffers() {
         + "placement = [0]\nmtu = 3400\n"
         + &xdp("b", &b.device)
         + "placement = [1]\nmtu = 3400\n";
-    let node = Node::start("count = 2\n[memory]\nmbuf_size = 3712\n", &ports);
+    let node = Node::start("count = 2\n", &ports);
     loads(&a.pod, &b.pod);
     let whole = Ping { size: 3372, whole: true, count: 5, ..Ping::to("10.0.0.2") }.run(&a.pod).unwrap();
     assert_eq!(whole.received, 5, "{whole:?}");
@@ -139,26 +153,31 @@ fn an_idle_worker_sleeps_until_a_frame_comes() {
     assert!(rtt < Duration::from_millis(100), "{rtt:?}");
 }
 
-/// Opened and closed again and again: nothing of the pool, no descriptor and no queue stays behind.
+/// Opened and closed again and again under traffic, and refused as often: no buffer, no descriptor and no queue stays
+/// behind. What 40 devices need does not fit the memory that the switch starts with.
 #[test]
 fn a_port_added_and_removed_leaves_nothing_behind() {
     require!(root(), tool("ping"));
     let (a, b) = (Wired::new(&A[..1], 1500), Wired::new(&B[..1], 1500));
+    let big = Wired::new(&[], 9000);
+    Cmd::new(["ip", "link", "set", &big.device, "mtu", "1500"]).check().unwrap();
     let node = Node::start("", &xdp("b", &b.device));
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let free = |node: &Node| node.call(|control| control.topology().mbufs.1);
-    let mut seen = Vec::new();
-    for _ in 0..10 {
-        node.add(&xdp("a", &a.device)).unwrap();
-        pings(&a.pod, &["10.0.0.2"]);
+    let before = free(&node);
+    let _traffic = a.pod.spawn(&["ping", "-n", "-q", "-f", "-c", "1000000", "10.0.0.2"]).unwrap();
+    let mut open = Vec::new();
+    for round in 0..40 {
+        node.add(&xdp("a", &a.device)).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        node.until(|node| node.port("a").rx_packets > 20);
+        let error = node.add(&xdp("big", &big.device)).expect_err("its other end is too large");
+        assert!(error.contains("lower the mtu of the veth's other end"), "round {round}: {error}");
         node.call(|control| control.remove_port("a").map(drop)).unwrap();
-        seen.push((free(&node), descriptors()));
-        println!("{seen:?}");
+        open.push(descriptors());
     }
-    println!("{seen:?}");
-    let (first, last) = (seen[0], seen[9]);
-    assert!(first.0.abs_diff(last.0) < 600, "buffers leak: {seen:?}");
-    assert_eq!(first.1, last.1, "descriptors leak: {seen:?}");
+    assert_eq!(open[0], open[39], "descriptors leak: {open:?}");
+    // Frames of other pools pass through; the switch's own is as full as before.
+    node.until(|node| free(node) == before);
 }
 
 /// Each refusal is one line that says what to do.
@@ -175,7 +194,7 @@ fn what_cannot_work_is_refused_with_advice() {
     refused(&xdp("x", "shnone0"), "create it first");
     refused(&(xdp("x", &a.device) + "start_queue = 1\n"), "lower `start_queue`");
     refused(&(xdp("x", &b.device) + "queues = 4\n"), "lower `queues`");
-    refused(&(xdp("x", &b.device) + "mtu = 9000\n"), "mtu 9000 is too large");
+    refused(&(xdp("x", &b.device) + "mtu = 9000\n"), "mtu 9000 is too large: af_xdp carries up to 3434");
     refused(&xdp("x", &b.device), "has mtu 9000, lower it");
     // Only the host end is small enough: the kernel minds the other one.
     Cmd::new(["ip", "link", "set", &b.device, "mtu", "1500"]).check().unwrap();

@@ -32,10 +32,10 @@ fn jumbo_frames_pass() {
 #[test]
 fn the_device_in_the_pod_is_as_configured() {
     require!(root(), file("/dev/net/tun"), shuntd());
-    let keys = "peer_mac = \"02:00:00:00:00:77\"\nmtu = 1400\n";
+    let keys = "mtu = 1400\n";
     let node = Node::start(&Plan { pods: &[Kind::Tap], keys, ..Plan::default() });
     let shown = node.pods[0].netns.exec(&["ip", "addr", "show", "dev", "eth0"]).unwrap().stdout;
-    for part in ["02:00:00:00:00:77", "mtu 1400", "10.0.0.1/24", "fd00::1/64", "UP"] {
+    for part in ["02:00:00:00:02:01", "mtu 1400", "10.0.0.1/24", "fd00::1/64", "UP"] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
     let left = node.netns.exec(&["ip", "-o", "link", "show"]).unwrap().stdout;

@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     );
     let config = shunt_config::parse(&text, "bench")?;
     let mut control = Control::start(&config)?;
-    for error in control.apply_at_start(&config) {
+    if let Some(error) = control.apply_at_start(&config).into_iter().next() {
         anyhow::bail!("{error}");
     }
     let running = control.spawn()?;

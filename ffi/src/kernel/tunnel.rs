@@ -58,11 +58,18 @@ impl Cutter {
         let udp = tunnel(data, outer_transport, inner.at).ok_or(Undecodable)?;
         let (own_field, header) = match gso.kind {
             GsoKind::Udp => (6, UDP_LENGTH),
-            GsoKind::TcpV4 | GsoKind::TcpV6 => (16, usize::from(data.get(start + 12).ok_or(Undecodable)? >> 4) * 4),
+            GsoKind::TcpV4 | GsoKind::TcpV6 => {
+                (16, usize::from(data.get(start + 12).ok_or(Undecodable)? >> 4) * 4)
+            }
         };
         let payload = start + header;
         let smallest = if gso.kind == GsoKind::Udp { 8 } else { 20 };
-        if field != own_field || header < smallest || payload > data.len() || payload >= length || gso.size == 0 {
+        if field != own_field
+            || header < smallest
+            || payload > data.len()
+            || payload >= length
+            || gso.size == 0
+        {
             return Err(Undecodable);
         }
         Ok(Self { frame, outer, udp, inner, start, field, payload, gso, done: 0, segments: 0 })
@@ -97,7 +104,8 @@ impl Cutter {
             put(transport, 4, (length - self.start) as u16);
         } else {
             let sequence = transport[TCP_SEQUENCE..TCP_SEQUENCE + 4].try_into().map_or(0, u32::from_be_bytes);
-            transport[TCP_SEQUENCE..TCP_SEQUENCE + 4].copy_from_slice(&sequence.wrapping_add(done).to_be_bytes());
+            transport[TCP_SEQUENCE..TCP_SEQUENCE + 4]
+                .copy_from_slice(&sequence.wrapping_add(done).to_be_bytes());
             let keep = if last { 0xff } else { !(FIN | PSH) } & if first { 0xff } else { !CWR };
             transport[TCP_FLAGS] &= keep;
         }
@@ -157,13 +165,17 @@ fn inner_ip(data: &[u8], start: usize, length: usize, kind: GsoKind) -> Option<I
     let word = |at: usize| Some(usize::from(u16::from_be_bytes([*data.get(at)?, *data.get(at + 1)?])));
     let v6 = || {
         let at = start.checked_sub(40)?;
-        let fits = data.get(at)? >> 4 == 6 && *data.get(at + 6)? == protocol && word(at + 4)? == length.checked_sub(start)?;
+        let fits = data.get(at)? >> 4 == 6
+            && *data.get(at + 6)? == protocol
+            && word(at + 4)? == length.checked_sub(start)?;
         fits.then_some(Ip { at, v6: true })
     };
     let v4 = || {
         (5..=15u8).find_map(|words| {
             let at = start.checked_sub(usize::from(words) * 4)?;
-            let fits = *data.get(at)? == 0x40 | words && *data.get(at + 9)? == protocol && word(at + 2)? == length - at;
+            let fits = *data.get(at)? == 0x40 | words
+                && *data.get(at + 9)? == protocol
+                && word(at + 2)? == length - at;
             fits.then_some(Ip { at, v6: false })
         })
     };

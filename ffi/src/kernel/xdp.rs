@@ -1,15 +1,26 @@
-//! What an AF_XDP port must know and cannot ask DPDK's driver for: the interface's driver, queues and MTU before it is
-//! opened, its sockets afterwards, and why a bind was refused.
+//! What DPDK's AF_XDP driver (`net_af_xdp`) does not do and a switch needs.
 //!
-//! The driver (`net_af_xdp`) keeps its sockets to itself, yet a worker can only sleep on a descriptor, and the frames a
-//! full ring lost are counted in the socket. [`XdpSockets::mark`] before and [`XdpSockets::since`] after opening finds
-//! them among the descriptors of the process. Control thread only, apart from the descriptor itself.
+//! | module | what it is |
+//! |---|---|
+//! | here | an interface: its driver, queues and MTU, and why the kernel refuses a queue of it |
+//! | `sockets` | the driver's sockets: to sleep on, and for what a full ring lost; closed when the driver forgets to |
+//! | `device` | opening a device with buffers of its own, which come back when it is closed |
+//! | `pool`, `reclaim` | those buffers, and the ones that the driver leaves in the kernel's rings |
+//!
+//! Control thread only, apart from a socket's descriptor.
 
-use std::collections::BTreeSet;
-use std::fs;
+mod device;
+mod pool;
+mod reclaim;
+mod sockets;
+
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+pub use device::{Buffers, XdpError, XdpOpened, open};
+pub(crate) use sockets::Aftermath;
+pub use sockets::{XdpLosses, XdpSocket};
 
 use super::Gone;
 use super::error::KernelError;
@@ -232,129 +243,6 @@ impl Drop for Area {
     }
 }
 
-/// The AF_XDP sockets the process has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct XdpSockets(BTreeSet<RawFd>);
-
-impl XdpSockets {
-    /// Notes which there are now.
-    pub fn mark() -> io::Result<Self> {
-        let mut found = BTreeSet::new();
-        for entry in fs::read_dir("/proc/self/fd")? {
-            let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            if domain(number) == Some(libc::AF_XDP) {
-                found.insert(number);
-            }
-        }
-        Ok(Self(found))
-    }
-
-    /// Descriptors of our own for those that came after `self` was noted, in no particular order. The caller must have
-    /// opened one device in between, and nobody else another: ports are opened by the control thread alone.
-    pub fn since(&self) -> io::Result<Vec<XdpSocket>> {
-        let now = Self::mark()?;
-        now.0.difference(&self.0).map(|number| XdpSocket::duplicate(*number)).collect()
-    }
-
-    /// The driver's own descriptors for them, to be closed after the driver.
-    pub fn leftovers(&self) -> io::Result<XdpLeftovers> {
-        let now = Self::mark()?;
-        Ok(XdpLeftovers(now.0.difference(&self.0).filter_map(|number| Some((*number, inode(*number)?))).collect()))
-    }
-}
-
-/// Closes on drop what the driver forgets: with libxdp 1.3 the socket outlives its device, and the queue stays taken
-/// until the process ends. Keep it with [`EthDevice::after_close`](crate::ethdev::EthDevice::after_close), or drop it
-/// when the device did not open.
-#[derive(Debug)]
-pub struct XdpLeftovers(Vec<(RawFd, libc::ino_t)>);
-
-impl Drop for XdpLeftovers {
-    fn drop(&mut self) {
-        for (number, socket) in &self.0 {
-            // A driver that does close it may have made room for another descriptor of this number.
-            if inode(*number) == Some(*socket) && domain(*number) == Some(libc::AF_XDP) {
-                // SAFETY: still the socket that the driver made and, being closed itself, will not use again.
-                unsafe { libc::close(*number) };
-            }
-        }
-    }
-}
-
-/// What tells one socket from another: its inode (sockets of one kernel share a file system).
-fn inode(number: RawFd) -> Option<libc::ino_t> {
-    // SAFETY: all-zero is a valid value of this plain structure.
-    let mut found: libc::stat = unsafe { zeroed() };
-    // SAFETY: writes one structure; a number that is no descriptor (any more) is an error, not a fault.
-    (unsafe { libc::fstat(number, &mut found) } == 0).then_some(found.st_ino)
-}
-
-fn domain(number: RawFd) -> Option<libc::c_int> {
-    let mut domain: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as u32;
-    // SAFETY: writes one integer; a number that is no socket (any more) is an error, not a fault.
-    let code = unsafe {
-        libc::getsockopt(
-            number,
-            libc::SOL_SOCKET,
-            libc::SO_DOMAIN,
-            std::ptr::from_mut(&mut domain).cast(),
-            &mut length,
-        )
-    };
-    (code == 0).then_some(domain)
-}
-
-/// A second descriptor of a socket that the driver works with: for waiting and for statistics, never for data. Drop it
-/// before the device is closed, or the queue stays taken.
-#[derive(Debug)]
-pub struct XdpSocket(OwnedFd);
-
-/// Frames a socket lost (`struct xdp_statistics`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct XdpLosses {
-    /// Longer than a buffer, or no buffer was free.
-    pub no_buffer: u64,
-    /// The receive ring was full: the worker came too late.
-    pub ring_full: u64,
-}
-
-impl XdpSocket {
-    fn duplicate(number: RawFd) -> io::Result<Self> {
-        // SAFETY: plain system call; on success the result is a fresh descriptor that nobody else owns.
-        let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
-        if copy < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: see above.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(copy) }))
-    }
-
-    /// Frames lost so far (`XDP_STATISTICS`).
-    pub fn losses(&self) -> io::Result<XdpLosses> {
-        // SAFETY: all-zero is a valid value of this plain structure.
-        let mut statistics: libc::xdp_statistics = unsafe { zeroed() };
-        let mut length = size_of::<libc::xdp_statistics>() as u32;
-        let value = std::ptr::from_mut(&mut statistics).cast();
-        // SAFETY: the kernel writes at most `length` bytes, the size of the structure.
-        if unsafe {
-            libc::getsockopt(self.0.as_raw_fd(), libc::SOL_XDP, libc::XDP_STATISTICS, value, &mut length)
-        } < 0
-        {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(XdpLosses { no_buffer: statistics.rx_dropped, ring_full: statistics.rx_ring_full })
-    }
-}
-
-impl AsFd for XdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 /// The text of a NUL-terminated field.
 fn text(field: &[u8]) -> String {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
@@ -391,38 +279,5 @@ mod tests {
         let interface = XdpInterface::find(&name).unwrap();
         interface.try_bind(0).unwrap();
         assert_eq!(interface.try_bind(9).unwrap_err().raw_os_error(), Some(libc::EINVAL));
-    }
-
-    #[test]
-    fn sockets_that_came_since_are_found() {
-        require!(root());
-        let before = XdpSockets::mark().unwrap();
-        assert!(before.since().unwrap().is_empty());
-        let socket = open_xdp().unwrap();
-        let found = before.since().unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].losses().unwrap(), XdpLosses::default());
-        drop(socket);
-        assert_eq!(before.since().unwrap().len(), 1, "ours is a descriptor of its own");
-        drop(found);
-        assert!(before.since().unwrap().is_empty());
-    }
-
-    #[test]
-    fn leftovers_are_closed_unless_the_number_was_given_away() {
-        require!(root());
-        let before = XdpSockets::mark().unwrap();
-        let forgotten = std::os::fd::IntoRawFd::into_raw_fd(open_xdp().unwrap());
-        drop(before.leftovers().unwrap());
-        assert_eq!(XdpSockets::mark().unwrap(), before);
-        assert_eq!(inode(forgotten), None);
-        let closed_by_its_owner = open_xdp().unwrap();
-        let number = closed_by_its_owner.as_raw_fd();
-        let leftovers = before.leftovers().unwrap();
-        drop(closed_by_its_owner);
-        let heir = open_xdp().unwrap();
-        assert_eq!(heir.as_raw_fd(), number, "the lowest free number is given");
-        drop(leftovers);
-        assert!(inode(number).is_some());
     }
 }

@@ -135,6 +135,7 @@ unsafe extern "C" fn destroy_device(vid: c_int) {
     }
     // Workers never take this lock, so waiting for them under it is safe; it keeps the relay from opening the line again.
     state.close();
+    state.set_offloads(GuestOffloads::default());
     let none = vec![false; control.ready.len()];
     state.route(&none);
     for queue in &state.rx {

@@ -87,7 +87,8 @@ impl VhostRxQueue {
     }
 
     /// A descriptor to wait on: readable when there may be frames, or the guest came, went or changed its queues. It
-    /// stays the same for the life of the queue; [`set_notify`](Self::set_notify) clears it.
+    /// stays the same for the life of the queue; [`set_notify`](Self::set_notify) clears it. A guest may have no kick
+    /// descriptor (it then asks to be polled): its frames wait until something else wakes the worker.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.shared().wake.fd()
     }

@@ -23,6 +23,8 @@ use super::wire::{MAX_FDS, Message, request};
 
 /// Largest ring (virtio 1.1, 2.6 and 2.7).
 const MAX_RING: u32 = 32_768;
+/// `VIRTIO_NET_F_MQ`.
+const MQ: u64 = 1 << 22;
 /// `VIRTIO_RING_F_EVENT_IDX`.
 const EVENT_IDX: u64 = 1 << 29;
 /// `VIRTIO_F_RING_PACKED`.
@@ -86,6 +88,7 @@ struct Ring {
 
 impl Ring {
     const FRESH: Self = Self { entries: None, base: Some(0), addressed: false, started: false };
+    const STOPPED: Self = Self { base: None, ..Self::FRESH };
 
     /// The library uses a packed ring's start index as it comes.
     fn base_fits(&self, packed: bool) -> bool {
@@ -152,7 +155,7 @@ impl Rules {
             request::SET_VRING_ADDR => self.ring_address(message),
             request::SET_VRING_BASE => self.ring_base(message),
             request::GET_VRING_BASE => {
-                *self.ring(message.u32_at(0).ok_or(shape)?)?.1 = Ring { base: None, ..Ring::FRESH };
+                *self.ring(message.u32_at(0).ok_or(shape)?)?.1 = Ring::STOPPED;
                 Ok(Verdict::ChangeAndAnswer)
             }
             request::SET_VRING_ENABLE => {
@@ -176,6 +179,12 @@ impl Rules {
         let set_up = self.rings.iter().any(|ring| ring.entries.is_some());
         if set_up && (features ^ self.features) & !LOG_ALL != 0 {
             return Err(Refusal::Features);
+        }
+        if features & MQ == 0 {
+            // The library then forgets all rings but the first two.
+            for ring in self.rings.iter_mut().skip(2) {
+                *ring = Ring::STOPPED;
+            }
         }
         self.features = features;
         Ok(Verdict::Change)
@@ -283,3 +292,6 @@ impl Rules {
         Ok(Verdict::Change)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,10 +32,13 @@ impl Seen {
     }
 }
 
+type Receive<'a> = Box<dyn FnMut(&mut Burst) -> Result<usize, Gone> + Send + 'a>;
+type Transmit<'a> = Box<dyn FnMut(&mut Burst) -> Result<Sent, Gone> + Send + 'a>;
+
 /// A port's two functions.
 pub(crate) struct End<'a> {
-    pub(crate) receive: Box<dyn FnMut(&mut Burst) -> Result<usize, Gone> + Send + 'a>,
-    pub(crate) transmit: Box<dyn FnMut(&mut Burst) -> Result<Sent, Gone> + Send + 'a>,
+    pub(crate) receive: Receive<'a>,
+    pub(crate) transmit: Transmit<'a>,
 }
 
 /// Forwards between the ends while `work` runs.

@@ -83,6 +83,15 @@ impl Pair {
         while_forwarding([from_a, from_b], || work(a, b))
     }
 
+    /// True when both kernels' sides hand over large UDP sends whole (Linux 6.2 and newer).
+    pub(crate) fn uso(&self) -> bool {
+        self.0.iter().all(|side| match &side.port {
+            // Of AF_PACKET one cannot ask; it came with the same version.
+            Port::Veth(_) => true,
+            Port::Tap(port) => port.device.uso(),
+        })
+    }
+
     /// Checksum errors that the pods' kernels have counted.
     pub(crate) fn checksum_errors(&self) -> u64 {
         self.0.iter().map(|side| checksum_errors(side.netns())).sum()

@@ -10,7 +10,8 @@
 //! | delivers frames with partial checksums | [`partial`] finds them |
 //! | shows a link that is always up, and has no wake-up descriptor | [`watch`] listens to the kernel |
 //! | does not count what a full ring loses | [`XdpDevice::status`] does |
-//! | leaves its socket open when it is closed | [`open_device`] closes it |
+//! | keeps buffers when it fails or is closed | they are a pool of the port's own, see [`xdp::open`] |
+//! | leaves its socket open when it is closed | [`xdp::open`] closes it |
 //! | waits up to a second in an empty poll of a NIC that needs waking | its busy-poll mode, which does not wait |
 
 mod limits;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use shunt_ffi::Burst;
-use shunt_ffi::ethdev::{self, EthDevice, EthError, EthOptions, EthRxQueue, EthTxQueue};
-use shunt_ffi::kernel::xdp::{XdpInterface, XdpSocket, XdpSockets};
+use shunt_ffi::ethdev::{EthDevice, EthError, EthOptions, EthRxQueue, EthTxQueue};
+use shunt_ffi::kernel::xdp::{self, Buffers, XdpError, XdpInterface, XdpOpened, XdpSocket};
 
 use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, Received, RxQueue, Sent, Site, TxQueue, spread};
 use crate::offload::EgressCapabilities;
@@ -47,8 +48,7 @@ pub(super) fn open(
     let interface = XdpInterface::find(device).map_err(|error| error.to_string())?;
     interface.mac().map_err(|error| error.to_string())?;
     limits::queues(&interface, device, start, port.queues)?;
-    limits::buffers(site.pool, port.queues)?;
-    let mtu = limits::mtu(&interface, device, site.pool, mtu, port.mtu.is_some())?;
+    let mtu = limits::mtu(&interface, device, mtu, port.mtu.is_some())?;
     let (driver, bus) = interface.driver();
     let software = is_software(&driver, &bus);
     // Busy polling makes an empty poll a system call that does not wait. Software devices are never to be woken.
@@ -66,19 +66,16 @@ pub(super) fn open(
         pool: site.pool,
         interrupts: false,
     };
-    let system = |error: &dyn std::fmt::Display| {
-        format!("interface `{device}`: the system refused a descriptor: {error}")
-    };
-    let before = XdpSockets::mark().map_err(|error| system(&error))?;
     let queues = limits::Queues { interface: &interface, device, start, count: port.queues };
-    let opened = open_device(site, &options, &before, &queues)?;
-    let sockets: Arc<[XdpSocket]> = before.since().map_err(|error| system(&error))?.into();
+    let XdpOpened { device: opened, sockets } = open_device(site, &options, mtu.buffers(port.queues), &queues)?;
+    let sockets: Arc<[XdpSocket]> = sockets.into();
     let carrier = Arc::new(Carrier::new(interface));
     let rx = opened.rx.into_iter().map(|queue| {
         let watch = Watch::new(sockets.clone(), carrier.clone())?;
         Ok(RxQueue::Xdp(XdpRxQueue { watch, queue, software }))
     });
-    let rx = rx.collect::<Result<Vec<_>, nix::errno::Errno>>().map_err(|error| system(&error))?;
+    let rx = rx.collect::<Result<Vec<_>, nix::errno::Errno>>()
+        .map_err(|error| format!("interface `{device}`: no descriptor to watch it: {error}; raise the limit on open files"))?;
     let tx = opened
         .tx
         .into_iter()
@@ -97,7 +94,7 @@ pub(super) fn open(
             lost_before,
             device: opened.device,
         }),
-        max_frame: mtu + FRAME_OVERHEAD,
+        max_frame: mtu.sends + FRAME_OVERHEAD,
         l3: None,
     })
 }
@@ -113,29 +110,24 @@ fn is_software(driver: &str, bus: &str) -> bool {
 fn open_device(
     site: &Site,
     options: &EthOptions,
-    before: &XdpSockets,
+    buffers: Buffers,
     queues: &limits::Queues<'_>,
-) -> Result<ethdev::Opened, String> {
+) -> Result<XdpOpened, String> {
     let deadline = limits::own_past_ends();
     loop {
-        let opened = EthDevice::open(site.eal, options);
-        let leftovers = before.leftovers().map_err(|error| error.to_string())?;
-        match opened {
-            Ok(opened) => {
-                opened.device.after_close(leftovers);
-                return Ok(opened);
-            }
-            Err(EthError::Dpdk { source, .. }) if source.function == "rte_eth_rx_queue_setup" => {
-                // The failed device is closed.
-                drop(leftovers);
-                if Instant::now() >= deadline {
-                    return Err(queues.refusal());
+        match xdp::open(site.eal, options, buffers) {
+            Ok(opened) => return Ok(opened),
+            Err(XdpError::Device(EthError::Dpdk { source, .. })) => match source.function {
+                "rte_eth_rx_queue_setup" if Instant::now() >= deadline => return Err(queues.refusal()),
+                "rte_eth_rx_queue_setup" => std::thread::sleep(limits::STEP),
+                "rte_pktmbuf_pool_create" => {
+                    return Err(format!(
+                        "no memory for {} buffers of `{}`: {source}; lower `mbufs` under [memory] or use fewer ports",
+                        buffers.count, queues.device
+                    ));
                 }
-                std::thread::sleep(limits::STEP);
-            }
-            Err(EthError::Dpdk { source, .. }) => {
-                return Err(format!("interface `{}`: {source}", queues.device));
-            }
+                _ => return Err(format!("interface `{}`: {source}", queues.device)),
+            },
             Err(other) => return Err(other.to_string()),
         }
     }

@@ -1,6 +1,6 @@
 //! Ports that are DPDK devices: kind `dpdk`, and the part that `af_xdp` and `memif` share with it.
 
-use shunt_ffi::ethdev::{EthDevice, EthOptions};
+use shunt_ffi::ethdev::{EthDevice, EthError, EthOptions};
 
 use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, RxQueue, Site, TxQueue, spread};
 use crate::offload::EgressCapabilities;
@@ -24,7 +24,7 @@ pub(super) fn open(
         pool: site.pool,
         interrupts: false,
     };
-    let opened = EthDevice::open(site.eal, &options).map_err(|error| error.to_string())?;
+    let opened = EthDevice::open(site.eal, &options).map_err(|error| advice(&error))?;
     let has = opened.device.capabilities();
     let can = EgressCapabilities {
         checksum: has.checksum,
@@ -41,6 +41,17 @@ pub(super) fn open(
         max_frame: u32::from(mtu) + FRAME_OVERHEAD,
         l3: None,
     })
+}
+
+/// What to do about a device that does not open. DPDK itself gives only an error number.
+fn advice(error: &EthError) -> String {
+    match error {
+        EthError::Dpdk { .. } => format!(
+            "{error}; check that `devargs` names a PCI address bound to a DPDK driver, or a virtual device whose files and \
+             interfaces exist; the log has DPDK's own words"
+        ),
+        other => other.to_string(),
+    }
 }
 
 /// Link, losses and a line about the device.

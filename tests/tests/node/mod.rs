@@ -97,6 +97,9 @@ impl Node {
     pub fn launch(plan: &Plan<'_>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let netns = Netns::new().unwrap();
+        if plan.quiet {
+            pod::silence(&netns);
+        }
         let mut pods = Vec::new();
         for (n, kind) in (1..).zip(plan.pods) {
             pods.push(Pod::new(*kind, n, plan.mtu, plan.quiet, &netns));

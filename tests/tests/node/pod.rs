@@ -40,6 +40,8 @@ pub struct Pod {
     pub kind: Kind,
     /// Which one it is.
     pub number: u8,
+    /// Without IPv6.
+    pub quiet: bool,
     /// Its port's name.
     pub port: String,
     /// Its IPv4 address.
@@ -59,13 +61,11 @@ impl Pod {
     pub fn new(kind: Kind, n: u8, mtu: u32, quiet: bool, node: &Netns) -> Self {
         let netns = Netns::new().unwrap();
         if quiet {
-            for scope in ["all", "default"] {
-                netns.exec(&["sysctl", "-qw", &format!("net.ipv6.conf.{scope}.disable_ipv6=1")]).unwrap();
-            }
+            silence(&netns);
         }
         let (v4, v6) = (format!("10.0.0.{n}"), format!("fd00::{n}"));
         let port = format!("pod{n}");
-        let mut pod = Self { kind, number: n, port, v4, v6, veth: None, testpmd: None, netns };
+        let mut pod = Self { kind, number: n, quiet, port, v4, v6, veth: None, testpmd: None, netns };
         if matches!(kind, Kind::Veth | Kind::AfXdp) {
             pod.plug(mtu, quiet, node);
         }
@@ -74,6 +74,8 @@ impl Pod {
 
     /// Makes the veth pair (anew).
     pub fn plug(&mut self, mtu: u32, quiet: bool, node: &Netns) {
+        // A guard deletes by name: the old one must not do so when the new pair is there.
+        self.veth = None;
         let (v4, v6) = (format!("{}/24", self.v4), format!("{}/64", self.v6));
         let both = [v4.as_str(), v6.as_str()];
         let addrs = if quiet { &both[..1] } else { &both[..] };
@@ -104,16 +106,17 @@ impl Pod {
 
     /// Its section of a configuration; `DIR` stands for the directory of sockets.
     pub fn section(&self) -> String {
-        let Self { kind, port, netns, v4, v6, .. } = self;
+        let Self { kind, number, port, netns, v4, v6, .. } = self;
+        let v6 = if self.quiet { String::new() } else { format!(", \"{v6}/64\"") };
         let keys = match kind {
             Kind::Veth | Kind::AfXdp => format!("device = \"h-{port}\""),
             Kind::VhostUser | Kind::Memif => format!("path = \"DIR/{port}\""),
-            Kind::Tap | Kind::Tun => {
-                format!(
-                    "device = \"eth0\"\nnetns = \"{}\"\naddresses = [\"{v4}/24\", \"{v6}/64\"]",
-                    netns.name()
-                )
-            }
+            // An address that is the same after a restart of the daemon: other pods have it in their neighbour tables.
+            Kind::Tap | Kind::Tun => format!(
+                "device = \"eth0\"\nnetns = \"{}\"\naddresses = [\"{v4}/24\"{v6}]\n\
+                 peer_mac = \"02:00:00:00:02:{number:02x}\"",
+                netns.name()
+            ),
         };
         format!("[[port]]\nname = \"{port}\"\nkind = \"{}\"\n{keys}\n", kind.name())
     }
@@ -123,5 +126,12 @@ impl Pod {
     pub fn mac(&self) -> String {
         let shown = self.netns.exec(&["cat", "/sys/class/net/eth0/address"]).unwrap();
         shown.stdout.trim().to_owned()
+    }
+}
+
+/// Switches IPv6 off: interfaces then send nothing by themselves.
+pub fn silence(netns: &Netns) {
+    for scope in ["all", "default"] {
+        netns.exec(&["sysctl", "-qw", &format!("net.ipv6.conf.{scope}.disable_ipv6=1")]).unwrap();
     }
 }

@@ -6,8 +6,9 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use libc::{c_uint, cmsghdr, mmsghdr, msghdr, tpacket_auxdata};
+use libc::{c_uint, mmsghdr, msghdr};
 
+use super::tag::{self, Control, TAG};
 use crate::burst::{Burst, MAX_BURST};
 use crate::kernel::landing::{Landing, Pools};
 use crate::kernel::link::Interface;
@@ -19,11 +20,6 @@ use crate::mbuf::Mbuf;
 /// Frames fetched by one system call at most. More gain nothing (a 64-byte frame costs the kernel far more than its
 /// share of a system call), and each holds buffers for [`crate::kernel::MAX_FRAME`] bytes.
 const BATCH: usize = 4;
-
-/// EtherType of a VLAN tag when the kernel does not name another (IEEE 802.1Q).
-const CTAG: u16 = 0x8100;
-/// Length of a VLAN tag.
-const TAG: u16 = 4;
 
 /// One receive queue. Level-triggered: [`PacketRxQueue::wake_fd`] is readable while frames wait.
 #[derive(Debug)]
@@ -50,15 +46,6 @@ struct Fetched {
     frames: usize,
     bytes: usize,
 }
-
-/// Room for the one control message we asked for (`PACKET_AUXDATA`).
-#[repr(C)]
-struct Control {
-    header: cmsghdr,
-    auxiliary: tpacket_auxdata,
-}
-
-const _: () = assert!(std::mem::offset_of!(Control, auxiliary) == size_of::<cmsghdr>());
 
 impl PacketRxQueue {
     pub(super) fn new(socket: Arc<OwnedFd>, interface: Arc<Interface>, pools: Pools) -> Self {
@@ -160,8 +147,8 @@ impl PacketRxQueue {
         for (index, message) in messages[..count].iter().enumerate() {
             // SAFETY: written above, and updated by the kernel.
             let message = unsafe { message.assume_init_ref() };
-            // SAFETY: the kernel filled as much of the control as `msg_controllen` says; `tag` checks it.
-            let tag = unsafe { tag(&message.msg_hdr) };
+            // SAFETY: the kernel filled as much of the control as `msg_controllen` says; `removed` checks it.
+            let tag = unsafe { tag::removed(&message.msg_hdr) };
             fetched.bytes += message.msg_len as usize;
             match self.finish(index, message, tag) {
                 // There is room: no more was asked for. A frame without room would be freed here.
@@ -208,7 +195,7 @@ impl PacketRxQueue {
         let frame = length.and_then(|length| landing.take(length)).and_then(|mut frame| {
             let shift = match tag {
                 Some(tag) => {
-                    insert_tag(&mut frame, tag)?;
+                    tag::insert(&mut frame, tag)?;
                     TAG
                 }
                 None => 0,
@@ -228,7 +215,8 @@ impl PacketRxQueue {
         frame
     }
 
-    /// The descriptor that is readable while frames wait, or while an error waits to be returned by `receive`.
+    /// The descriptor that is readable while frames wait in the kernel, or while an error waits to be returned by
+    /// `receive`. Before sleeping on it, receive until nothing comes: the queue may hold pieces of a frame it cut.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -237,40 +225,4 @@ impl PacketRxQueue {
     pub fn statistics(&self) -> RxStatistics {
         self.statistics
     }
-}
-
-/// The VLAN tag that the kernel took out of the frame, as the four bytes it took.
-///
-/// # Safety
-/// The kernel has filled `message` and the [`Control`] it points to.
-#[inline]
-unsafe fn tag(message: &msghdr) -> Option<[u8; 4]> {
-    if message.msg_controllen < size_of::<Control>() {
-        return None;
-    }
-    // SAFETY: the kernel wrote a whole control message, as its length says.
-    let control = unsafe { &*message.msg_control.cast::<Control>() };
-    let valid = control.auxiliary.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
-    if control.header.cmsg_level != libc::SOL_PACKET
-        || control.header.cmsg_type != libc::PACKET_AUXDATA
-        || !valid
-    {
-        return None;
-    }
-    let named = control.auxiliary.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
-    let protocol = if named { control.auxiliary.tp_vlan_tpid } else { CTAG };
-    let ([a, b], [c, d]) = (protocol.to_be_bytes(), control.auxiliary.tp_vlan_tci.to_be_bytes());
-    Some([a, b, c, d])
-}
-
-/// Puts a tag behind the MAC addresses. `None` for a frame too short to have them.
-fn insert_tag(frame: &mut Mbuf, tag: [u8; 4]) -> Option<()> {
-    const ADDRESSES: usize = 12;
-    if frame.data().len() < ADDRESSES {
-        return None;
-    }
-    let data = frame.prepend(TAG)?;
-    data.copy_within(usize::from(TAG)..usize::from(TAG) + ADDRESSES, 0);
-    data[ADDRESSES..ADDRESSES + 4].copy_from_slice(&tag);
-    Some(())
 }

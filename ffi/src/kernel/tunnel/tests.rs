@@ -70,7 +70,9 @@ struct Tunnel {
 
 fn tunnels(payload: usize) -> Vec<Tunnel> {
     let mut tunnels = Vec::new();
-    for (outer_v6, inner_v6, inner_udp) in [(false, false, false), (false, true, false), (true, false, true), (true, true, true)] {
+    for (outer_v6, inner_v6, inner_udp) in
+        [(false, false, false), (false, true, false), (true, false, true), (true, true, true)]
+    {
         let inner = if inner_udp {
             let datagram = udp(true, &(0..payload).map(|at| (at * 7) as u8).collect::<Vec<_>>());
             ip(inner_v6, UDP, &datagram)
@@ -128,13 +130,18 @@ impl Tunnel {
 /// Length fields and checksums of the IP packet at `at` and its transport hold, a zero UDP checksum aside.
 fn check(name: &str, segment: &[u8], at: usize, v6: bool, start: usize, protocol: Option<u8>) {
     let header = &segment[at..];
-    let length = usize::from(u16::from_be_bytes(if v6 { [header[4], header[5]] } else { [header[2], header[3]] }));
+    let length =
+        usize::from(u16::from_be_bytes(if v6 { [header[4], header[5]] } else { [header[2], header[3]] }));
     assert_eq!(length + if v6 { 40 } else { 0 }, segment.len() - at, "{name}: ip length");
     assert!(v6 || sum_of(&header[..20]) == 0xffff, "{name}: ip checksum");
     let Some(protocol) = protocol else { return };
     let transport = &segment[start..];
     if protocol == UDP {
-        assert_eq!(usize::from(u16::from_be_bytes([transport[4], transport[5]])), transport.len(), "{name}: udp length");
+        assert_eq!(
+            usize::from(u16::from_be_bytes([transport[4], transport[5]])),
+            transport.len(),
+            "{name}: udp length"
+        );
     }
     if protocol != UDP || transport[6..8] != [0, 0] {
         let pseudo = pseudo_header(header, v6, protocol, transport.len() as u32);
@@ -164,16 +171,25 @@ fn every_tunnel_is_cut_into_packets_that_hold() {
                 if !tunnel.inner_udp {
                     let tcp = &segment[start..];
                     let sequence = u32::from_be_bytes(tcp[4..8].try_into().unwrap());
-                    assert_eq!(sequence, 0xffff_fff0u32.wrapping_add(number as u32 * u32::from(size)), "{name}");
+                    assert_eq!(
+                        sequence,
+                        0xffff_fff0u32.wrapping_add(number as u32 * u32::from(size)),
+                        "{name}"
+                    );
                     let (first, last) = (number == 0, number + 1 == segments.len());
                     let flags = 0x10 | if first { CWR } else { 0 } | if last { FIN | PSH } else { 0 };
                     assert_eq!(tcp[13], flags, "{name}");
                 }
                 if !tunnel.outer_v6 {
-                    assert_eq!(segment[18..20], 0xfffeu16.wrapping_add(number as u16).to_be_bytes(), "{name}: ip id");
+                    assert_eq!(
+                        segment[18..20],
+                        0xfffeu16.wrapping_add(number as u16).to_be_bytes(),
+                        "{name}: ip id"
+                    );
                 }
             }
-            let together: Vec<u8> = segments.iter().flat_map(|segment| &segment[payload..]).copied().collect();
+            let together: Vec<u8> =
+                segments.iter().flat_map(|segment| &segment[payload..]).copied().collect();
             assert!(together == tunnel.frame[payload..], "{name}: payload changed");
         }
     }

@@ -95,7 +95,10 @@ fn the_inner_checksum_of_a_tunnel_is_finished_in_software() {
     let mut frame = pool().frame(&ipv4(4, 0, &inner[14..])).unwrap();
     assert_eq!(needs(54, TCP_CHECKSUM).apply(&mut frame, 0), Ok(Applied::Completed));
     assert!(!frame.needs_offload());
-    let mut sum: u32 = frame.data()[54..].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0))).sum();
+    let mut sum: u32 = frame.data()[54..]
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)))
+        .sum();
     sum = (sum & 0xffff) + (sum >> 16);
     assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "the field held 0, so the sum over all is -0");
     // The same as a large send could not be cut right by anybody after us.

@@ -1,24 +1,26 @@
-//! What AF_XDP asks of kernel, process, buffers and interface, looked at before the driver is asked, because the driver
+//! What AF_XDP asks of kernel, process and interface, looked at before the driver is asked, because the driver
 //! answers everything with `EINVAL`. Each refusal is one line that says what to do.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use shunt_ffi::Mempool;
-use shunt_ffi::kernel::xdp::{self, XdpInterface};
+use shunt_ffi::kernel::xdp::{self, Buffers, XdpInterface};
 
 use crate::port::FRAME_OVERHEAD;
 
 /// Largest buffer that fits a page together with its descriptor, headroom and padding: a chunk of AF_XDP memory may
 /// not cross pages (`xdp_umem_reg`, net/xdp/xdp_umem.c).
-const LARGEST_BUFFER: u16 = 3712;
+const LARGEST_BUFFER: u32 = 3712;
 /// Smallest buffer that makes a chunk of 2 KiB with them (`XDP_UMEM_MIN_CHUNK_SIZE`).
-const SMALLEST_BUFFER: u16 = 1728;
+const SMALLEST_BUFFER: u32 = 1728;
 /// Bytes of each buffer that the kernel keeps free in front of a frame (`XDP_PACKET_HEADROOM`).
 const XDP_HEADROOM: u32 = 256;
-/// Buffers a queue keeps for the kernel to fill (`ETH_AF_XDP_DFLT_NUM_DESCS` of the driver).
-const BUFFERS_PER_QUEUE: u32 = 2048;
+/// Largest MTU: what fits the largest buffer with an Ethernet header and tags.
+const LARGEST_MTU: u32 = LARGEST_BUFFER - XDP_HEADROOM - FRAME_OVERHEAD;
+/// Buffers of each queue: 2,048 that the kernel keeps to fill (`ETH_AF_XDP_DFLT_NUM_DESCS` of the driver), and as many
+/// under way in each direction.
+const BUFFERS: u32 = 3 * 2048;
 /// Largest MTU of a veth's other end with an XDP program here: a page less headroom, `skb_shared_info` and Ethernet
 /// header (`veth_xdp_set`, drivers/net/veth.c).
 const VETH_MTU: u32 = 3498;
@@ -88,56 +90,37 @@ pub(super) fn queues(interface: &XdpInterface, device: &str, start: u16, queues:
     Ok(())
 }
 
-/// The pool's buffers have the right size, and there are enough to keep the kernel supplied.
-pub(super) fn buffers(pool: Mempool, queues: u16) -> Result<(), String> {
-    let room = pool.data_room();
-    if !(SMALLEST_BUFFER..=LARGEST_BUFFER).contains(&room) {
-        return Err(format!(
-            "af_xdp works with buffers of {SMALLEST_BUFFER} to {LARGEST_BUFFER} bytes; set `mbuf_size` under [memory] accordingly (it is {room})"
-        ));
-    }
-    let needed = u32::from(queues) * BUFFERS_PER_QUEUE;
-    let free = pool.available();
-    if free < needed + needed / 4 {
-        return Err(format!(
-            "{queues} af_xdp queues keep {needed} buffers and {free} are free; raise `mbufs` under [memory]"
-        ));
-    }
-    Ok(())
+/// How large packets get.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mtu {
+    /// What the port may send: the smaller of what the port and its interface have.
+    pub(super) sends: u32,
+    /// What the interface may deliver.
+    receives: u32,
 }
 
-/// The MTU in force: the smaller of what the port and its interface have. `sets`: the port sets the interface's own.
-pub(super) fn mtu(
-    interface: &XdpInterface,
-    device: &str,
-    pool: Mempool,
-    mtu: u16,
-    sets: bool,
-) -> Result<u32, String> {
-    let (room, mtu) = (u32::from(pool.data_room()), u32::from(mtu));
-    let most = carries(room);
-    let advice = || {
-        let most_of_all = carries(u32::from(LARGEST_BUFFER));
-        format!(
-            "af_xdp carries up to {most} with `mbuf_size = {room}` under [memory], and up to {most_of_all} with {LARGEST_BUFFER}; kind `veth` has no such limit"
-        )
-    };
-    if mtu > most {
-        return Err(format!("mtu {mtu} is too large: {}", advice()));
+impl Mtu {
+    /// Buffers that hold what comes.
+    pub(super) fn buffers(self, queues: u16) -> Buffers {
+        let room = (self.receives + FRAME_OVERHEAD + XDP_HEADROOM).max(SMALLEST_BUFFER);
+        Buffers { count: u32::from(queues) * BUFFERS, room: room.min(LARGEST_BUFFER) as u16 }
     }
-    let has = interface.mtu().map_err(|error| error.to_string())?;
-    if has > most && !sets {
-        return Err(format!(
-            "interface `{device}` has mtu {has}, lower it to {mtu} there and at its other end: {}",
-            advice()
-        ));
-    }
-    Ok(if sets { mtu } else { mtu.min(has) })
 }
 
-/// Largest IP packet that fits a buffer of `room` bytes behind the kernel's headroom, with Ethernet header and tags.
-fn carries(room: u32) -> u32 {
-    room - XDP_HEADROOM - FRAME_OVERHEAD
+/// Checks that frames fit. `sets`: the port sets the interface's MTU to its own.
+pub(super) fn mtu(interface: &XdpInterface, device: &str, mtu: u16, sets: bool) -> Result<Mtu, String> {
+    let mtu = u32::from(mtu);
+    let advice = format!("af_xdp carries up to {LARGEST_MTU}; use kind `veth` for more");
+    if mtu > LARGEST_MTU {
+        return Err(format!("mtu {mtu} is too large: {advice}"));
+    }
+    let has = if sets { mtu } else { interface.mtu().map_err(|error| error.to_string())? };
+    if has > LARGEST_MTU {
+        return Err(format!(
+            "interface `{device}` has mtu {has}, lower it to {mtu} there and at its other end: {advice}"
+        ));
+    }
+    Ok(Mtu { sends: mtu.min(has), receives: mtu.max(has) })
 }
 
 /// When an AF_XDP port of ours was last closed.
@@ -201,10 +184,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_buffers_carry_the_default_mtu() {
-        let room = u32::from(shunt_config::Memory::default().mbuf_size);
-        assert!(carries(room) >= 1500, "{}", carries(room));
-        assert_eq!(carries(u32::from(LARGEST_BUFFER)), 3434);
-        assert!(carries(u32::from(LARGEST_BUFFER)) <= VETH_MTU);
+    fn buffers_hold_what_comes_behind_the_kernels_headroom() {
+        for mtu in [68, 1500, 1501, 3000, LARGEST_MTU] {
+            let buffers = Mtu { sends: mtu, receives: mtu }.buffers(2);
+            assert!(u32::from(buffers.room) >= mtu + FRAME_OVERHEAD + XDP_HEADROOM, "{mtu}: {buffers:?}");
+            assert!((SMALLEST_BUFFER..=LARGEST_BUFFER).contains(&u32::from(buffers.room)));
+            assert_eq!(buffers.count, 2 * 6144);
+        }
+        assert!(LARGEST_MTU <= VETH_MTU, "the kernel's limit is not the first that is met");
     }
 }
