@@ -51,7 +51,8 @@ fn main() -> Result<()> {
     }
     let running = control.spawn()?;
     let handle = running.handle();
-    let rows = |handle: &shunt_switch::control::Handle| handle.call(|control| (control.ports(), control.workers()));
+    let rows =
+        |handle: &shunt_switch::control::Handle| handle.call(|control| (control.ports(), control.workers()));
     std::thread::sleep(Duration::from_secs(1));
     for _ in 0..arguments.repeat {
         let (_, workers) = rows(&handle)?;

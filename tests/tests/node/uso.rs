@@ -44,14 +44,14 @@ while (keys %seen < $want) {
 print "complete\n";
 "#;
 
-/// Sends both ways; every datagram must arrive once and whole.
-pub fn exchange(a: &Pod, b: &Pod) -> Result<(), String> {
-    one_way(a, b)?;
-    one_way(b, a)
+/// Sends both ways; the share `arrives` (0 to 1) must come, and what comes must be whole and come once.
+pub fn exchange(a: &Pod, b: &Pod, arrives: f64) -> Result<(), String> {
+    one_way(a, b, arrives)?;
+    one_way(b, a, arrives)
 }
 
-fn one_way(from: &Pod, to: &Pod) -> Result<(), String> {
-    let wanted = (WRITES * PER_WRITE).to_string();
+fn one_way(from: &Pod, to: &Pod, arrives: f64) -> Result<(), String> {
+    let wanted = (f64::from(WRITES * PER_WRITE) * arrives).ceil().to_string();
     let (size, writes, per) = (SIZE.to_string(), WRITES.to_string(), PER_WRITE.to_string());
     let run = || -> Result<(), shunt_tests::LabError> {
         let receiver: Running = to.netns.spawn(&["perl", "-e", RECEIVE, &wanted, &size])?;
