@@ -3,8 +3,13 @@
 #
 #   ffi/examples/kernel_forward.sh [ROUNDS [SECONDS [STREAMS]]]
 #
-# Client and server run on core 0, the forwarder on core 1. Needs root, iperf3 and the release build of the example
+# Client and server run on core 0, the forwarder on core 1 (CLIENT_CORES, SERVER_CORES, FORWARD_CORES say otherwise).
+# Needs root, iperf3 and the release build of the example
 # (`cargo build --release -p shunt-ffi --example kernel_forward`; KERNEL_FORWARD names another binary).
+# Other work on the machine hurts the forwarder more than the bridge, which needs one core only. nice(1) does not reach
+# beyond the session where the scheduler groups by session; this does:
+#   setsid -w bash -c 'echo -20 >/proc/self/autogroup; exec ffi/examples/kernel_forward.sh'
+# IPERF holds further iperf3 options; VERBOSE=1 shows the forwarder's counters.
 # VARIANTS: what to compare, one per line: `bridge`, or arguments of kernel_forward up to the port kind (`veth`, `tap`).
 set -euo pipefail
 
@@ -12,6 +17,7 @@ rounds=${1:-5} seconds=${2:-4} streams=${3:-1}
 here=$(cd "$(dirname "$0")" && pwd)
 forward=${KERNEL_FORWARD:-$here/../../target/release/examples/kernel_forward}
 variants=${VARIANTS:-$'bridge\nveth\ntap'}
+read -ra extra <<<"${IPERF:-}"
 tag=kf$$
 work=$(mktemp -d)
 
@@ -36,7 +42,7 @@ run() { # variant -> Gbit/s on stdout
     rm -f "$work/forward"
     for name in a b s; do ip netns add "$tag$name"; done
     if [[ $kind == tap || $kind == tun ]]; then
-        nice -n -20 taskset -c ${FORWARD_CORES:-1} "$forward" "${words[@]}" "$tag"{a,b} >"$work/forward" 2>&1 &
+        nice -n -20 taskset -c "${FORWARD_CORES:-1}" "$forward" "${words[@]}" "$tag"{a,b} >"$work/forward" 2>&1 &
         forwarder=$!
     else
         for name in a b; do ip -n "${tag}s" link add "host$name" type veth peer name eth0 netns "$tag$name"; done
@@ -45,7 +51,7 @@ run() { # variant -> Gbit/s on stdout
             ip -n "${tag}s" link set br0 up
             for name in a b; do ip -n "${tag}s" link set "host$name" master br0 up; done
         else
-            ip netns exec "${tag}s" nice -n -20 taskset -c ${FORWARD_CORES:-1} "$forward" "${words[@]}" hosta hostb >"$work/forward" 2>&1 &
+            ip netns exec "${tag}s" nice -n -20 taskset -c "${FORWARD_CORES:-1}" "$forward" "${words[@]}" hosta hostb >"$work/forward" 2>&1 &
             forwarder=$!
         fi
     fi
@@ -57,10 +63,10 @@ run() { # variant -> Gbit/s on stdout
         pod a 10.99.0.1
         pod b 10.99.0.2
     fi
-    ip netns exec "${tag}b" nice -n -20 taskset -c ${SERVER_CORES:-0} iperf3 -s -1 >/dev/null 2>&1 &
+    ip netns exec "${tag}b" nice -n -20 taskset -c "${SERVER_CORES:-0}" iperf3 -s -1 >/dev/null 2>&1 &
     server=$!
     for _ in {1..100}; do ip netns exec "${tag}b" ss -ltn 2>/dev/null | grep -q 5201 && break; sleep 0.05; done
-    ip netns exec "${tag}a" nice -n -20 taskset -c ${CLIENT_CORES:-0} iperf3 -J -c 10.99.0.2 -t "$seconds" -P "$streams" ${IPERF:-} >"$work/json" || { cat "$work/json" "$work/forward" >&2; }
+    ip netns exec "${tag}a" nice -n -20 taskset -c "${CLIENT_CORES:-0}" iperf3 -J -c 10.99.0.2 -t "$seconds" -P "$streams" "${extra[@]}" >"$work/json" || { cat "$work/json" "$work/forward" >&2; }
     wait "$server" || true
     if [[ -n $forwarder ]]; then
         kill "$forwarder"

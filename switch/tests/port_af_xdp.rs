@@ -4,7 +4,7 @@ mod node;
 
 use std::time::Duration;
 
-use node::{Node, Wired};
+use node::{Node, Wired, pings};
 use shunt_tests::iperf::{Tcp, Udp};
 use shunt_tests::{Cmd, Interface, Iperf, Netns, Ping, Veth, require};
 
@@ -19,12 +19,6 @@ fn veth(name: &str, device: &str) -> String {
     format!("[[port]]\nname = \"{name}\"\nkind = \"veth\"\ndevice = \"{device}\"\n")
 }
 
-fn pings(from: &Netns, to: &[&str]) {
-    for to in to {
-        let answers = Ping { count: 20, ..Ping::to(to) }.run(from).unwrap();
-        assert_eq!((answers.sent, answers.received, answers.duplicates), (20, 20, 0), "{to}: {answers:?}");
-    }
-}
 
 /// TCP both ways, v4 and v6, then UDP: more than a handshake and a window must pass.
 fn loads(a: &Netns, b: &Netns) {
@@ -47,21 +41,7 @@ fn two_pods_by_af_xdp_exchange_ping_tcp_and_udp() {
     let (a, b) = (Wired::new(&A, 1500), Wired::new(&B, 1500));
     let node = Node::start("", &(xdp("a", &a.device) + &xdp("b", &b.device)));
     node.until(|node| node.port("a").link && node.port("b").link);
-    for _ in 0..30 { 
-    for to in ["10.0.0.2", "fd00::2"] {
-        let answers = Ping { count: 20, ..Ping::to(to) }.run(&a.pod).unwrap();
-        if answers.received != 20 {
-            println!("DBG {answers:?} {:?} {:?} {:?}", node.call(|c| c.ports()), node.drops(), node.call(|c| c.fdb()));
-            println!("DBG {:?}", node.worker());
-            for p in [&a.pod, &b.pod] { println!("DBG {} {}", p.exec(&["ip", "-s", "link", "show", "eth0"]).unwrap().stdout, p.exec(&["ip", "neigh"]).unwrap().stdout); }
-            println!("DBG {}", Cmd::new(["ip", "-s", "link", "show", &a.device]).check().unwrap().stdout);
-            println!("DBG {}", Cmd::new(["ip", "-s", "link", "show", &b.device]).check().unwrap().stdout);
-            node.add("[[port]]\nname = \"nul\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\n").unwrap();
-            std::thread::sleep(Duration::from_millis(20));
-            println!("DBG AFTER WAKE {:?}", node.call(|c| c.ports()).into_iter().map(|p| (p.name, p.rx_packets, p.tx_packets)).collect::<Vec<_>>());
-            panic!();
-        }
-    }}
+    pings(&a.pod, &["10.0.0.2", "fd00::2"]);
     loads(&a.pod, &b.pod);
     let whole = Ping { size: 1472, whole: true, count: 5, ..Ping::to("10.0.0.2") }.run(&a.pod).unwrap();
     assert_eq!(whole.received, 5, "{whole:?}");
@@ -170,8 +150,9 @@ fn a_port_added_and_removed_leaves_nothing_behind() {
     for round in 0..40 {
         node.add(&xdp("a", &a.device)).unwrap_or_else(|error| panic!("round {round}: {error}"));
         node.until(|node| node.port("a").rx_packets > 20);
-        let error = node.add(&xdp("big", &big.device)).expect_err("its other end is too large");
-        assert!(error.contains("lower the mtu of the veth's other end"), "round {round}: {error}");
+        // On a busy machine the kernel may take longer to let go of the queue than the port waits for it.
+        let refused = |node: &Node| node.add(&xdp("big", &big.device)).expect_err("its other end is too large");
+        node.until(|node| refused(node).contains("lower the mtu of the veth's other end"));
         node.call(|control| control.remove_port("a").map(drop)).unwrap();
         open.push(descriptors());
     }

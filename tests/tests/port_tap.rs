@@ -11,7 +11,7 @@ fn pods_exchange_everything() {
     require!(root(), tool("iperf3"), tool("perl"), file("/dev/net/tun"), shuntd());
     let node = Node::start(&Plan { pods: &[Kind::Tap, Kind::Tap], ..Plan::default() });
     traffic::all(&node.pods[0], &node.pods[1]).unwrap();
-    node.assert_no_loss();
+    node.assert_no_drops();
     for (name, port) in node.ports() {
         let mean = port.rx_bytes / port.rx_packets;
         assert!(mean > 1600, "{name}: large sends did not pass whole: {port:?}");
@@ -26,7 +26,7 @@ fn jumbo_frames_pass() {
     let answers = Ping { count: 5, size: 9000 - 28, whole: true, ..Ping::to(&b.v4) }.run(&a.netns).unwrap();
     assert_eq!(answers.received, 5, "{answers:?}");
     traffic::tcp(a, b).unwrap();
-    node.assert_no_loss();
+    node.assert_no_drops();
 }
 
 #[test]

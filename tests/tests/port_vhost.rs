@@ -191,7 +191,7 @@ fn guests_of_a_switch_that_was_killed_come_back_to_the_next() {
     }
     bounce(&mut a, &mut b);
     node.shuntd.kill();
-    node.shuntd = shunt_tests::Shuntd::start_in(&node.netns, &node.config().to_owned()).unwrap();
+    node.shuntd = shunt_tests::Shuntd::start_in(&node.netns, node.config()).unwrap();
     for port in ["a", "b"] {
         node.wait_port(port, "the guest is attached again", |port| port.link);
     }
@@ -200,8 +200,11 @@ fn guests_of_a_switch_that_was_killed_come_back_to_the_next() {
     }
     b.start(Forward::MacSwap).unwrap();
     a.start_with_burst(Forward::MacSwap).unwrap();
-    println!("{:?}", node.ports());
-    until(&mut a, |stats| stats.rx_packets > 20_000);
+    let deadline = Instant::now() + PATIENCE;
+    while a.port_stats(0).unwrap().rx_packets < 20_000 {
+        let mut states = || [a.port_stats(0).unwrap(), b.port_stats(0).unwrap()];
+        assert!(Instant::now() < deadline, "{:?}, {:?}, {:?}", states(), node.ports(), node.drops());
+    }
     node.assert_no_loss();
 }
 
@@ -271,7 +274,7 @@ fn a_virtual_machine_survives_a_restart_of_the_switch() {
     node.wait_port("vm", "the guest is attached", |port| port.link);
     talk(&mut guest, &node.pods[0].netns, &node.pods[0].v4);
     node.shuntd.stop().unwrap();
-    node.shuntd = shunt_tests::Shuntd::start_in(&node.netns, &node.config().to_owned()).unwrap();
+    node.shuntd = shunt_tests::Shuntd::start_in(&node.netns, node.config()).unwrap();
     node.wait_port("vm", "the guest is attached again", |port| port.link);
     talk(&mut guest, &node.pods[0].netns, &node.pods[0].v4);
 }

@@ -9,11 +9,13 @@
 //! descriptor: an adaptive worker polls at `max_sleep` while such a port exists.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use shunt_config::{MemifRole, Secret};
 use shunt_ffi::Burst;
 use shunt_ffi::ethdev::{EthDevice, EthError, EthOptions, EthRxQueue};
@@ -21,6 +23,8 @@ use shunt_ffi::ethdev::{EthDevice, EthError, EthOptions, EthRxQueue};
 use super::{Device, FRAME_OVERHEAD, Opened, Received, RxQueue, Site, TxQueue, spread};
 use crate::offload::EgressCapabilities;
 
+/// How long a server may take to accept us: eight messages over a socket.
+const HANDSHAKE: Duration = Duration::from_millis(300);
 /// What the driver takes: finished frames in any number of our buffers, as long as they fit one of the shared memory.
 const CHAINS: EgressCapabilities =
     EgressCapabilities { checksum: false, tso4: false, tso6: false, uso: false, multi_segment: true };
@@ -69,10 +73,13 @@ pub(super) fn open(
         interrupts: false,
     };
     let opened = EthDevice::open(site.eal, &options).map_err(|error| why(&error, wanted))?;
+    if !server {
+        await_server(&opened.device, wanted)?;
+    }
     let rx = opened
         .rx
         .into_iter()
-        .map(|queue| RxQueue::Memif(MemifRxQueue { queue, reopens: !server, was_up: false }));
+        .map(|queue| RxQueue::Memif(MemifRxQueue { queue, reopens: !server }));
     let tx = opened.tx.into_iter().map(|queue| TxQueue::Ethdev(queue, CHAINS)).collect();
     Ok(Opened {
         rx: rx.collect(),
@@ -115,48 +122,70 @@ fn claim(path: &Path) -> Result<(), String> {
         }
         Ok(_) => {}
     }
-    match listener(path) {
-        Ok(process) if process == std::process::id() => Ok(()),
-        Ok(process) => {
-            Err(format!("socket {shown} belongs to process {process}; stop it or choose another path"))
-        }
-        Err(Errno::ECONNREFUSED) => {
+    match probe(path) {
+        Ok(true) if is_ours(path) => Ok(()),
+        Ok(true) => Err(format!("socket {shown} is in use by another process; stop it or choose another path")),
+        Ok(false) => {
             tracing::info!(%shown, "removing a memif socket that nobody listens on");
             std::fs::remove_file(path)
                 .map_err(|error| format!("socket {shown} cannot be removed: {error}; remove it by hand"))
         }
-        // Another kind of socket: `EPROTOTYPE`.
-        Err(error) => {
-            Err(format!("socket {shown} is in use for something else ({error}); choose another path"))
-        }
+        Err(error) => Err(format!("socket {shown}: {error}; run with the right to use it")),
     }
 }
 
-/// The other side listens.
+/// The other side's socket is there and alive.
 fn reach(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    match listener(path) {
-        Ok(_) => Ok(()),
-        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Err(format!(
+    match probe(path) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(Errno::ENOENT) => Err(format!(
             "nobody listens on {shown}; start the other side, or set `role = \"server\"` and let it connect"
         )),
-        Err(error) => Err(format!("socket {shown}: {error}; is it a memif socket?")),
+        Err(error) => Err(format!("socket {shown}: {error}; run with the right to use it")),
     }
 }
 
-/// Process that listens on the socket. The connection is dropped at once, which a memif server takes for a client that
-/// changed its mind.
-fn listener(path: &Path) -> Result<u32, Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let probe = socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-    let address = UnixAddr::new(path)?;
-    match socket::connect(std::os::fd::AsRawFd::as_raw_fd(&probe), &address) {
-        // Its backlog is full: there is somebody, we cannot know who.
-        Err(Errno::EAGAIN) => return Ok(0),
-        other => other?,
+/// A server that listens may still refuse us, and the driver says neither that nor why, nor does it try again.
+fn await_server(device: &EthDevice, wanted: &Wanted<'_>) -> Result<(), String> {
+    let deadline = Instant::now() + HANDSHAKE;
+    while !device.link().up {
+        if Instant::now() >= deadline {
+            return Err(format!(
+                "the server on {} did not take us; check `id` ({}) and `secret`, and that its interface is started",
+                wanted.path.display(),
+                wanted.id
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
-    let credentials = socket::getsockopt(&probe, sockopt::PeerCredentials)?;
-    Ok(credentials.pid().cast_unsigned())
+    Ok(())
+}
+
+/// Whether a process has the socket open. Asked with a socket of another type, which the kernel refuses before the other
+/// side hears of it: a connection that is made and dropped at once makes a DPDK memif server panic.
+fn probe(path: &Path) -> Result<bool, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let asks = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    match socket::connect(asks.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EPROTOTYPE) => Ok(true),
+        Err(Errno::ECONNREFUSED) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a socket of this process has the name: /proc/net/unix gives the inode of each name (proc_pid_net(5)).
+fn is_ours(path: &Path) -> bool {
+    let text = std::fs::read_to_string("/proc/thread-self/net/unix").unwrap_or_default();
+    let named = text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(6);
+        let inode = words.next()?;
+        (words.next()? == path.to_str()?).then(|| format!("socket:[{inode}]"))
+    });
+    let named: Vec<String> = named.collect();
+    let ours = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    ours.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .any(|target| named.iter().any(|name| Path::new(name) == target))
 }
 
 /// One line without the device arguments, which hold the secret.
@@ -180,7 +209,6 @@ pub struct MemifRxQueue {
     queue: EthRxQueue,
     /// The driver does not connect again by itself: as client we have to be opened again.
     reopens: bool,
-    was_up: bool,
 }
 
 impl MemifRxQueue {
@@ -189,11 +217,10 @@ impl MemifRxQueue {
     pub(super) fn receive(&mut self, burst: &mut Burst, max: usize) -> Received {
         let count = self.queue.receive(burst, max);
         if count == 0 && self.reopens {
-            let up = self.queue.link_up();
-            if self.was_up && !up {
+            // It was up when the port opened.
+            if !self.queue.link_up() {
                 return Received::Gone;
             }
-            self.was_up = up;
         }
         Received::Frames(count)
     }
@@ -201,14 +228,12 @@ impl MemifRxQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
-
     use super::*;
 
     fn seqpacket(path: &Path) -> std::os::fd::OwnedFd {
         let listener =
             socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
-        socket::bind(std::os::fd::AsRawFd::as_raw_fd(&listener), &UnixAddr::new(path).unwrap()).unwrap();
+        socket::bind(listener.as_raw_fd(), &UnixAddr::new(path).unwrap()).unwrap();
         socket::listen(&listener, socket::Backlog::new(1).unwrap()).unwrap();
         listener
     }
@@ -230,10 +255,6 @@ mod tests {
     fn what_is_not_ours_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("memif");
-        let other = UnixListener::bind(&path).unwrap();
-        assert!(claim(&path).unwrap_err().contains("something else"));
-        drop(other);
-        std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "text").unwrap();
         assert!(claim(&path).unwrap_err().contains("is no socket"));
         assert!(claim(&dir.path().join("none/memif")).unwrap_err().contains("create it"));

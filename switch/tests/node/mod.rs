@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use shunt_switch::control::status::{DropRow, PortRow, WorkerRow};
 use shunt_switch::control::{Control, Handle, Running};
 use shunt_tests::veth::unique_name;
-use shunt_tests::{Interface, Netns, Veth};
+use shunt_tests::{Interface, Netns, Ping, Veth};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -24,6 +24,24 @@ impl Wired {
         let veth =
             Veth::pair(&device, None, &pod, &Interface { addrs, mtu, ..Interface::default() }).unwrap();
         Self { pod, device, _veth: veth }
+    }
+}
+
+/// What a memif server that crashed leaves: a socket file that nobody listens on.
+pub(crate) fn stale_socket(path: &std::path::Path) {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+    let server = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(std::os::fd::AsRawFd::as_raw_fd(&server), &UnixAddr::new(path).unwrap()).unwrap();
+}
+
+/// A whole series of echoes arrives. `ping` gives up on the last ones after twice the longest round trip, which on a
+/// busy machine is less than a worker may have to wait for its core: hence up to three series.
+#[track_caller]
+pub(crate) fn pings(from: &Netns, to: &[&str]) {
+    for to in to {
+        let series = || Ping { count: 20, ..Ping::to(to) }.run(from).unwrap();
+        let all = (0..3).map(|_| series()).find(|answers| (answers.received, answers.duplicates) == (20, 0));
+        assert!(all.is_some(), "{to}: three series of 20 with losses");
     }
 }
 

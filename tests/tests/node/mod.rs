@@ -187,6 +187,14 @@ impl Node {
         assert!(drops.is_empty() && missed.is_empty(), "dropped {drops:?}, missed {missed:?}");
     }
 
+    /// Nothing was dropped by the switch. What the kernel could not hand to it in time, because the machine is busy, is printed.
+    #[track_caller]
+    pub fn assert_no_drops(&self) {
+        let missed: Vec<_> = self.ports().into_iter().filter(|(_, port)| port.missed > 0).collect();
+        println!("missed: {missed:?}");
+        assert_eq!(self.drops(), BTreeMap::new());
+    }
+
     /// The generation in force.
     #[track_caller]
     pub fn generation(&self) -> u64 {

@@ -25,7 +25,7 @@ const BUFFERS: u32 = 3 * 2048;
 /// header (`veth_xdp_set`, drivers/net/veth.c).
 const VETH_MTU: u32 = 3498;
 /// How long the kernel may take to let go of a queue: it does so from a work queue (`xp_release_deferred`).
-const RELEASE: Duration = Duration::from_millis(300);
+const RELEASE: Duration = Duration::from_millis(500);
 /// Between two looks whether it has.
 pub(super) const STEP: Duration = Duration::from_millis(10);
 

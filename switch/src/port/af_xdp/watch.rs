@@ -91,7 +91,7 @@ impl Watch {
 
     /// Becomes readable with a frame or a link message.
     pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
-        self._sockets[0].as_fd()
+        self.epoll.0.as_fd()
     }
 
     /// To be called for an empty poll; true when the interface is gone.
