@@ -158,5 +158,18 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         section.list("placement", value::integer(0..=i64::from(crate::workers::WORKERS_MAX) - 1)).ok();
     let mac_limit = section.optional("mac_limit", mac_limit).unwrap_or(None);
     let stations = section.list("stations", value::station).ok();
-    Draft { path, name, kind, network, network_given, admin_up, mtu, mac, queues, placement, mac_limit, stations }
+    Draft {
+        path,
+        name,
+        kind,
+        network,
+        network_given,
+        admin_up,
+        mtu,
+        mac,
+        queues,
+        placement,
+        mac_limit,
+        stations,
+    }
 }

@@ -41,7 +41,7 @@ pub struct Eal {
 pub enum EalError {
     /// `rte_eal_init` refused.
     #[error(
-        "dpdk did not start with {memory:?}: {source}; the lines above say why, `hugepages = \"never\"` under [memory] needs none"
+        "dpdk did not start with {memory:?}: {source}; the lines above say why; lower `mbufs` under [memory], or set `hugepages = \"never\"` there if hugepages are short"
     )]
     Init {
         /// What was asked for.

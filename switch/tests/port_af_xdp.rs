@@ -19,7 +19,6 @@ fn veth(name: &str, device: &str) -> String {
     format!("[[port]]\nname = \"{name}\"\nkind = \"veth\"\ndevice = \"{device}\"\n")
 }
 
-
 /// TCP both ways, v4 and v6, then UDP: more than a handshake and a window must pass.
 fn loads(a: &Netns, b: &Netns) {
     for to in ["10.0.0.2", "fd00::2"] {
@@ -151,7 +150,8 @@ fn a_port_added_and_removed_leaves_nothing_behind() {
         node.add(&xdp("a", &a.device)).unwrap_or_else(|error| panic!("round {round}: {error}"));
         node.until(|node| node.port("a").rx_packets > 20);
         // On a busy machine the kernel may take longer to let go of the queue than the port waits for it.
-        let refused = |node: &Node| node.add(&xdp("big", &big.device)).expect_err("its other end is too large");
+        let refused =
+            |node: &Node| node.add(&xdp("big", &big.device)).expect_err("its other end is too large");
         node.until(|node| refused(node).contains("lower the mtu of the veth's other end"));
         node.call(|control| control.remove_port("a").map(drop)).unwrap();
         open.push(descriptors());

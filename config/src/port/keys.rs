@@ -95,7 +95,7 @@ pub(crate) const KEYS: &[Key] = &[
         "peer_mac",
         &["tap", "tun"],
         "MAC address, not multicast",
-        "drawn",
+        "drawn from the names of node and port",
         "Ethernet address of the kernel's side; for `tun`, the one the switch answers ARP and ND with",
     ),
     key(

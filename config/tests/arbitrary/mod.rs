@@ -104,7 +104,8 @@ fn port(
     });
     let limit = proptest::option::of(1u32..=1_048_576);
     // No two ports may claim a station: each has addresses of its own number.
-    let stations = (0u8..3).prop_map(move |count| (0..count).map(|i| MacAddr([0x06, 0, 0, 0, index as u8, i])).collect());
+    let stations = (0u8..3)
+        .prop_map(move |count| (0..count).map(|i| MacAddr([0x06, 0, 0, 0, index as u8, i])).collect());
     (kind(index, device), common, queues, (limit, stations)).prop_map(
         move |(kind, (network, admin_up, mtu, mac), (queues, placement), (mac_limit, stations))| Port {
             network: NetworkName::new(network).unwrap(),

@@ -184,6 +184,10 @@ impl State {
             && self.harm() == Harm::None
         {
             self.line.open(vid);
+            // A worker that looked in vain while the line was closed may be asleep, with the guest's kicks off.
+            for queue in &self.rx {
+                queue.wake.raise();
+            }
             watch::begin();
         }
     }

@@ -67,15 +67,17 @@ pub(super) fn open(
         interrupts: false,
     };
     let queues = limits::Queues { interface: &interface, device, start, count: port.queues };
-    let XdpOpened { device: opened, sockets } = open_device(site, &options, mtu.buffers(port.queues), &queues)?;
+    let XdpOpened { device: opened, sockets } =
+        open_device(site, &options, mtu.buffers(port.queues), &queues)?;
     let sockets: Arc<[XdpSocket]> = sockets.into();
     let carrier = Arc::new(Carrier::new(interface));
     let rx = opened.rx.into_iter().map(|queue| {
         let watch = Watch::new(sockets.clone(), carrier.clone())?;
         Ok(RxQueue::Xdp(XdpRxQueue { watch, queue, software }))
     });
-    let rx = rx.collect::<Result<Vec<_>, nix::errno::Errno>>()
-        .map_err(|error| format!("interface `{device}`: no descriptor to watch it: {error}; raise the limit on open files"))?;
+    let rx = rx.collect::<Result<Vec<_>, nix::errno::Errno>>().map_err(|error| {
+        format!("interface `{device}`: no descriptor to watch it: {error}; raise the limit on open files")
+    })?;
     let tx = opened
         .tx
         .into_iter()

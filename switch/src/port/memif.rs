@@ -76,10 +76,7 @@ pub(super) fn open(
     if !server {
         await_server(&opened.device, wanted)?;
     }
-    let rx = opened
-        .rx
-        .into_iter()
-        .map(|queue| RxQueue::Memif(MemifRxQueue { queue, reopens: !server }));
+    let rx = opened.rx.into_iter().map(|queue| RxQueue::Memif(MemifRxQueue { queue, reopens: !server }));
     let tx = opened.tx.into_iter().map(|queue| TxQueue::Ethdev(queue, CHAINS)).collect();
     Ok(Opened {
         rx: rx.collect(),
@@ -124,7 +121,9 @@ fn claim(path: &Path) -> Result<(), String> {
     }
     match probe(path) {
         Ok(true) if is_ours(path) => Ok(()),
-        Ok(true) => Err(format!("socket {shown} is in use by another process; stop it or choose another path")),
+        Ok(true) => {
+            Err(format!("socket {shown} is in use by another process; stop it or choose another path"))
+        }
         Ok(false) => {
             tracing::info!(%shown, "removing a memif socket that nobody listens on");
             std::fs::remove_file(path)

@@ -304,12 +304,18 @@ pub fn open(site: &Site, port: &shunt_config::Port, mtu: u16) -> Result<Opened, 
 /// Bytes a frame has beyond its IP packet: Ethernet header and two VLAN tags.
 pub(crate) const FRAME_OVERHEAD: u32 = 14 + 8;
 
-/// The MAC address the switch uses for an L3 port that has none configured: locally administered, from the port's name.
+/// The MAC address of a TAP or TUN pod that has none configured: locally administered, from the names of node and port,
+/// so that it is the same after a restart and another on the next node.
 pub(crate) fn derived_mac(name: &str) -> MacAddr {
+    let node = nix::unistd::gethostname().unwrap_or_default();
     // FNV-1a: stable over restarts and versions, which a std hasher is not.
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = node
+        .as_encoded_bytes()
+        .iter()
+        .chain(name.as_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
     let [a, b, c, d, e, ..] = hash.to_le_bytes();
     MacAddr([0x02, a, b, c, d, e])
 }

@@ -29,7 +29,8 @@ pub(super) fn open(
     let mut options = TapOptions::new(name, wanted.mode, site.kernel_pools());
     options.queues = port.queues;
     options.mtu = Some(u32::from(mtu));
-    options.mac = wanted.peer_mac.map(MacAddr::octets);
+    // The same after every restart: the other pods remember it.
+    options.mac = Some(peer_mac(port, wanted).octets());
     options.netns = wanted.netns.map(Netns::path);
     options.addresses =
         wanted.addresses.iter().map(|network| (network.addr(), network.prefix_len())).collect();
@@ -46,10 +47,14 @@ pub(super) fn open(
     })
 }
 
+/// The address of the pod's side: as configured, else drawn from node and port.
+fn peer_mac(port: &shunt_config::Port, wanted: &Wanted<'_>) -> MacAddr {
+    wanted.peer_mac.unwrap_or_else(|| derived_mac(port.name.as_str()))
+}
+
 /// How the switch speaks for a TUN port.
 fn l3_interface(port: &shunt_config::Port, wanted: &Wanted<'_>) -> L3Interface {
-    let mac = wanted.peer_mac.unwrap_or_else(|| derived_mac(port.name.as_str()));
-    let mut interface = L3Interface { mac: Mac::from(mac), ipv4: None, ipv6: None };
+    let mut interface = L3Interface { mac: Mac::from(peer_mac(port, wanted)), ipv4: None, ipv6: None };
     for address in wanted.addresses {
         match address.addr() {
             IpAddr::V4(v4) => interface.ipv4 = interface.ipv4.or(Some(v4)),
