@@ -65,7 +65,7 @@ pub struct Socket {
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode, by which the file is known again.
-    identity: (u64, u64),
+    identity: Identity,
 }
 
 impl Socket {
@@ -99,7 +99,7 @@ impl Socket {
         // The umask may have taken the group's permission away.
         fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(refused("set the mode of", path))?;
         let metadata = fs::symlink_metadata(path).map_err(refused("look at", path))?;
-        let identity = (metadata.dev(), metadata.ino());
+        let identity = identity(&metadata);
         let listener = UnixListener::from(made);
         listener.set_nonblocking(true).map_err(refused("listen on", path))?;
         Ok(Self { listener, file: SocketFile { path: path.to_owned(), identity } })
@@ -113,7 +113,7 @@ impl Socket {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let same = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.identity;
+        let same = |metadata: fs::Metadata| identity(&metadata) == self.identity;
         if fs::symlink_metadata(&self.path).is_ok_and(same)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -175,6 +175,14 @@ fn listens(path: &Path) -> Result<bool, Errno> {
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
         Err(errno) => Err(errno),
     }
+}
+
+/// Device, number and time of the last change of a file. The number alone is not enough: file systems give it to the next
+/// file as soon as it is free.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
 }
 
 #[cfg(test)]
