@@ -35,9 +35,6 @@ pub(super) fn sender(interface: &Interface, options: &PacketOptions) -> Result<O
     let socket = packet_socket(interface.name())?;
     let set = Options { interface: interface.name(), socket: socket.as_raw_fd() };
     set.packet(libc::PACKET_VNET_HDR, "PACKET_VNET_HDR", &1)?;
-    if std::env::var_os("BYPASS").is_some() {
-        set.packet(libc::PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", &1)?;
-    }
     set.buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, "SO_SNDBUF", options.send_buffer)?;
     bind(&socket, interface, 0)?;
     Ok(socket)
