@@ -10,7 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(["shunt.proto"], ["proto"])?;
     let mut builder = tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
-        .message_attribute(".", "#[derive(serde::Serialize)]");
+        .message_attribute(".", "#[derive(serde::Serialize)]")
+        .enum_attribute(".", "#[derive(serde::Serialize)]");
     for pair in PAIRS {
         builder = builder.message_attribute(pair, "#[serde(into = \"(u32, u32)\")]");
     }

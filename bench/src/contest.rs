@@ -14,11 +14,21 @@ pub struct Rival<'a> {
     pub run: &'a dyn Fn() -> Result<Sample>,
 }
 
-/// Runs all `plan.runs` times and puts the values into `figure`. A rival that fails once is missing from then on, with the
-/// reason; ours must not fail.
+/// Everybody beside ours.
+#[derive(Default)]
+pub struct Field<'a> {
+    /// Ours with another setting.
+    pub variant: Option<Rival<'a>>,
+    /// What users run today.
+    pub peer: Option<Rival<'a>>,
+    /// The devices with nothing in between.
+    pub floor: Option<Rival<'a>>,
+}
+
+/// [`hold_all`] against a peer and a floor.
 ///
 /// # Errors
-/// Ours failed, or a signal came.
+/// As [`hold_all`].
 pub fn hold(
     plan: &Plan,
     figure: &mut Figure,
@@ -26,10 +36,26 @@ pub fn hold(
     peer: Option<Rival<'_>>,
     floor: Option<Rival<'_>>,
 ) -> Result<()> {
-    figure.peer = peer.as_ref().map(|rival| Series::new(rival.name));
-    figure.floor = floor.as_ref().map(|rival| Series::new(rival.name));
+    hold_all(plan, figure, ours, &Field { variant: None, peer, floor })
+}
+
+/// Runs all `plan.runs` times and puts the values into `figure`. A rival that fails once is missing from then on, with the
+/// reason; ours must not fail.
+///
+/// # Errors
+/// Ours failed, or a signal came.
+pub fn hold_all(
+    plan: &Plan,
+    figure: &mut Figure,
+    ours: &dyn Fn() -> Result<Sample>,
+    field: &Field<'_>,
+) -> Result<()> {
+    let series = |rival: &Option<Rival<'_>>| rival.as_ref().map(|rival| Series::new(rival.name));
+    figure.variant = series(&field.variant);
+    figure.peer = series(&field.peer);
+    figure.floor = series(&field.floor);
     for run in 0..plan.runs {
-        let mut order = [0, 1, 2];
+        let mut order = [0, 1, 2, 3];
         if run % 2 == 1 {
             order.reverse();
         }
@@ -37,8 +63,9 @@ pub fn hold(
             stop::check()?;
             match turn {
                 0 => figure.ours.push(ours()?),
-                1 => compete(figure.peer.as_mut(), peer.as_ref())?,
-                _ => compete(figure.floor.as_mut(), floor.as_ref())?,
+                1 => compete(figure.variant.as_mut(), field.variant.as_ref())?,
+                2 => compete(figure.peer.as_mut(), field.peer.as_ref())?,
+                _ => compete(figure.floor.as_mut(), field.floor.as_ref())?,
             }
         }
     }
@@ -55,7 +82,7 @@ fn compete(series: Option<&mut Series>, rival: Option<&Rival<'_>>) -> Result<()>
         Err(error) if error.is::<stop::Interrupted>() => return Err(error),
         Err(error) => {
             let reason = format!("{error:#}");
-            eprintln!("foundation: {} is missing: {reason}", rival.name);
+            eprintln!("bench: {} is missing: {reason}", rival.name);
             series.missing = Some(reason);
         }
     }

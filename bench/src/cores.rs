@@ -62,6 +62,14 @@ pub fn place_threads(pid: u32, prefix: &str, core: usize) -> Result<()> {
     Ok(())
 }
 
+/// Pins the calling thread.
+///
+/// # Errors
+/// There is no such core.
+pub fn pin_self(core: usize) -> Result<()> {
+    pin(SELF, core)
+}
+
 fn pin(thread: Pid, core: usize) -> Result<()> {
     let mut one = CpuSet::new();
     one.set(core)?;

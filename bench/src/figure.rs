@@ -11,11 +11,20 @@ pub struct Sample {
     pub value: f64,
     /// Further values by name; the name carries the unit.
     pub beside: Vec<(&'static str, f64)>,
+    /// A distribution, where there is one: microseconds, and the share of frames that took no longer.
+    pub curve: Vec<(f64, f64)>,
+}
+
+impl Sample {
+    /// A value and what was counted beside it.
+    pub fn new(value: f64, beside: Vec<(&'static str, f64)>) -> Self {
+        Self { value, beside, curve: Vec::new() }
+    }
 }
 
 impl From<f64> for Sample {
     fn from(value: f64) -> Self {
-        Self { value, beside: Vec::new() }
+        Self::new(value, Vec::new())
     }
 }
 
@@ -28,6 +37,8 @@ pub struct Series {
     pub values: Vec<f64>,
     /// Further values, one a run.
     pub beside: BTreeMap<&'static str, Vec<f64>>,
+    /// Distributions, one a run.
+    pub curves: Vec<Vec<(f64, f64)>>,
     /// Why there are fewer values than runs.
     pub missing: Option<String>,
 }
@@ -41,9 +52,18 @@ impl Series {
     /// Adds a run.
     pub fn push(&mut self, sample: Sample) {
         self.values.push(sample.value);
+        if !sample.curve.is_empty() {
+            self.curves.push(sample.curve);
+        }
         for (name, value) in sample.beside {
             self.beside.entry(name).or_default().push(value);
         }
+    }
+
+    /// A series of what was counted beside.
+    pub fn of_beside(&self, name: &str) -> Self {
+        let values = self.beside.get(name).cloned().unwrap_or_default();
+        Self { name: self.name.clone(), values, missing: self.missing.clone(), ..Self::default() }
     }
 
     /// The middle of the runs; `None` without any.
@@ -61,6 +81,10 @@ impl Series {
 pub enum Bar {
     /// The median of ours, so many times the peer's.
     Ratio(f64),
+    /// The median of ours at least this.
+    AtLeast(f64),
+    /// The median of ours, so many times the peer's at most.
+    RatioBelow(f64),
     /// The median of ours below this.
     Below(f64),
     /// Every run of ours below this.
@@ -75,6 +99,8 @@ impl Bar {
     fn text(self, unit: &str) -> String {
         match self {
             Self::Ratio(least) => format!(">= {least} x"),
+            Self::RatioBelow(most) => format!("<= {most} x"),
+            Self::AtLeast(least) => format!(">= {least} {unit}"),
             Self::Below(most) => format!("< {most} {unit}"),
             Self::AllBelow(most) => format!("< {most} {unit}, worst run"),
             Self::Zero => "0".into(),
@@ -83,9 +109,20 @@ impl Bar {
     }
 }
 
+/// Where a figure stands in a table by flow counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// What is measured.
+    pub scenario: &'static str,
+    /// Different flows in the input.
+    pub flows: u32,
+}
+
 /// A row.
 #[derive(Clone, Debug)]
 pub struct Figure {
+    /// Its place in a table by flow counts, when it is of one.
+    pub cell: Option<Cell>,
     /// Name, as `--only` takes it.
     pub row: String,
     /// What is measured, for a reader of the table.
@@ -96,6 +133,8 @@ pub struct Figure {
     pub bar: Bar,
     /// The switch.
     pub ours: Series,
+    /// The switch with another setting.
+    pub variant: Option<Series>,
     /// What it is held against.
     pub peer: Option<Series>,
     /// The same devices with nothing in between.
@@ -114,7 +153,9 @@ impl Figure {
             what: what.into(),
             unit,
             bar,
+            cell: None,
             ours: Series::new("shunt"),
+            variant: None,
             peer: None,
             floor: None,
             notes: Vec::new(),
@@ -133,11 +174,19 @@ impl Figure {
         let worst = self.ours.values.iter().copied().reduce(f64::max);
         match self.bar {
             Bar::Ratio(least) => Some(self.ratio_to(self.peer.as_ref())? >= least),
+            Bar::RatioBelow(most) => Some(self.ratio_to(self.peer.as_ref())? <= most),
+            Bar::AtLeast(least) => Some(self.ours.median()? >= least),
             Bar::Below(most) => Some(self.ours.median()? < most),
             Bar::AllBelow(most) => Some(worst? < most),
             Bar::Zero => Some(worst? <= 0.0),
             Bar::Stated => None,
         }
+    }
+
+    /// Everybody who was measured, ours first.
+    pub fn series(&self) -> impl Iterator<Item = &Series> {
+        let others = [&self.variant, &self.peer, &self.floor];
+        std::iter::once(&self.ours).chain(others.into_iter().flatten())
     }
 
     /// The bar in words.
@@ -148,8 +197,7 @@ impl Figure {
     /// The row for a program to read.
     pub fn json(&self, date: &str, machine: &Value) -> Value {
         let values = |series: Option<&Series>| series.map(|series| series.values.clone());
-        let all = [Some(&self.ours), self.peer.as_ref(), self.floor.as_ref()];
-        let series: Vec<Value> = all.into_iter().flatten().map(Series::json).collect();
+        let series: Vec<Value> = self.series().map(Series::json).collect();
         json!({
             "row": self.row, "what": self.what, "unit": self.unit, "bar": self.bar_text(), "met": self.met(),
             "ours": self.ours.values, "peer": values(self.peer.as_ref()), "floor": values(self.floor.as_ref()),

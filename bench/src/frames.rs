@@ -21,35 +21,75 @@ const UDP: u16 = 26;
 // Addresses, and with them IP headers, repeat after so many flows.
 const HOSTS: u32 = 250;
 const PORTS: u32 = 60_000;
+// Destination port that the peer's rules drop.
+const DROPPED: u16 = 5353;
 
-/// Writes a pcap file of `flows` frames.
+/// A frame without its checksum.
+pub type Frame = [u8; FRAME];
+
+/// Writes a pcap file.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(path: &Path, flows: u32) -> Result<()> {
-    fs::write(path, capture(flows)).with_context(|| format!("write {}", path.display()))
+pub fn write(path: &Path, frames: impl Iterator<Item = Frame>) -> Result<()> {
+    fs::write(path, capture(frames)).with_context(|| format!("write {}", path.display()))
 }
 
-fn capture(flows: u32) -> Vec<u8> {
-    let mut order: Vec<u32> = (0..flows).collect();
+/// All numbers below `count` in an order of its own, always the same.
+pub fn shuffled(count: u32) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..count).collect();
     Mersenne::seeded(1).shuffle(&mut order);
-    let mut out = Vec::with_capacity(24 + order.len() * (16 + FRAME));
+    order
+}
+
+/// One frame for each of `flows` flows.
+pub fn regular(flows: u32) -> impl Iterator<Item = Frame> + 'static {
+    shuffled(flows).into_iter().map(|flow| {
+        let source = 1024 + (flow / HOSTS) % PORTS;
+        let destination = 5000 + flow / (HOSTS * PORTS);
+        frame(flow % HOSTS, source as u16, destination as u16)
+    })
+}
+
+/// One frame for each of `flows` flows, their ports and destinations scattered: no two have the same pair of ports.
+pub fn random(flows: u32) -> impl Iterator<Item = Frame> + 'static {
+    let flow = |index: u32| {
+        let ports = scatter(index);
+        (scatter(!index) % HOSTS, (ports >> 16) as u16, ports as u16)
+    };
+    // The rules of the peer drop one port; port 0 belongs to nobody.
+    let fit =
+        |(_, source, destination): &(u32, u16, u16)| *source != 0 && ![0, DROPPED].contains(destination);
+    (0..).map(flow).filter(fit).take(flows as usize).map(|(host, source, port)| frame(host, source, port))
+}
+
+/// A permutation of all 32-bit numbers without visible order (the finaliser of MurmurHash3): different ones stay different.
+fn scatter(mut number: u32) -> u32 {
+    number ^= number >> 16;
+    number = number.wrapping_mul(0x85eb_ca6b);
+    number ^= number >> 13;
+    number = number.wrapping_mul(0xc2b2_ae35);
+    number ^ (number >> 16)
+}
+
+fn capture(frames: impl Iterator<Item = Frame>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(24 + frames.size_hint().0 * (16 + FRAME));
     // File header: magic, version 2.4, time zone, precision, longest frame, Ethernet.
     out.extend(0xa1b2_c3d4_u32.to_le_bytes());
     out.extend([2, 0, 4, 0]);
     out.extend([0; 8]);
     out.extend(65_535_u32.to_le_bytes());
     out.extend(1_u32.to_le_bytes());
-    for flow in order {
+    for frame in frames {
         out.extend([0; 8]);
         out.extend((FRAME as u32).to_le_bytes());
         out.extend((FRAME as u32).to_le_bytes());
-        out.extend(frame(flow));
+        out.extend(frame);
     }
     out
 }
 
-fn frame(flow: u32) -> [u8; FRAME] {
+fn frame(host: u32, source: u16, destination: u16) -> Frame {
     let mut frame = [0; FRAME];
     frame[..14].copy_from_slice(&ETHERNET);
     let ip = &mut frame[14..34];
@@ -59,13 +99,11 @@ fn frame(flow: u32) -> [u8; FRAME] {
     ip[8] = 64;
     ip[9] = 17;
     ip[12..16].copy_from_slice(&[10, 0, 1, 10]);
-    ip[16..20].copy_from_slice(&[10, 0, 2, (flow % HOSTS) as u8 + 1]);
+    ip[16..20].copy_from_slice(&[10, 0, 2, host as u8 + 1]);
     let checksum = shunt_switch::wire::checksum::Sum::default().bytes(ip).checksum();
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());
-    let source = 1024 + (flow / HOSTS) % PORTS;
-    let destination = 5000 + flow / (HOSTS * PORTS);
-    frame[34..36].copy_from_slice(&(source as u16).to_be_bytes());
-    frame[36..38].copy_from_slice(&(destination as u16).to_be_bytes());
+    frame[34..36].copy_from_slice(&source.to_be_bytes());
+    frame[36..38].copy_from_slice(&destination.to_be_bytes());
     frame[38..40].copy_from_slice(&UDP.to_be_bytes());
     frame
 }
@@ -76,7 +114,7 @@ mod tests {
 
     #[test]
     fn one_flow_is_one_frame_of_60_bytes() {
-        let file = capture(1);
+        let file = capture(regular(1));
         assert_eq!(file.len(), 24 + 16 + 60);
         let ip = &file[40 + 14..40 + 34];
         assert_eq!(
@@ -89,12 +127,24 @@ mod tests {
 
     #[test]
     fn every_flow_is_there_once() {
-        let file = capture(1000);
+        let file = capture(regular(1000));
         let mut seen: Vec<[u8; 8]> =
             file[24..].chunks(76).map(|record| record[16 + 30..16 + 38].try_into().unwrap()).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 1000);
+    }
+
+    #[test]
+    fn random_flows_are_different_and_pass_the_peers_rules() {
+        let flows: Vec<[u8; 8]> = random(20_000).map(|frame| frame[30..38].try_into().unwrap()).collect();
+        let mut ports: Vec<&[u8]> = flows.iter().map(|flow| &flow[4..]).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 20_000);
+        assert!(flows.iter().all(|flow| flow[6..] != DROPPED.to_be_bytes() && (1..=250).contains(&flow[3])));
+        let hosts: std::collections::HashSet<u8> = flows.iter().map(|flow| flow[3]).collect();
+        assert_eq!(hosts.len(), 250);
     }
 
     // FNV-1a of the files that the Python script beside the published figures writes.
@@ -104,7 +154,7 @@ mod tests {
             let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
             file.iter().fold(0xcbf2_9ce4_8422_2325, step)
         };
-        assert_eq!(hash(&capture(1)), 0x97fd83f4bb428aa);
-        assert_eq!(hash(&capture(1000)), 0xca0bec0933fc914c);
+        assert_eq!(hash(&capture(regular(1))), 0x97fd83f4bb428aa);
+        assert_eq!(hash(&capture(regular(1000))), 0xca0bec0933fc914c);
     }
 }

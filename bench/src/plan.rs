@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::frames;
+use crate::oneway::{Input, PER_FILE};
 
 /// What the command line asked for.
 #[derive(Debug)]
@@ -47,8 +48,45 @@ impl Plan {
     pub fn capture(&self, flows: u32) -> Result<PathBuf> {
         let path = self.dir().join(format!("f{flows}.pcap"));
         if !path.exists() {
-            frames::write(&path, flows)?;
+            frames::write(&path, frames::regular(flows))?;
         }
         Ok(path)
+    }
+
+    /// Frames of `flows` flows, in as many files as it takes.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn input(&self, flows: u32) -> Result<Input> {
+        if flows <= PER_FILE {
+            return Ok(Input { captures: vec![self.capture(flows)?], frames: flows });
+        }
+        self.files("f", flows, || Box::new(frames::regular(flows)))
+    }
+
+    /// Frames of `flows` flows with random addresses and ports, in as many files as it takes.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn random_input(&self, flows: u32) -> Result<Input> {
+        self.files("r", flows, || Box::new(frames::random(flows)))
+    }
+
+    fn files(
+        &self,
+        prefix: &str,
+        flows: u32,
+        make: impl Fn() -> Box<dyn Iterator<Item = frames::Frame>>,
+    ) -> Result<Input> {
+        let count = flows.div_ceil(PER_FILE);
+        let name = |index| self.dir().join(format!("{prefix}{flows}-{index}.pcap"));
+        let captures: Vec<PathBuf> = (0..count).map(name).collect();
+        if captures.iter().any(|file| !file.exists()) {
+            let mut frames = make();
+            for capture in &captures {
+                frames::write(capture, frames.by_ref().take(PER_FILE as usize))?;
+            }
+        }
+        Ok(Input { captures, frames: flows })
     }
 }

@@ -8,8 +8,20 @@ use serde_json::{Value, json};
 
 use crate::figure::{Figure, Series};
 
-const BEGIN: &str = "<!-- figures -->";
-const END: &str = "<!-- end -->";
+/// Between which lines of a document the figures go.
+#[derive(Clone, Copy, Debug)]
+pub struct Markers {
+    /// The line above.
+    pub begin: &'static str,
+    /// The line below.
+    pub end: &'static str,
+}
+
+impl Default for Markers {
+    fn default() -> Self {
+        Self { begin: "<!-- figures -->", end: "<!-- end -->" }
+    }
+}
 
 /// What was measured, in which order, and what could not be.
 #[derive(Debug, Default)]
@@ -26,6 +38,8 @@ pub struct Report {
     pub failed: Vec<(String, String)>,
     /// What was wrong with the machine.
     pub warnings: Vec<String>,
+    /// Where the figures go in a document.
+    pub markers: Markers,
 }
 
 impl Report {
@@ -41,6 +55,11 @@ impl Report {
 
     /// Everything as Markdown.
     pub fn markdown(&self) -> String {
+        self.markdown_with(&self.table())
+    }
+
+    /// Everything as Markdown, with another table than [`Report::table`].
+    pub fn markdown_with(&self, table: &str) -> String {
         let machine: Vec<String> = self
             .machine
             .as_object()
@@ -53,7 +72,7 @@ impl Report {
         for warning in &self.warnings {
             out += &format!("\n**Warning: {warning}**\n");
         }
-        out += &format!("\n{}\n{}", self.table(), self.details());
+        out += &format!("\n{table}\n{}", self.details());
         out
     }
 
@@ -91,9 +110,7 @@ impl Report {
     fn details(&self) -> String {
         let mut out = String::from("Each run, in the order of the runs:\n\n");
         for figure in &self.figures {
-            for series in
-                [Some(&figure.ours), figure.peer.as_ref(), figure.floor.as_ref()].into_iter().flatten()
-            {
+            for series in figure.series() {
                 out +=
                     &format!("- `{}`, {}: {} {}", figure.row, series.name, list(&series.values), figure.unit);
                 for (name, values) in &series.beside {
@@ -118,30 +135,39 @@ impl Report {
     /// # Errors
     /// It cannot be written.
     pub fn write_json(&self, path: &Path) -> Result<()> {
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-        }
-        let text = serde_json::to_string_pretty(&self.json())? + "\n";
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))
+        write_json(path, &self.json())
     }
 
     /// Replaces what stands between the markers of a Markdown file.
     ///
     /// # Errors
     /// The file has no markers, or cannot be read or written.
-    pub fn write_doc(&self, path: &Path) -> Result<()> {
+    pub fn write_doc(&self, path: &Path, figures: &str) -> Result<()> {
         let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let text = fill(&text, &self.markdown()).with_context(|| {
-            format!("{} has no line {BEGIN} with {END} below it: add them", path.display())
+        let Markers { begin, end } = self.markers;
+        let text = fill(&text, self.markers, figures).with_context(|| {
+            format!("{} has no line {begin} with {end} below it: add them", path.display())
         })?;
         fs::write(path, text).with_context(|| format!("write {}", path.display()))
     }
 }
 
-fn fill(text: &str, figures: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{figures}{END}{after}"))
+/// Writes `value` to `path` and makes its directory if need be.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_json(path: &Path, value: &Value) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    }
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
+
+fn fill(text: &str, Markers { begin, end }: Markers, figures: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{figures}{end}{after}"))
 }
 
 fn disturbance(load: &Value) -> Option<&str> {
@@ -154,7 +180,7 @@ fn list(values: &[f64]) -> String {
 }
 
 /// Four digits that count.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         large if large >= 1000.0 || value.fract() == 0.0 => format!("{value:.0}"),
@@ -164,7 +190,7 @@ fn number(value: f64) -> String {
     }
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(400).collect()
 }
@@ -200,11 +226,13 @@ mod tests {
 
     #[test]
     fn figures_go_between_the_markers_and_nowhere_else() {
-        let text = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let once = fill(&text, "new\n").unwrap();
-        assert_eq!(once, format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
-        assert_eq!(fill(&once, "new\n").unwrap(), once);
-        assert_eq!(fill("no markers", "new"), None);
+        let markers = Markers::default();
+        let Markers { begin, end } = markers;
+        let text = format!("a\n{begin}\nold\n{end}\nb\n");
+        let once = fill(&text, markers, "new\n").unwrap();
+        assert_eq!(once, format!("a\n{begin}\nnew\n{end}\nb\n"));
+        assert_eq!(fill(&once, markers, "new\n").unwrap(), once);
+        assert_eq!(fill("no markers", markers, "new"), None);
     }
 
     #[test]

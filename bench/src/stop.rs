@@ -24,7 +24,7 @@ pub fn on_signals() -> std::io::Result<()> {
     set.thread_block()?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if let Ok(signal) = set.wait() {
-            eprintln!("foundation: {signal}: cleaning up");
+            eprintln!("bench: {signal}: cleaning up");
         }
         *STOPPED.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         STOPPED.1.notify_all();

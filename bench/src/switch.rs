@@ -34,6 +34,10 @@ pub struct Work {
     pub mpps: f64,
     /// Cycles of iterations with frames, for each frame.
     pub cycles_per_packet: f64,
+    /// Frames whose flow was in the flow cache, percent; `None` when it is off.
+    pub hit_percent: Option<f64>,
+    /// Frames whose flow was entered into it, percent.
+    pub entered_percent: Option<f64>,
 }
 
 impl Switch {
@@ -152,6 +156,25 @@ impl Switch {
         self.told(answer).map(drop)
     }
 
+    /// Goes to another configuration.
+    ///
+    /// # Errors
+    /// The daemon refuses.
+    pub fn apply(&mut self, toml: String) -> Result<()> {
+        let request = proto::ApplyRequest { toml, origin: "bench".into() };
+        let answer = self.runtime.block_on(self.client.apply(request));
+        self.told(answer).map(drop)
+    }
+
+    /// The running configuration as TOML.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub fn config(&mut self) -> Result<String> {
+        let answer = self.runtime.block_on(self.client.get_config(proto::GetConfigRequest {}));
+        Ok(self.told(answer)?.toml)
+    }
+
     /// Watches the only worker for `window`.
     ///
     /// # Errors
@@ -166,7 +189,11 @@ impl Switch {
         // The worker's own clock: what the call takes does not count.
         let seconds = (now.total - then.total) as f64 / now.hz as f64;
         let cycles_per_packet = (now.busy - then.busy) as f64 / moved;
-        Ok(Work { mpps: moved / seconds / 1e6, cycles_per_packet })
+        let (was, is) = (before.cache.unwrap_or_default(), after.cache.unwrap_or_default());
+        let (hits, misses) = ((is.hits - was.hits) as f64, (is.misses - was.misses) as f64);
+        let share = |count: f64| (is.capacity > 0).then_some(100.0 * count / (hits + misses).max(1.0));
+        let (hit_percent, entered_percent) = (share(hits), share((is.entered - was.entered) as f64));
+        Ok(Work { mpps: moved / seconds / 1e6, cycles_per_packet, hit_percent, entered_percent })
     }
 
     /// The counters of the only worker.
@@ -190,9 +217,9 @@ impl Drop for Switch {
         match self.running.wait(STOP) {
             Ok(status) if status.success() => {}
             Ok(status) => {
-                eprintln!("foundation: shuntd ended with {status}: {}", self.running.stderr().text(0))
+                eprintln!("bench: shuntd ended with {status}: {}", self.running.stderr().text(0))
             }
-            Err(error) => eprintln!("foundation: shuntd was killed: {error}"),
+            Err(error) => eprintln!("bench: shuntd was killed: {error}"),
         }
     }
 }

@@ -2,15 +2,16 @@
 //! Runs on drafts, so that a port with one mistake is still checked for others. Cost: linear in the number of ports.
 
 mod claims;
+pub(crate) mod routing;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use crate::Config;
 use crate::daemon::Daemon;
 use crate::error::Sink;
 use crate::keys::nearest;
-use crate::names::NetworkName;
-use crate::network::Network;
+use crate::network::{self, Network};
 use crate::port::Draft;
 use crate::port::kind::PortKind;
 use crate::workers::Workers;
@@ -26,12 +27,16 @@ pub(crate) struct Around<'a> {
     workers: Option<&'a Workers>,
     networks: HashMap<&'a str, &'a Network>,
     all_networks: bool,
+    /// Gateways are known: what refers to them can be judged.
+    routing: bool,
 }
 
 impl<'a> Around<'a> {
     /// The sections of a whole configuration.
     pub(crate) fn of(config: &'a Config) -> Self {
-        Around::new(&config.daemon, Some(&config.workers), &config.networks, true)
+        let networks = config.networks.iter().map(|n| (n.name.as_str(), n)).collect();
+        let (daemon, workers) = (&config.daemon, Some(&config.workers));
+        Around { daemon, workers, networks, all_networks: true, routing: true }
     }
 
     /// Sections as far as they could be read. `workers` is `None` when that section holds a mistake; `all_networks` is
@@ -39,11 +44,13 @@ impl<'a> Around<'a> {
     pub(crate) fn new(
         daemon: &'a Daemon,
         workers: Option<&'a Workers>,
-        networks: &'a [Network],
+        networks: &'a [network::Draft],
         all_networks: bool,
     ) -> Self {
-        let networks = networks.iter().map(|n| (n.name.as_str(), n)).collect();
-        Around { daemon, workers, networks, all_networks }
+        let named = networks.iter().filter_map(|draft| Some((draft.name.as_ref()?.as_str(), &draft.network)));
+        let routing = networks.iter().all(|draft| draft.routing);
+        let all_networks = all_networks && networks.iter().all(|draft| draft.name.is_some());
+        Around { daemon, workers, networks: named.collect(), all_networks, routing }
     }
 }
 
@@ -54,14 +61,18 @@ pub(crate) fn ports(ports: &[Draft], around: &Around<'_>, sink: &mut Sink) {
         network(port, around, sink);
         placement(port, around.workers, sink);
         ipv6_mtu(port, &around.networks, sink);
+        if around.routing {
+            endpoints(port, &around.networks, sink);
+        }
     }
-    claims::all(ports, around.daemon, sink);
+    claims::all(ports, around.daemon, &around.networks, sink);
 }
 
-/// Reports networks of the same name. `networks` are those with a good name, with the key of their section.
-pub(crate) fn networks(networks: &[(String, NetworkName)], sink: &mut Sink) {
+/// Reports networks of the same name.
+pub(crate) fn networks(networks: &[network::Draft], sink: &mut Sink) {
     let mut claims = Claims::new();
-    for (path, name) in networks {
+    for network::Draft { path, name, .. } in networks {
+        let Some(name) = name else { continue };
         if let Some(first) = claims.claim(name, || path.clone()) {
             let message =
                 format!("{:?} is already the name of {first}; give each network its own", name.as_str());
@@ -90,17 +101,50 @@ fn network(port: &Draft, around: &Around<'_>, sink: &mut Sink) {
     }
     let mut known: Vec<_> = around.networks.keys().copied().collect();
     known.sort_unstable();
-    let list = match known.len() {
-        0 => "there is none: add a [[network]]".to_owned(),
-        1..=20 => format!("use one of: {}", known.join(", ")),
-        more => format!("use one of: {} and {} more", known[..20].join(", "), more - 20),
-    };
-    let message = match nearest(name.as_str(), known.iter().copied()) {
-        _ if !port.network_given => format!("not set, and no network is named {:?}; {list}", name.as_str()),
-        Some(near) => format!("unknown network {:?}; did you mean {near:?}?", name.as_str()),
-        None => format!("unknown network {:?}; {list}", name.as_str()),
+    let message = if port.network_given {
+        unknown("network", name.as_str(), &known)
+    } else {
+        format!("not set, and no network is named {:?}; {}", name.as_str(), one_of("network", &known))
     };
     sink.report(&port.key("network"), message);
+}
+
+/// The message about the name of a `what` that is not among `known`.
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("unknown {what} {name:?}; did you mean {near:?}?"),
+        None => format!("unknown {what} {name:?}; {}", one_of(what, known)),
+    }
+}
+
+fn one_of(what: &str, known: &[&str]) -> String {
+    match known.len() {
+        0 => format!("there is none: add a [[{what}]]"),
+        1..=20 => format!("use one of: {}", known.join(", ")),
+        more => format!("use one of: {} and {} more", known[..20].join(", "), more - 20),
+    }
+}
+
+/// The addresses of endpoints must be in a subnet of their network, when it has any: nothing would be routed to them.
+fn endpoints(port: &Draft, networks: &HashMap<&str, &Network>, sink: &mut Sink) {
+    let network = port.network.as_ref().and_then(|name| networks.get(name.as_str()));
+    let Some(network) = network.filter(|network| !network.gateways.is_empty()) else { return };
+    for (i, endpoint) in port.endpoints.iter().flatten().enumerate() {
+        for (j, ip) in endpoint.iter().flat_map(|endpoint| &endpoint.ip).enumerate() {
+            let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+            if link_local || network.subnet_of(*ip).is_some() {
+                continue;
+            }
+            let subnets: Vec<_> =
+                network.gateways.iter().map(|gateway| gateway.trunc().to_string()).collect();
+            let message = format!(
+                "{ip} is in no subnet of network {}; use an address in {}",
+                network.name,
+                subnets.join(" or ")
+            );
+            sink.report(&port.key(&format!("endpoints[{i}].ip[{j}]")), message);
+        }
+    }
 }
 
 fn placement(port: &Draft, workers: Option<&Workers>, sink: &mut Sink) {

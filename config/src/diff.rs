@@ -1,14 +1,15 @@
 //! What to do to a running configuration so that it becomes another. Pure; cost linear in the number of ports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::Config;
 use crate::check::{self, Around};
 use crate::error::{ConfigErrors, Sink};
-use crate::names::{NetworkName, PortName};
+use crate::names::{NetworkName, PortName, RouterName};
 use crate::network::Network;
 use crate::port::kind::PortKind;
 use crate::port::{Draft, Port};
+use crate::router::Router;
 
 /// The differences between two configurations, each list in the order of the configuration it is taken from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub struct ConfigDiff {
     pub added_networks: Vec<Network>,
     /// Networks of both that differ.
     pub changed_networks: Vec<NetworkChange>,
+    /// Routers of the old that the new has not.
+    pub removed_routers: Vec<RouterName>,
+    /// Routers of the new that the old has not.
+    pub added_routers: Vec<Router>,
+    /// Routers of both that differ.
+    pub changed_routers: Vec<RouterChange>,
     /// Keys that differ and are read only when the daemon starts: the running one keeps the old value.
     pub restart_required: Vec<&'static str>,
 }
@@ -53,6 +60,15 @@ pub struct NetworkChange {
     pub keys: Vec<&'static str>,
 }
 
+/// A router that stays and changes: its routes do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterChange {
+    /// As it was.
+    pub from: Router,
+    /// As it shall be.
+    pub to: Router,
+}
+
 /// One step of applying a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
@@ -62,17 +78,23 @@ pub enum Step<'a> {
     AddNetwork(&'a Network),
     /// Change the network in place.
     ChangeNetwork(&'a NetworkChange),
+    /// Make the router.
+    AddRouter(&'a Router),
+    /// Give the router other routes.
+    ChangeRouter(&'a RouterChange),
     /// Change attributes of the open port.
     ChangePort(&'a PortChange),
     /// Open the port.
     OpenPort(&'a Port),
+    /// Drop the router, which no network names any more.
+    RemoveRouter(&'a RouterName),
     /// Drop the network, which has no port left.
     RemoveNetwork(&'a NetworkName),
 }
 
 impl Config {
-    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory` and `workers` stay as they
-    /// run (see [`ConfigDiff::restart_required`]), and the ports are checked against those. `origin` is the name that
+    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory`, `workers` and `flow_cache`
+    /// stay as they run (see [`ConfigDiff::restart_required`]), and the ports are checked against those. `origin` is the name that
     /// messages give this configuration.
     ///
     /// # Errors
@@ -82,6 +104,8 @@ impl Config {
             daemon: running.daemon.clone(),
             memory: running.memory.clone(),
             workers: running.workers.clone(),
+            flow_cache: running.flow_cache.clone(),
+            routers: self.routers.clone(),
             networks: self.networks.clone(),
             ports: self.ports.clone(),
         };
@@ -99,7 +123,8 @@ impl ConfigDiff {
     }
 
     /// The steps in an order in which none needs what a later one gives: everything is closed before anything is opened
-    /// (a device may pass from one port to another), networks exist before their ports and go after them.
+    /// (a device may pass from one port to another), networks exist before their ports and go after them. Routes lead to
+    /// networks, so routers follow the networks.
     pub fn steps(&self) -> Vec<Step<'_>> {
         let reopened = || self.changed_ports.iter().filter(|c| c.reopen);
         let mut steps = Vec::new();
@@ -107,11 +132,32 @@ impl ConfigDiff {
         steps.extend(reopened().map(|c| Step::ClosePort(&c.from.name)));
         steps.extend(self.added_networks.iter().map(Step::AddNetwork));
         steps.extend(self.changed_networks.iter().map(Step::ChangeNetwork));
+        steps.extend(self.added_routers.iter().map(Step::AddRouter));
+        steps.extend(self.changed_routers.iter().map(Step::ChangeRouter));
         steps.extend(self.changed_ports.iter().filter(|c| !c.reopen).map(Step::ChangePort));
         steps.extend(reopened().map(|c| Step::OpenPort(&c.to)));
         steps.extend(self.added_ports.iter().map(Step::OpenPort));
+        steps.extend(self.removed_routers.iter().map(Step::RemoveRouter));
         steps.extend(self.removed_networks.iter().map(Step::RemoveNetwork));
         steps
+    }
+}
+
+impl ConfigDiff {
+    fn routers(&mut self, old: &Config, new: &Config) {
+        let old_routers: HashMap<_, _> = old.routers.iter().map(|r| (&r.name, r)).collect();
+        let kept: HashSet<_> = new.routers.iter().map(|r| &r.name).collect();
+        for router in &new.routers {
+            match old_routers.get(&router.name) {
+                None => self.added_routers.push(router.clone()),
+                Some(&from) if from != router => {
+                    self.changed_routers.push(RouterChange { from: from.clone(), to: router.clone() })
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = old.routers.iter().filter(|r| !kept.contains(&r.name));
+        self.removed_routers = gone.map(|r| r.name.clone()).collect();
     }
 }
 
@@ -130,11 +176,13 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let gone = old.networks.iter().filter(|n| !new_networks.contains_key(&n.name));
     diff.removed_networks = gone.map(|n| n.name.clone()).collect();
 
+    diff.routers(old, new);
+
     let mtu = |port: &Port, networks: &HashMap<&NetworkName, &Network>| {
         port.mtu.or_else(|| networks.get(&port.network).map(|n| n.mtu))
     };
     let old_ports: HashMap<_, _> = old.ports.iter().map(|p| (&p.name, p)).collect();
-    let new_names: std::collections::HashSet<_> = new.ports.iter().map(|p| &p.name).collect();
+    let new_names: HashSet<_> = new.ports.iter().map(|p| &p.name).collect();
     for port in &new.ports {
         match old_ports.get(&port.name) {
             None => diff.added_ports.push(port.clone()),
@@ -162,6 +210,9 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = differing!(old.daemon, new.daemon; socket "daemon.socket");
     keys.extend(differing!(old.memory, new.memory;
         hugepages "memory.hugepages", mbufs "memory.mbufs", mbuf_size "memory.mbuf_size"));
+    keys.extend(differing!(old.flow_cache, new.flow_cache;
+        entries "flow_cache.entries", key "flow_cache.key", verify "flow_cache.verify",
+        idle_timeout "flow_cache.idle_timeout"));
     keys.extend(differing!(old.workers, new.workers;
         count "workers.count", cores "workers.cores", poll "workers.poll", burst "workers.burst",
         idle_after "workers.idle_after", max_sleep "workers.max_sleep"));
@@ -169,7 +220,9 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
-    let keys = differing!(old, new; kind "kind", mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit");
+    let keys = differing!(old, new;
+        kind "kind", mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit", router "router",
+        gateways "gateways", gateway_mac "gateway_mac", neighbor_ageing "neighbor_ageing");
     (!keys.is_empty()).then(|| NetworkChange { from: old.clone(), to: new.clone(), keys })
 }
 
@@ -180,7 +233,7 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     let reopen = !keys.is_empty();
     keys.extend(differing!(old, new;
         network "network", admin_up "admin_up", mtu "mtu", placement "placement",
-        mac_limit "mac_limit", stations "stations"));
+        mac_limit "mac_limit", stations "stations", endpoints "endpoints"));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");
     }

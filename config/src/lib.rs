@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `raw`, `section`, `value` | text with places; one section key by key; what single values may be |
-//! | `daemon`, `memory`, `workers`, `network`, `port` | one section each: its type, its list of keys, its reader |
+//! | `daemon`, `memory`, `workers`, `flow_cache`, `router`, `network`, `port` | one section each: its type, its list of keys, its reader |
 //! | `check` | mistakes that show only between sections |
 //! | `read`, `write` | whole documents, in and out |
 //! | `diff` | what changes from one configuration to another |
@@ -22,6 +22,7 @@ mod check;
 mod daemon;
 mod diff;
 mod error;
+mod flow_cache;
 mod keys;
 mod mac;
 mod memory;
@@ -30,6 +31,7 @@ mod network;
 mod port;
 mod raw;
 mod read;
+mod router;
 mod section;
 mod value;
 mod workers;
@@ -38,19 +40,24 @@ mod write;
 use serde::Serialize;
 
 pub use daemon::Daemon;
-pub use diff::{ConfigDiff, NetworkChange, PortChange, Step, diff};
+pub use diff::{ConfigDiff, NetworkChange, PortChange, RouterChange, Step, diff};
 pub use error::{ConfigError, ConfigErrors, LoadError};
+pub use flow_cache::{FLOWS_MAX, FlowCache, KeyFields};
 pub use ipnet::IpNet;
 pub use keys::{Key, SECTIONS, SectionKeys};
 pub use mac::{MacAddr, ParseMacError};
 pub use memory::{Hugepages, Memory};
-pub use names::{NETWORK_NAME_MAX, NameError, NetworkName, PORT_NAME_MAX, PortName, check_device_name};
+pub use names::{
+    NETWORK_NAME_MAX, NameError, NetworkName, PORT_NAME_MAX, PortName, RouterName, check_device_name,
+};
 pub use network::{MAC_LIMIT_MAX, MTU_MAX, MTU_MIN, Network, NetworkKind};
+pub use port::endpoint::Endpoint;
 pub use port::kind::{MemifRole, PortKind, VhostMode};
 pub use port::netns::Netns;
 pub use port::secret::Secret;
 pub use port::{Port, QUEUES_MAX};
 pub use read::{load, parse, parse_port};
+pub use router::{Router, StaticRoute};
 pub use value::SOCKET_PATH_MAX;
 pub use workers::{Poll, WORKERS_MAX, Workers};
 
@@ -63,6 +70,11 @@ pub struct Config {
     pub memory: Memory,
     /// The forwarding threads.
     pub workers: Workers,
+    /// What each worker remembers of flows.
+    pub flow_cache: FlowCache,
+    /// What joins networks, in the order of the text.
+    #[serde(rename = "router", skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<Router>,
     /// Isolated sets of ports, in the order of the text.
     #[serde(rename = "network")]
     pub networks: Vec<Network>,
@@ -77,6 +89,8 @@ impl Default for Config {
             daemon: Daemon::default(),
             memory: Memory::default(),
             workers: Workers::default(),
+            flow_cache: FlowCache::default(),
+            routers: Vec::new(),
             networks: vec![Network::default()],
             ports: Vec::new(),
         }
@@ -92,6 +106,11 @@ impl Config {
     /// The network of that name.
     pub fn network(&self, name: &str) -> Option<&Network> {
         self.networks.iter().find(|n| n.name == *name)
+    }
+
+    /// The router of that name.
+    pub fn router(&self, name: &str) -> Option<&Router> {
+        self.routers.iter().find(|r| r.name == *name)
     }
 
     /// The MTU that a port has in this configuration: its own or its network's, in bytes after the Ethernet header.

@@ -1,4 +1,4 @@
-//! Names of ports and networks, and the rule for names of kernel network devices.
+//! Names of ports, networks and routers, and the rule for names of kernel network devices.
 //! Checked once, when made: whoever holds one need not check it again.
 
 use std::borrow::Borrow;
@@ -171,6 +171,13 @@ name_type!(
     /// The name of a network, unique in a configuration: 1 to 63 of `[a-zA-Z0-9._@-]`, not `.` or `..`, no leading `-`.
     /// Cloning is a reference count.
     NetworkName,
+    NETWORK_NAME_MAX
+);
+
+name_type!(
+    /// The name of a router, unique in a configuration: 1 to 63 of `[a-zA-Z0-9._@-]`, not `.` or `..`, no leading `-`.
+    /// Cloning is a reference count.
+    RouterName,
     NETWORK_NAME_MAX
 );
 

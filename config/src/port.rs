@@ -1,5 +1,6 @@
 //! `[[port]]`: an attachment. Keys of every port are here, those of one kind in [`read`].
 
+pub(crate) mod endpoint;
 mod keys;
 pub(crate) mod kind;
 pub(crate) mod netns;
@@ -8,13 +9,14 @@ pub(crate) mod secret;
 
 use serde::Serialize;
 
-use crate::error::Sink;
+use crate::error::{Reported, Sink};
 use crate::mac::MacAddr;
 use crate::names::{NetworkName, PortName};
 use crate::network::{MTU_MAX, MTU_MIN, mac_limit};
 use crate::section::Section;
 use crate::value;
 
+use endpoint::Endpoint;
 pub(crate) use keys::KEYS;
 use kind::PortKind;
 
@@ -50,6 +52,9 @@ pub struct Port {
     /// Stations known to be behind the port: in the MAC table from the start, never aged, never moved by traffic.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stations: Vec<MacAddr>,
+    /// Stations with their IP addresses: as `stations`, and neighbours of the network from the start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
 }
 
 impl Port {
@@ -66,6 +71,7 @@ impl Port {
             placement: Vec::new(),
             mac_limit: None,
             stations: Vec::new(),
+            endpoints: Vec::new(),
         }
     }
 
@@ -91,6 +97,8 @@ pub(crate) struct Draft {
     pub(crate) placement: Option<Vec<u16>>,
     pub(crate) mac_limit: Option<u32>,
     pub(crate) stations: Option<Vec<MacAddr>>,
+    /// Each at its place in the text.
+    pub(crate) endpoints: Option<Vec<Option<Endpoint>>>,
 }
 
 impl Draft {
@@ -107,6 +115,7 @@ impl Draft {
             placement: self.placement?,
             mac_limit: self.mac_limit,
             stations: self.stations?,
+            endpoints: self.endpoints?.into_iter().collect::<Option<_>>()?,
         })
     }
 
@@ -126,6 +135,7 @@ impl Draft {
             placement: Some(port.placement),
             mac_limit: port.mac_limit,
             stations: Some(port.stations),
+            endpoints: Some(port.endpoints.into_iter().map(Some).collect()),
         }
     }
 
@@ -158,6 +168,7 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         section.list("placement", value::integer(0..=i64::from(crate::workers::WORKERS_MAX) - 1)).ok();
     let mac_limit = section.optional("mac_limit", mac_limit).unwrap_or(None);
     let stations = section.list("stations", value::station).ok();
+    let endpoints = endpoints(section).ok();
     Draft {
         path,
         name,
@@ -171,5 +182,14 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         placement,
         mac_limit,
         stations,
+        endpoints,
     }
+}
+
+fn endpoints(section: &mut Section<'_, '_>) -> Result<Vec<Option<Endpoint>>, Reported> {
+    if section.is_words() {
+        let word = |raw: crate::raw::Raw<'_>| endpoint::word(value::text(raw)?);
+        return Ok(section.list("endpoints", word)?.into_iter().map(Some).collect());
+    }
+    section.tables("endpoints", endpoint::KEYS, endpoint::EXAMPLE, endpoint::read)
 }

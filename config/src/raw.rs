@@ -60,6 +60,14 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// The keys and values of a table within a value.
+    pub(crate) fn table(self) -> Option<Table<'a>> {
+        match self {
+            Raw::Toml(value) => value.as_table().map(Table::Toml),
+            Raw::Word(_) => None,
+        }
+    }
+
     /// An integer as it was written.
     pub(crate) fn literal(self) -> String {
         match self {

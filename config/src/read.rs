@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::check::routing::Joined;
 use crate::check::{self, Around};
 use crate::daemon::Daemon;
 use crate::error::{ConfigErrors, LoadError, Place, Reported, Sink};
@@ -13,10 +14,13 @@ use crate::network::Network;
 use crate::port::{Draft, Port};
 use crate::raw::{Lines, Table, note_places};
 use crate::section::Section;
-use crate::{Config, daemon, memory, network, port, workers};
+use crate::{Config, daemon, flow_cache, memory, network, port, router, workers};
 
 /// Largest configuration file, in bytes: enough for 50,000 ports, and not for a disk given by mistake.
 const FILE_MAX: u64 = 16 << 20;
+
+/// Most sections of one name: the switch numbers networks and routers with 16 bits.
+const SECTIONS_MAX: usize = 65_536;
 
 /// Reads a configuration. `origin` is the name that messages give the text, most often a file name.
 ///
@@ -96,27 +100,28 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     let memory = single(document, "memory", memory::KEYS, sink, memory::read);
     let workers = single(document, "workers", workers::KEYS, sink, workers::read);
 
+    let flow_cache = single(document, "flow_cache", flow_cache::KEYS, sink, flow_cache::read);
+
+    let mut routers = Vec::new();
+    let sections = repeated(document, "router", sink);
+    let mut all_routers = sections.iter().all(|(_, table)| table.is_some());
+    for (path, table) in sections.into_iter().filter_map(|(path, table)| Some((path, table?))) {
+        routers.push(router::read(path.clone(), &mut Section::new(path, table, router::KEYS, sink)));
+    }
+    all_routers &= routers.iter().all(|draft| draft.name.is_some());
     let mut networks = Vec::new();
-    let mut named = Vec::new();
-    let mut all_networks = true;
-    for (path, table) in repeated(document, "network", sink) {
-        let Some(table) = table else {
-            all_networks = false;
-            continue;
-        };
-        let (name, network) = network::read(&mut Section::new(path.clone(), table, network::KEYS, sink));
-        match name {
-            Some(name) => {
-                named.push((path, name));
-                networks.push(network);
-            }
-            None => all_networks = false,
-        }
+    let sections = repeated(document, "network", sink);
+    let all_networks = sections.iter().all(|(_, table)| table.is_some());
+    for (path, table) in sections.into_iter().filter_map(|(path, table)| Some((path, table?))) {
+        networks.push(network::read(path.clone(), &mut Section::new(path, table, network::KEYS, sink)));
     }
     if !document.contains_key("network") {
-        networks.push(Network::default());
+        let (network, path) = (Network::default(), "network".to_owned());
+        networks.push(network::Draft { path, name: Some(network.name.clone()), network, routing: true });
     }
-    check::networks(&named, sink);
+    check::networks(&networks, sink);
+    let joined = Joined { routers: &routers, networks: &networks, all_routers, all_networks };
+    check::routing::all(&joined, sink);
 
     let mut drafts = Vec::new();
     for (path, table) in repeated(document, "port", sink) {
@@ -129,7 +134,15 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     let around = Around::new(daemon_or_default, workers.as_ref().ok(), &networks, all_networks);
     check::ports(&drafts, &around, sink);
     let ports = drafts.into_iter().map(Draft::complete).collect::<Option<Vec<_>>>()?;
-    Some(Config { daemon: daemon.ok()?, memory: memory.ok()?, workers: workers.ok()?, networks, ports })
+    Some(Config {
+        daemon: daemon.ok()?,
+        memory: memory.ok()?,
+        workers: workers.ok()?,
+        flow_cache: flow_cache.ok()?,
+        routers: routers.into_iter().map(router::Draft::complete).collect::<Option<_>>()?,
+        networks: networks.into_iter().map(|draft| draft.network).collect(),
+        ports,
+    })
 }
 
 fn refuse_unknown_sections(document: &DeTable<'_>, sink: &mut Sink) {
@@ -182,6 +195,11 @@ fn single<T>(
 fn repeated<'a>(document: &'a DeTable<'a>, name: &str, sink: &mut Sink) -> Vec<(String, Option<Table<'a>>)> {
     match document.get(name).map(|value| value.get_ref()) {
         None => Vec::new(),
+        Some(DeValue::Array(items)) if items.len() > SECTIONS_MAX => {
+            let path = format!("{name}[{SECTIONS_MAX}]");
+            sink.report(&path, format!("more than {SECTIONS_MAX} sections [[{name}]]; remove some"));
+            vec![(path, None)]
+        }
         Some(DeValue::Array(items)) => items
             .iter()
             .enumerate()

@@ -100,6 +100,40 @@ impl<'a, 's> Section<'a, 's> {
         bad.map_or(Ok(list), Err)
     }
 
+    /// The tables of an array of inline tables, each read as a section with the keys `known`. An absent key is an empty
+    /// array; a table that holds a mistake is `None`, so that the others can be checked further. `example` is a table that
+    /// would do.
+    pub(crate) fn tables<T>(
+        &mut self,
+        key: &str,
+        known: &'static [Key],
+        example: &str,
+        read: impl Fn(&mut Section<'a, '_>) -> Result<T, Reported>,
+    ) -> Result<Vec<Option<T>>, Reported> {
+        let Some(raw) = self.raw(key) else { return Ok(Vec::new()) };
+        let Some(items) = raw.items() else {
+            let message = format!("expected an array, found {}; write [{example}]", raw.describe());
+            return Err(self.report(key, message));
+        };
+        let one = |(i, item): (usize, Raw<'a>)| {
+            let path = format!("{}[{i}]", join(&self.path, key));
+            match item.table() {
+                Some(table) => read(&mut Section::new(path, table, known, self.sink)).ok(),
+                None => {
+                    let message = format!("expected a table, found {}; write {example}", item.describe());
+                    self.sink.report(&path, message);
+                    None
+                }
+            }
+        };
+        Ok(items.into_iter().enumerate().map(one).collect())
+    }
+
+    /// True for the words of a command line, which have no tables.
+    pub(crate) fn is_words(&self) -> bool {
+        matches!(self.table, Table::Words(_))
+    }
+
     /// Reports every key that this section, or a port of this `kind`, does not have. With an unknown kind (`None`), the
     /// keys of all kinds pass: the kind is the mistake then.
     pub(crate) fn refuse_others(&mut self, kind: Option<&str>) {

@@ -2,10 +2,13 @@
 //! message of the form "what is wrong; what to do".
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::keys::nearest;
 use crate::mac::MacAddr;
@@ -125,6 +128,62 @@ pub(crate) fn station(raw: Raw<'_>) -> Result<MacAddr, String> {
         );
     }
     Ok(mac)
+}
+
+/// A unicast address without a prefix length.
+pub(crate) fn unicast(raw: Raw<'_>) -> Result<IpAddr, String> {
+    let text = text(raw)?;
+    let shown = quote(text);
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Err(format!("{shown} has a prefix length; write the address alone, as \"{}\"", net.addr()));
+    }
+    let address: IpAddr = text
+        .parse()
+        .map_err(|_| format!("{shown} is not an IP address; write it as \"10.0.2.7\" or \"fd00::7\""))?;
+    if !is_unicast(address) {
+        return Err(format!("{shown} is not a unicast address of a station; use another"));
+    }
+    Ok(address)
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
+}
+
+/// An address of a station with its prefix length.
+pub(crate) fn address(raw: Raw<'_>) -> Result<IpNet, String> {
+    let text = text(raw)?;
+    let shown = quote(text);
+    if let Ok(alone) = text.parse::<IpAddr>() {
+        let length = if alone.is_ipv4() { 24 } else { 64 };
+        return Err(format!("{shown} has no prefix length; add it, as \"{alone}/{length}\""));
+    }
+    let net: IpNet = text.parse().map_err(|_| {
+        format!("{shown} is not an address; write it with its prefix length, as \"10.0.0.2/24\"")
+    })?;
+    let addr = net.addr();
+    if !is_unicast(addr) {
+        return Err(format!("{shown} is not a unicast address of a station; use another"));
+    }
+    if has_ends(net) && addr == net.network() {
+        return Err(format!("{shown} is the prefix itself; give an address in it"));
+    }
+    if has_ends(net) && addr.is_ipv4() && addr == net.broadcast() {
+        return Err(format!("{shown} is the broadcast address of its prefix; give another address in it"));
+    }
+    Ok(net)
+}
+
+/// True unless all addresses of the prefix are stations': point-to-point links, RFC 3021 for IPv4 and RFC 6164 for IPv6.
+fn has_ends(net: IpNet) -> bool {
+    net.prefix_len() + 1 < net.max_prefix_len()
+}
+
+/// True when a station in `subnet` may have `address`.
+pub(crate) fn is_station_of(subnet: IpNet, address: IpAddr) -> bool {
+    let end = address == subnet.network() || address.is_ipv4() && address == subnet.broadcast();
+    subnet.contains(&address) && !(has_ends(subnet) && end)
 }
 
 /// An absolute path of a Unix socket. Commas, brackets and spaces are refused because the path may become part of DPDK

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::Config;
 use crate::port::Port;
 use crate::port::kind::PortKind;
+use crate::router::Router;
 
 impl Config {
     /// The configuration as TOML, defaults included; [`parse`](crate::parse) gives an equal one. Secrets are written in
@@ -20,11 +21,17 @@ impl Config {
         push(&mut text, "[daemon]", &self.daemon);
         push(&mut text, "[memory]", &self.memory);
         push(&mut text, "[workers]", &self.workers);
+        push(&mut text, "[flow_cache]", &self.flow_cache);
+        for router in &self.routers {
+            push(&mut text, "[[router]]", &Router { routes: Vec::new(), ..router.clone() });
+            push_tables(&mut text, "routes", &router.routes);
+        }
         for network in &self.networks {
             push(&mut text, "[[network]]", network);
         }
         for port in &self.ports {
-            push(&mut text, "[[port]]", &Clear(port));
+            push(&mut text, "[[port]]", &Clear(&Port { endpoints: Vec::new(), ..port.clone() }));
+            push_tables(&mut text, "endpoints", &port.endpoints);
         }
         text
     }
@@ -40,6 +47,14 @@ fn push(text: &mut String, head: &str, section: &impl Serialize) {
     text.push_str(head);
     text.push('\n');
     text.push_str(&body);
+}
+
+/// Writes an array of tables on one line: as sections of their own they would end the section they belong to.
+fn push_tables(text: &mut String, key: &str, tables: &[impl Serialize]) {
+    if !tables.is_empty() {
+        let value = toml::Value::try_from(tables).expect("tables are made of values that TOML has");
+        text.push_str(&format!("{key} = {value}\n"));
+    }
 }
 
 /// A port whose secret is written as it is.

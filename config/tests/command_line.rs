@@ -42,6 +42,28 @@ fn words_and_text_give_the_same_port() {
 }
 
 #[test]
+fn an_endpoint_is_one_word() {
+    let known = "[[router]]\nname = \"r\"\n[[network]]\nname = \"default\"\nrouter = \"r\"\ngateways = [\"10.0.2.254/24\"]\n";
+    let known = parse(known, "known").unwrap();
+    let with = |endpoints| [("name", "t0"), ("kind", "tap"), ("endpoints", endpoints)];
+    let port =
+        parse_port(&words(&with("02:00:00:00:00:01/10.0.2.1/fe80::1,02:00:00:00:00:02")), &known).unwrap();
+    let text = known.to_toml()
+        + "[[port]]\nname = \"t0\"\nkind = \"tap\"\n\
+           endpoints = [{ mac = \"02:00:00:00:00:01\", ip = [\"10.0.2.1\", \"fe80::1\"] }, { mac = \"02:00:00:00:00:02\" }]";
+    assert_eq!(port, parse(&text, "text").unwrap().ports[0]);
+    assert_eq!(
+        refusal(&with("02:00:00:00:00:01/10.0.2,02:00:00:00:00"), &known),
+        "argument 3: endpoints[0]: \"02:00:00:00:00:01/10.0.2\": \"10.0.2\" is not an IP address; write it as \"10.0.2.7\" or \"fd00::7\"\n\
+         argument 3: endpoints[1]: \"02:00:00:00:00\": not a MAC address; write six pairs of hex digits, as 02:00:00:00:00:01"
+    );
+    assert_eq!(
+        refusal(&with("02:00:00:00:00:01/10.0.3.1"), &known),
+        "argument 3: endpoints[0].ip[0]: 10.0.3.1 is in no subnet of network default; use an address in 10.0.2.0/24"
+    );
+}
+
+#[test]
 fn device_arguments_keep_their_commas_and_equals_signs() {
     let args = [("name", "d"), ("kind", "dpdk"), ("devargs", "net_pcap0,rx_pcap=a.pcap"), ("placement", "")];
     let port = parse_port(&words(&args), &Config::default()).unwrap();

@@ -19,6 +19,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "queues" => ("1", "2"),
         "placement" => ("[0]", "[1]"),
         "mac_limit" => ("8", "9"),
+        "endpoints" => ("[]", "[{ mac = \"02:00:00:00:00:08\", ip = [\"10.0.0.8\"] }]"),
         "stations" => ("[]", "[\"02:00:00:00:00:09\"]"),
         "device" => ("\"a\"", "\"b\""),
         "netns" => ("\"a\"", "\"/run/netns/b\""),
@@ -38,7 +39,15 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "burst" => ("32", "64"),
         "idle_after" => ("\"50us\"", "\"60us\""),
         "max_sleep" => ("\"500us\"", "\"600us\""),
-        "mac_ageing" => ("\"5m\"", "\"0\""),
+        "mac_ageing" | "neighbor_ageing" => ("\"5m\"", "\"0\""),
+        "entries" => ("0", "1024"),
+        "key" => ("\"needed\"", "\"full\""),
+        "verify" => ("0", "100"),
+        "idle_timeout" => ("\"10s\"", "\"20s\""),
+        "router" => ("\"r\"", "\"s\""),
+        "gateways" => ("[\"10.0.0.1/24\"]", "[\"10.0.0.1/24\", \"fd00::1/64\"]"),
+        "gateway_mac" => ("\"02:00:00:00:00:0a\"", "\"02:00:00:00:00:0b\""),
+        "routes" => ("[]", "[{ to = \"::/0\", blackhole = true }]"),
         other => panic!("no values for the new key {other}: add some, and see that diff() compares it"),
     }
 }
@@ -61,7 +70,8 @@ fn with_port(kind: &str, other: &str) -> Config {
 
 #[test]
 fn each_key_of_each_port_kind_alone() {
-    let live: BTreeSet<_> = ["network", "admin_up", "mtu", "placement", "mac_limit", "stations"].into();
+    let live = ["network", "admin_up", "mtu", "placement", "mac_limit", "stations", "endpoints"];
+    let live: BTreeSet<_> = live.into();
     let port = SECTIONS.iter().find(|s| s.name == "port").unwrap();
     for kind in ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"] {
         for key in port.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {
@@ -93,19 +103,33 @@ fn each_key_of_each_port_kind_alone() {
 fn each_key_of_the_other_sections_alone() {
     for section in SECTIONS.iter().filter(|s| s.name != "port") {
         for key in section.keys.iter().filter(|k| !matches!(k.name, "name" | "kind")) {
-            let head = if section.repeated {
-                "[[network]]\nname = \"n\"".to_owned()
-            } else {
-                format!("[{}]", section.name)
-            };
             let (first, second) = two_values(key.name);
+            // What a network says of its router goes together.
+            let also = match key.name {
+                "router" | "gateway_mac" => ["router", "gateways"],
+                "gateways" => ["router", ""],
+                _ => [""; 2],
+            };
+            let also = also.iter().filter(|name| !name.is_empty() && **name != key.name);
+            let also: String = also.map(|name| format!("{name} = {}\n", two_values(name).0)).collect();
+            let routers = "[[router]]\nname = \"s\"\n[[router]]\nname = \"r\"\n";
+            let head = match section.name {
+                "network" => format!("{routers}[[network]]\nname = \"n\"\n"),
+                "router" => routers.to_owned(),
+                name => format!("[{name}]\n"),
+            };
             let [old, new] =
-                [first, second].map(|value| config(&format!("{head}\n{} = {value}\n", key.name)));
+                [first, second].map(|value| config(&format!("{head}{also}{} = {value}\n", key.name)));
             let found = diff(&old, &new);
-            if section.repeated {
+            if section.name == "network" {
                 assert_eq!(found.changed_networks.len(), 1, "{}", key.name);
                 assert_eq!(found.changed_networks[0].keys, [key.name]);
                 assert!(found.restart_required.is_empty());
+                assert_eq!(found.steps(), [Step::ChangeNetwork(&found.changed_networks[0])]);
+            } else if section.name == "router" {
+                let change = &found.changed_routers[0];
+                assert_eq!((&change.from, &change.to), (&old.routers[1], &new.routers[1]));
+                assert_eq!(found.steps(), [Step::ChangeRouter(change)]);
             } else {
                 assert_eq!(found.restart_required, [format!("{}.{}", section.name, key.name)]);
                 assert!(found.steps().is_empty() && !found.is_empty());

@@ -37,6 +37,16 @@ fn mistakes_of_form() {
 }
 
 #[test]
+fn mistakes_of_routers_and_endpoints() {
+    compare("routing");
+}
+
+#[test]
+fn mistakes_of_gateways() {
+    compare("gateways");
+}
+
+#[test]
 fn syntax_errors() {
     compare("syntax");
 }

@@ -5,13 +5,14 @@ mod arbitrary;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use shunt_config::{Config, Network, Port, Step, diff, parse};
+use shunt_config::{Config, Network, Port, Router, Step, diff, parse};
 
 /// A daemon as small as it can be: what is open and what exists, and it accepts nothing out of order.
 #[derive(Default)]
 struct Model {
     ports: BTreeMap<String, Port>,
     networks: BTreeMap<String, Network>,
+    routers: BTreeMap<String, Router>,
 }
 
 impl Model {
@@ -19,6 +20,15 @@ impl Model {
         Model {
             ports: config.ports.iter().map(|p| (p.name.to_string(), p.clone())).collect(),
             networks: config.networks.iter().map(|n| (n.name.to_string(), n.clone())).collect(),
+            routers: config.routers.iter().map(|r| (r.name.to_string(), r.clone())).collect(),
+        }
+    }
+
+    /// Every next router is in a subnet of one of the router's networks, as they are now.
+    fn check_routes(&self, router: &Router) {
+        for via in router.routes.iter().filter_map(|route| route.via) {
+            let joined = |n: &&Network| n.router.as_ref() == Some(&router.name) && n.subnet_of(via).is_some();
+            assert!(self.networks.values().any(|network| joined(&network)), "{via} before its network");
         }
     }
 
@@ -31,6 +41,18 @@ impl Model {
             Step::ChangeNetwork(change) => {
                 let old = self.networks.insert(change.to.name.to_string(), change.to.clone());
                 assert_eq!(old.as_ref(), Some(&change.from));
+            }
+            Step::AddRouter(router) => {
+                self.check_routes(router);
+                assert!(self.routers.insert(router.name.to_string(), (*router).clone()).is_none());
+            }
+            Step::ChangeRouter(change) => {
+                self.check_routes(&change.to);
+                let old = self.routers.insert(change.to.name.to_string(), change.to.clone());
+                assert_eq!(old.as_ref(), Some(&change.from));
+            }
+            Step::RemoveRouter(name) => {
+                assert!(self.routers.remove(name.as_str()).is_some(), "removed twice");
             }
             Step::ChangePort(change) => {
                 assert!(self.networks.contains_key(change.to.network.as_str()));
@@ -106,8 +128,10 @@ proptest! {
         }
         let wanted = Model::of(&new);
         prop_assert_eq!(&model.networks, &wanted.networks);
+        prop_assert_eq!(&model.routers, &wanted.routers);
         prop_assert_eq!(&model.ports, &wanted.ports);
-        let fixed = (&old.daemon, &old.memory, &old.workers) != (&new.daemon, &new.memory, &new.workers);
+        let at_start = |c: &Config| (c.daemon.clone(), c.memory.clone(), c.workers.clone(), c.flow_cache.clone());
+        let fixed = at_start(&old) != at_start(&new);
         prop_assert_eq!(fixed, !diff.restart_required.is_empty());
     }
 

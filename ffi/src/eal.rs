@@ -59,6 +59,19 @@ static STARTED: Mutex<Option<Eal>> = Mutex::new(None);
 impl Eal {
     /// Starts EAL (`rte_eal_init`), or returns the running one. The caller's CPU affinity is left as it was.
     pub fn start(options: &EalOptions) -> Result<Self, EalError> {
+        Self::start_with(options, &[])
+    }
+
+    /// The same for the guest's side of vhost-user devices (`virtio_user`): hugepages in one file for all, because the
+    /// protocol carries few memory regions.
+    pub fn start_as_guest(options: &EalOptions) -> Result<Self, EalError> {
+        match options.memory {
+            Memory::Hugepages { .. } => Self::start_with(options, &["--single-file-segments"]),
+            Memory::Ordinary { .. } => Self::start(options),
+        }
+    }
+
+    fn start_with(options: &EalOptions, more: &[&str]) -> Result<Self, EalError> {
         let mut started = STARTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(eal) = *started {
             return Ok(eal);
@@ -67,7 +80,7 @@ impl Eal {
         log::capture().map_err(fail)?;
 
         let arguments: Vec<CString> =
-            arguments(options).into_iter().map(|text| CString::new(text).unwrap_or_default()).collect();
+            arguments(options, more).into_iter().map(|text| CString::new(text).unwrap_or_default()).collect();
         let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
         let affinity = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0));
         // SAFETY: argc/argv describe NUL-terminated strings that live past the call (EAL copies what it keeps);
@@ -105,7 +118,7 @@ impl Drop for RegisteredThread {
     }
 }
 
-fn arguments(options: &EalOptions) -> Vec<String> {
+fn arguments(options: &EalOptions, more: &[&str]) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["shuntd", "--no-telemetry", "--log-level=notice", "-l", "0"].map(String::from).to_vec();
     // The main lcore only names a slot: our threads pin themselves. Lcore 0 may be outside our cpuset.
@@ -128,5 +141,6 @@ fn arguments(options: &EalOptions) -> Vec<String> {
     if !options.pci {
         arguments.push("--no-pci".into());
     }
+    arguments.extend(more.iter().map(|text| (*text).to_owned()));
     arguments
 }

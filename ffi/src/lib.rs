@@ -8,6 +8,8 @@
 //! | [`ethdev`] | any DPDK Ethernet device by device arguments, hot plug, queues, statistics |
 //! | [`kernel`] | interfaces of the kernel with virtio-net headers: veth by AF_PACKET, TAP, TUN |
 //! | [`rcu`] | publication of immutable snapshots, reclaimed by the publisher |
+//! | [`region`] | large tables of fixed size in huge pages |
+//! | [`lanes`] | comparing eight numbers at once |
 //! | [`clock`] | the time-stamp counter |
 //! | [`log`] | DPDK's log lines, given to `tracing` off the data path |
 //! | [`alloc_count`] | an allocator that counts, for tests |
@@ -23,11 +25,13 @@ pub mod eal;
 pub mod error;
 pub mod ethdev;
 pub mod kernel;
+pub mod lanes;
 pub mod log;
 pub mod mbuf;
 pub mod mempool;
 pub mod offload;
 pub mod rcu;
+pub mod region;
 mod sys;
 pub mod vhost;
 
@@ -35,3 +39,4 @@ pub use burst::{Burst, MAX_BURST};
 pub use error::DpdkError;
 pub use mbuf::Mbuf;
 pub use mempool::Mempool;
+pub use region::Region;

@@ -276,7 +276,7 @@ fn segment_bytes_mut(raw: &mut sys::rte_mbuf) -> &mut [u8] {
 }
 
 #[inline]
-fn prefetch(address: *const u8) {
+pub(crate) fn prefetch(address: *const u8) {
     // SAFETY: a prefetch never faults, whatever the address.
     unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast()) };
 }

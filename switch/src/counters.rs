@@ -94,18 +94,37 @@ pub struct LoopCounters {
     pub worst_swap_cycles: Counter,
 }
 
+/// What one worker's flow cache did.
+#[derive(Debug, Default)]
+pub struct FlowCounters {
+    /// Frames whose flow was in the cache.
+    pub hits: Counter,
+    /// Frames that walked the stages although the cache is on.
+    pub missed: Counter,
+    /// Flows that were entered.
+    pub entered: Counter,
+    /// Frames whose flow was in the cache, but decided under a topology that has changed since.
+    pub stale: Counter,
+    /// Hits that were decided anew to check them (`flow_cache.verify`).
+    pub verified: Counter,
+    /// Of those, hits that the stages decided otherwise: a defect of the switch.
+    pub unsound: Counter,
+}
+
 /// All counters of one worker.
 #[derive(Debug)]
 pub struct WorkerCounters {
     /// Its time.
     pub time: CachePadded<LoopCounters>,
+    /// Its flow cache.
+    pub flows: CachePadded<FlowCounters>,
     ports: Box<[CachePadded<PortCounters>]>,
 }
 
 impl WorkerCounters {
     /// Zeroed counters for [`MAX_PORTS`] ports.
     pub fn new() -> Self {
-        Self { time: CachePadded::default(), ports: (0..MAX_PORTS).map(|_| CachePadded::default()).collect() }
+        Self { time: CachePadded::default(), flows: CachePadded::default(), ports: (0..MAX_PORTS).map(|_| CachePadded::default()).collect() }
     }
 
     /// The counters of port `id`.

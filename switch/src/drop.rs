@@ -32,6 +32,8 @@ drop_reasons! {
     Runt = "runt",
     /// The source address is a group address, which no station may use (IEEE 802.3 clause 3.2.3).
     SourceIsGroup = "source_is_group",
+    /// The source address is that of the network's gateway, which is the switch itself: a spoof, or a loop.
+    SourceIsGateway = "source_is_gateway",
     /// The port it came in by is administratively down or not in the running topology.
     IngressDown = "ingress_down",
     /// The destination is behind the port the frame came in by.
@@ -58,6 +60,22 @@ drop_reasons! {
     NeighborUnresolved = "neighbor_unresolved",
     /// Nobody is behind the egress port: no guest is attached, or its interface is down.
     LinkDown = "link_down",
+    /// The frame's headers are cut into several buffers and it is too long for one.
+    HeadersSplit = "headers_split",
+    /// Sent to the gateway, but its IP header is not sound: version, length or extension chain.
+    BadIpHeader = "bad_ip_header",
+    /// Sent to the gateway's MAC address, but neither IPv4 nor IPv6.
+    NotForGateway = "not_for_gateway",
+    /// An address that no router passes on (loopback, multicast, link-local, unspecified).
+    NotRoutable = "not_routable",
+    /// Sent to an address of the switch itself, which offers no service there.
+    ForSwitch = "for_switch",
+    /// The TTL or hop limit was 1 or 0 when the packet was to be routed.
+    TtlExceeded = "ttl_exceeded",
+    /// The router has no route to the destination.
+    NoRoute = "no_route",
+    /// The route to the destination says that packets are to be dropped.
+    Blackhole = "blackhole",
     /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
 }

@@ -32,6 +32,7 @@ pub mod control;
 pub mod counters;
 pub mod daemon;
 pub mod drop;
+pub mod flow;
 pub mod ids;
 pub mod offload;
 pub mod pipeline;

@@ -4,18 +4,23 @@
 //! an `Arc`), and publishes it through [`shunt_ffi::rcu`]. [`Topology::build`] is a pure function of its input.
 
 mod diff;
+mod router;
+pub mod stamps;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use shunt_config::{NetworkName, PortName};
 
+use crate::flow::Depth;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
 use crate::wire::ethernet::Mac;
 
 pub use diff::{Change, diff};
+pub use stamps::Stamps;
+pub use router::{Gateway, PlannedRouter, Router, RouterId};
 
 /// The addresses with which the switch speaks for an L3 port (TUN), whose frames have no Ethernet header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,19 +61,28 @@ pub struct Network {
     pub members: Arc<[PortId]>,
     /// MAC table.
     pub fdb: Arc<Fdb>,
-    /// Neighbours; filled only while the network has an L3 port.
+    /// Neighbours; filled only while the switch has addresses of its own in the network.
     pub neighbors: Arc<NeighborTable>,
-    /// True when a port of the network is L3: only then does ARP and ND traffic have to be looked at.
+    /// The router's place in the network; without one it is an Ethernet bridge and no more.
+    pub gateway: Option<Gateway>,
+    /// True when the switch has addresses of its own in the network, a gateway's or an L3 port's: only then does ARP and
+    /// ND traffic have to be looked at.
     pub has_l3: bool,
+    /// How deep the stages of the network look into a frame.
+    pub depth: Depth,
 }
 
-/// What [`Topology::build`] makes a topology of. Networks are in the order of their ids.
+/// What [`Topology::build`] makes a topology of. Networks and routers are in the order of their ids.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Names and tables of the networks.
     pub networks: Vec<PlannedNetwork>,
+    /// Names and routes of the routers.
+    pub routers: Vec<PlannedRouter>,
     /// All ports, in any order; their `network` indexes `networks`.
     pub ports: Vec<Port>,
+    /// Flow keys hold every field they can, whatever the stages read: for measuring.
+    pub full_key: bool,
 }
 
 /// A network in a [`Plan`].
@@ -78,8 +92,10 @@ pub struct PlannedNetwork {
     pub name: NetworkName,
     /// MAC table.
     pub fdb: Arc<Fdb>,
-    /// Neighbours.
+    /// Neighbours; a gateway's own addresses are among them.
     pub neighbors: Arc<NeighborTable>,
+    /// Gateway; its `router` indexes the plan's routers.
+    pub gateway: Option<Gateway>,
 }
 
 /// An immutable topology.
@@ -88,6 +104,18 @@ pub struct Topology {
     generation: u64,
     ports: Box<[Option<Port>]>,
     networks: Box<[Network]>,
+    routers: Box<[Router]>,
+    stamps: Stamps,
+    egress: Box<[Egress]>,
+}
+
+/// What sending out of a port asks of it for every frame, in 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// Longest frame it takes; 0 while it is down or not there.
+    pub max_frame: u32,
+    /// It is an L3 port.
+    pub l3: bool,
 }
 
 impl Topology {
@@ -99,7 +127,8 @@ impl Topology {
     /// Builds the topology of `plan`. Pure: the same plan gives the same topology.
     ///
     /// # Panics
-    /// If a port names a network that the plan does not have; the control side makes plans from validated configuration.
+    /// If a port names a network, or a gateway a router, that the plan does not have; the control side makes plans from
+    /// validated configuration.
     pub fn build(generation: u64, plan: &Plan) -> Self {
         let mut ports: Box<[Option<Port>]> = (0..MAX_PORTS).map(|_| None).collect();
         for port in &plan.ports {
@@ -111,16 +140,52 @@ impl Topology {
             let of_network = || plan.ports.iter().filter(move |port| port.network == id);
             let mut members: Vec<PortId> = of_network().filter(|port| port.up).map(|port| port.id).collect();
             members.sort_unstable();
+            if let Some(gateway) = &network.gateway {
+                assert!(gateway.router.index() < plan.routers.len(), "network {} has no router", network.name);
+            }
+            let has_l3 = network.gateway.is_some() || of_network().any(|port| port.l3.is_some());
             Network {
                 id,
                 name: network.name.clone(),
                 members: members.into(),
                 fdb: network.fdb.clone(),
                 neighbors: network.neighbors.clone(),
-                has_l3: of_network().any(|port| port.l3.is_some()),
+                gateway: network.gateway.clone(),
+                has_l3,
+                depth: match (plan.full_key, has_l3) {
+                    (true, _) => Depth::Transport,
+                    (false, true) => Depth::Network,
+                    (false, false) => Depth::Ethernet,
+                },
             }
         });
-        Self { generation, ports, networks: networks.collect() }
+        let networks: Box<[Network]> = networks.collect();
+        let routers = plan.routers.iter().enumerate().map(|(index, router)| Router {
+            id: RouterId(index as u16),
+            name: router.name.clone(),
+            fib: router.fib.clone(),
+        });
+        let egress = ports.iter().map(|port| match port {
+            Some(port) if port.up => Egress { max_frame: port.max_frame, l3: port.l3.is_some() },
+            _ => Egress::default(),
+        });
+        let egress = egress.collect();
+        let stamps = Stamps::all(generation, plan.networks.len());
+        Self { generation, ports, networks, routers: routers.collect(), stamps, egress }
+    }
+
+    /// Tells this topology that it follows `previous`: what did not change between the two keeps its stamp, so that
+    /// cached flows that rest on it need not be decided anew.
+    #[must_use]
+    pub fn following(mut self, previous: &Self) -> Self {
+        self.stamps = Stamps::follow(previous, &self);
+        self
+    }
+
+    /// When what decisions rest on last changed.
+    #[inline]
+    pub fn stamps(&self) -> &Stamps {
+        &self.stamps
     }
 
     /// Number of the publication this topology was built for.
@@ -135,6 +200,12 @@ impl Topology {
         self.ports[id.index()].as_ref()
     }
 
+    /// What sending out of port `id` asks of it.
+    #[inline]
+    pub fn egress(&self, id: PortId) -> Egress {
+        self.egress.get(id.index()).copied().unwrap_or_default()
+    }
+
     /// The network `id`.
     #[inline]
     pub fn network(&self, id: NetworkId) -> Option<&Network> {
@@ -144,6 +215,17 @@ impl Topology {
     /// All ports in the order of their slots.
     pub fn ports(&self) -> impl Iterator<Item = &Port> {
         self.ports.iter().flatten()
+    }
+
+    /// The router `id`.
+    #[inline]
+    pub fn router(&self, id: RouterId) -> Option<&Router> {
+        self.routers.get(id.index())
+    }
+
+    /// All routers.
+    pub fn routers(&self) -> &[Router] {
+        &self.routers
     }
 
     /// All networks.

@@ -1,13 +1,16 @@
 //! A worker: one pinned thread that polls its queues and carries every frame from receive to transmit.
 //!
 //! One iteration of the loop: take commands if there are any, announce quiescence, then for each receive queue: a burst,
-//! the stages for each frame ([`crate::pipeline::run`]), the transmit buffers, and out. The worker owns its queues and
+//! the flow cache and, for what it does not have, the stages (`worker/forward.rs`, [`crate::pipeline::run`]), the transmit
+//! buffers, and out. The worker owns its queues and
 //! transmit buffers; it shares only the topology snapshot. It allocates nothing, takes no lock (but the counted one of
 //! a transmit queue that workers share), logs nothing, and makes no system call beyond the ports' own, except to sleep
 //! when polling is adaptive and nothing has come for a while.
 
+mod asker;
+mod forward;
 pub mod mailbox;
-mod output;
+pub(crate) mod output;
 mod sleep;
 mod teacher;
 
@@ -21,11 +24,11 @@ use shunt_ffi::{Burst, Mempool};
 
 use crate::counters::WorkerCounters;
 use crate::ids::PortId;
-use crate::pipeline::{self, Ingress, Packet, Silent, Verdict};
+use crate::flow::FlowCache;
 use crate::port::{Received, RxQueue};
 use crate::topology::Topology;
+use forward::{Flows, Forwarder};
 use mailbox::{Command, Inbox, Reply};
-use output::Output;
 pub use output::TxPort;
 pub use teacher::Lesson;
 use teacher::Teacher;
@@ -44,6 +47,8 @@ pub struct Settings {
     pub idle_after: Duration,
     /// Longest sleep while a queue has no wake-up descriptor.
     pub max_sleep: Duration,
+    /// One cached hit in so many is decided anew and compared; 0 for none.
+    pub verify: u32,
 }
 
 /// A receive queue and whose it is.
@@ -65,9 +70,8 @@ pub struct Worker {
     settings: Settings,
     topology: Reader<Topology>,
     rx: Vec<RxPort>,
-    output: Output,
+    forwarder: Forwarder,
     inbox: Inbox,
-    teacher: Teacher,
     counters: Arc<WorkerCounters>,
 }
 
@@ -77,13 +81,14 @@ impl Worker {
         settings: Settings,
         topology: Reader<Topology>,
         pool: Mempool,
+        cache: FlowCache,
         inbox: Inbox,
         lessons: Sender<Lesson>,
         counters: Arc<WorkerCounters>,
     ) -> Self {
-        let output = Output::new(pool, counters.clone());
         let teacher = Teacher::new(lessons, counters.clone());
-        Self { settings, topology, rx: Vec::with_capacity(MAX_QUEUES), output, inbox, teacher, counters }
+        let forwarder = Forwarder::new(pool, teacher, cache, settings.verify, counters.clone());
+        Self { settings, topology, rx: Vec::with_capacity(MAX_QUEUES), forwarder, inbox, counters }
     }
 
     /// Runs until told to stop. The queues go back to the control thread.
@@ -95,6 +100,7 @@ impl Worker {
         let mut last_frame = started;
         let mut epoch = u64::MAX;
         let mut burst = Burst::new();
+        let mut flows = Flows::default();
         let time = self.counters.clone();
         let time = &time.time;
 
@@ -103,7 +109,7 @@ impl Worker {
                 break;
             }
             let newest = self.topology.quiescent();
-            let received = self.poll(&mut burst, seconds);
+            let received = self.poll(&mut burst, &mut flows, seconds);
 
             let before = std::mem::replace(&mut now, clock::tsc());
             let spent = now.wrapping_sub(before);
@@ -126,7 +132,7 @@ impl Worker {
                 time.busy_cycles.add(spent);
                 last_frame = now;
             } else if self.settings.adaptive && now.wrapping_sub(last_frame) > idle_after {
-                self.sleep(&mut burst, seconds);
+                self.sleep(&mut burst, &mut flows, seconds);
                 let woke = clock::tsc();
                 time.slept_cycles.add(woke - now);
                 now = woke;
@@ -137,8 +143,8 @@ impl Worker {
 
     /// One burst from each queue; returns the number of frames.
     #[inline]
-    fn poll(&mut self, burst: &mut Burst, now: u32) -> usize {
-        let Self { settings, topology, rx, output, teacher, counters, .. } = self;
+    fn poll(&mut self, burst: &mut Burst, flows: &mut Flows, now: u32) -> usize {
+        let Self { settings, topology, rx, forwarder, counters, .. } = self;
         let topology = topology.get();
         let mut total = 0;
         let mut gone = None;
@@ -149,7 +155,7 @@ impl Worker {
                 Received::Frames(count) => {
                     slot.down = false;
                     total += count;
-                    forward(topology, slot.port, burst, now, output, teacher, counters);
+                    forwarder.forward(topology, slot.port, burst, flows, now, counters);
                 }
                 Received::Gone => gone = Some(index),
             }
@@ -179,12 +185,17 @@ impl Worker {
                     self.inbox.reply(reply);
                 }
                 Command::AttachTx(port, tx) => {
-                    let old = self.output.attach(port, tx);
+                    let old = self.forwarder.output.attach(port, tx);
                     self.inbox.reply(old.map_or(Reply::Done, Reply::Tx));
                 }
                 Command::DetachTx(port) => {
-                    let old = self.output.detach(port);
+                    let old = self.forwarder.output.detach(port);
                     self.inbox.reply(old.map_or(Reply::Done, Reply::Tx));
+                }
+                Command::DumpFlows(mut dump) => {
+                    let cache = &self.forwarder.cache;
+                    dump.next = cache.dump(dump.from, mailbox::DUMP_PLACES, dump.now, &mut dump.rows);
+                    self.inbox.reply(Reply::Flows(dump));
                 }
                 Command::Stop => return true,
             }
@@ -198,62 +209,9 @@ impl Worker {
             self.inbox.reply(Reply::Rx(slot));
         }
         for port in (0..crate::ids::MAX_PORTS).filter_map(PortId::new) {
-            if let Some(tx) = self.output.detach(port) {
+            if let Some(tx) = self.forwarder.output.detach(port) {
                 self.inbox.reply(Reply::Tx(tx));
             }
         }
     }
-}
-
-/// Carries one burst from its port to the transmit queues.
-#[inline]
-fn forward(
-    topology: &Topology,
-    port: PortId,
-    burst: &mut Burst,
-    now: u32,
-    output: &mut Output,
-    teacher: &mut Teacher,
-    counters: &WorkerCounters,
-) {
-    let received = burst.len() as u64;
-    let ours = counters.port(port);
-    ours.rx_packets.add(received);
-    let ingress = match Ingress::of(topology, port) {
-        Ok(ingress) => ingress,
-        Err(reason) => {
-            ours.rx_bytes.add(burst.iter().map(|frame| u64::from(frame.len())).sum());
-            ours.drop(reason, received);
-            burst.clear();
-            return;
-        }
-    };
-    for frame in burst.iter() {
-        frame.prefetch_data();
-    }
-    let mut bytes = 0;
-    for mut frame in burst.drain() {
-        bytes += u64::from(frame.len());
-        let mut packet = match Packet::parse(&mut frame, now) {
-            Ok(packet) => packet,
-            Err(reason) => {
-                ours.drop(reason, 1);
-                continue;
-            }
-        };
-        let verdict = pipeline::run(topology, &ingress, &mut packet, &mut Silent);
-        let (header, lost) = (packet.header, packet.lost);
-        teacher.teach(port, &packet);
-        if let Some(reason) = lost {
-            ours.drop(reason, 1);
-        }
-        match verdict {
-            Ok(Verdict::Port(to)) => output.send(topology, to, header.ethertype, frame),
-            Ok(Verdict::Flood) => output.flood(topology, &ingress, header.ethertype, frame),
-            Ok(Verdict::Reply) => output.send(topology, port, header.ethertype, frame),
-            Err(reason) => ours.drop(reason, 1),
-        }
-    }
-    ours.rx_bytes.add(bytes);
-    output.flush();
 }

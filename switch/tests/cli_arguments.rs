@@ -111,7 +111,7 @@ fn what_was_done_is_one_line() {
 fn the_manual_has_every_command_and_option() {
     let page = String::from_utf8(man::page(Options::command())).unwrap().replace('\\', "");
     for command in
-        ["apply", "show ports", "show config", "port add", "port reset", "health", "completion", "man"]
+        ["apply", "show ports", "show config", "port add", "port reset", "dump-flows", "trace", "health", "completion", "man"]
     {
         assert!(page.contains(&format!(".TP\nfBshunt {command}fR")), "{command} in {page}");
     }

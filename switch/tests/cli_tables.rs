@@ -84,6 +84,16 @@ fn workers() {
         queues: vec!["pod1/0".into(), "pod2/0".into()],
         generation: 17,
         worst_swap_us: 4.25,
+        cache: Some(proto::CacheUse {
+            capacity: 65536,
+            hits: 4_999_000,
+            misses: 1000,
+            hit_percent: 99.98,
+            entered: 900,
+            stale: 12,
+            verified: 50,
+            unsound: 0,
+        }),
         ..proto::Worker::default()
     };
     let floating = proto::Worker { worker: 1, core: None, ..proto::Worker::default() };
@@ -93,6 +103,25 @@ fn workers() {
 WORKER  CORE  BUSY-%  ASLEEP-%  PACKETS  CYCLES/PKT  GENERATION  WORST-SWAP-US  QUEUES
      0     1    12.3      80.0  5000000         123          17            4.2  pod1/0 pod2/0
      1     -     0.0       0.0        0           0           0            0.0
+
+WORKER  CACHE-FLOWS     HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
+     0        65536  4999000    1000  100.0      900     12        50        0
+",
+    );
+    let cache = |capacity, unsound| Some(proto::CacheUse { capacity, unsound, ..proto::CacheUse::default() });
+    let off = proto::Worker { cache: cache(0, 0), ..proto::Worker::default() };
+    let text = show::workers(&[off]);
+    assert!(text.ends_with("\nthe flow cache is off (`entries = 0` under [flow_cache])\n"), "{text}");
+
+    let alarm = proto::Worker { worker: 3, cache: cache(16, 2), ..proto::Worker::default() };
+    let text = show::workers(&[alarm]);
+    golden(
+        text.split_once("\n\n").unwrap().1,
+        "\
+WORKER  CACHE-FLOWS  HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
+     3           16     0       0    0.0        0      0         0        2
+ALARM: worker 3 held 2 cached decisions that the stages decide otherwise: a defect of the switch;
+turn the cache off (`entries = 0` under [flow_cache], restart) and report it
 ",
     );
 }
@@ -108,6 +137,7 @@ fn topology() {
         mac_refused: 0,
         neighbors: 2,
         mtu: 1500,
+        ..proto::Network::default()
     };
     let row = proto::Topology {
         generation: 17,
@@ -117,6 +147,7 @@ fn topology() {
         mbufs: Some(proto::Mbufs { total: 16384, free: 16000 }),
         hugepages: true,
         uptime: 3723,
+        routers: Vec::new(),
     };
     golden(
         &show::topology(&row),
@@ -131,6 +162,61 @@ NETWORK   MTU  MACS  LIMIT  MOVES  REFUSED  NEIGHBORS  PORTS-UP
 blue     1500    20   8192      1        0          2  pod0 pod1 pod2 pod3 pod4 pod5 pod6 pod7 pod8
                                                        pod9 pod10 pod11 pod12 pod13 pod14 pod15
                                                        pod16 pod17 pod18 pod19
+",
+    );
+}
+
+#[test]
+fn routed_networks() {
+    let network = |name: &str, gateways: &[&str], mac: &str| proto::Network {
+        name: name.into(),
+        mtu: 1500,
+        router: if mac.is_empty() { String::new() } else { "r".into() },
+        gateways: gateways.iter().map(ToString::to_string).collect(),
+        gateway_mac: mac.into(),
+        ..proto::Network::default()
+    };
+    let route = |(to, via, network): &(&str, &str, &str)| proto::Route {
+        to: (*to).into(),
+        via: (*via).into(),
+        network: (*network).into(),
+    };
+    let routes = [
+        ("0.0.0.0/0", "10.0.2.254", "right"),
+        ("10.0.1.0/24", "", "left"),
+        ("192.168.0.0/16", "", ""),
+    ];
+    let row = proto::Topology {
+        networks: vec![
+            network("alone", &[], ""),
+            network("left", &["10.0.1.1/24", "fd00:1::1/64"], "02:00:00:00:00:fe"),
+            network("right", &["10.0.2.1/24"], "02:ad:a2:04:1c:b0"),
+        ],
+        routers: vec![
+            proto::Router {
+                name: "r".into(),
+                networks: vec!["left".into(), "right".into()],
+                route_count: 100_005,
+                routes: routes.iter().map(route).collect(),
+            },
+            proto::Router { name: "idle".into(), ..proto::Router::default() },
+        ],
+        ..proto::Topology::default()
+    };
+    let text = show::topology(&row);
+    let routing = text.find("\nNETWORK  ROUTER").expect("the gateways have a table");
+    golden(
+        &text[routing..],
+        "
+NETWORK  ROUTER  GATEWAY-MAC        GATEWAYS
+left     r       02:00:00:00:00:fe  10.0.1.1/24 fd00:1::1/64
+right    r       02:ad:a2:04:1c:b0  10.0.2.1/24
+
+ROUTER  TO              VIA         NETWORK
+r       0.0.0.0/0       10.0.2.254  right
+r       10.0.1.0/24     connected   left
+r       192.168.0.0/16  blackhole   -
+r: the first 3 of 100005 routes
 ",
     );
 }

@@ -11,6 +11,7 @@
 //! | a DPDK application as peer (virtio-user, vhost, memif) | [`testpmd`] |
 //! | a virtual machine with the kernel's virtio-net driver | [`guest`] |
 //! | the switch under test | [`shuntd`] |
+//! | frames as values; arbitrary and broken ones | [`frames`] |
 //! | 2 MiB pages for the length of a test | [`hugepages`] |
 //! | a test that cannot run here | [`require!`](crate::require!), [`skip!`](crate::skip!) |
 //!
@@ -22,6 +23,7 @@
 pub mod bridge;
 pub mod command;
 pub mod error;
+pub mod frames;
 pub mod guest;
 pub mod hugepages;
 pub mod interface;

@@ -9,16 +9,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use shunt_bench::machine::{self, Load, Ticks};
 use shunt_bench::plan::Plan;
-use shunt_bench::report::Report;
-use shunt_bench::rows::{ROWS, Row};
-use shunt_bench::{cores, stop};
+use shunt_bench::rows::ROWS;
+use shunt_bench::session::{self, Session};
 
 /// Measures the rows of docs/performance.md, ours and the peers' side by side.
 #[derive(Parser)]
@@ -47,94 +45,30 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) if error.is::<stop::Interrupted>() => ExitCode::from(130),
-        Err(error) => {
-            eprintln!("foundation: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    session::exit(run(&Arguments::parse()))
 }
 
 /// Measures and writes; false when a row failed.
 fn run(arguments: &Arguments) -> Result<bool> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "needs root, for namespaces and hugepages: sudo scripts/figures"
-    );
     ensure!(arguments.minutes.is_finite() && arguments.minutes > 0.0, "--minutes must be more than 0");
-    stop::on_signals().context("take signals")?;
-    cores::settle()?;
-    let load = Load::look()?;
-    eprintln!("foundation: {}", load.text());
-    ensure!(
-        load.quiet() || arguments.anyway,
-        "the machine is not quiet ({}): end what else runs, or measure with --anyway",
-        load.text()
-    );
+    let mut session = Session::open("scripts/figures", arguments.anyway)?;
     let soak = Duration::from_secs_f64(arguments.minutes * 60.0);
     let plan = Plan::new(arguments.runs.into(), arguments.seconds, soak)?;
-    let mut report = Report {
-        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        machine: machine::describe(),
-        command: command(),
-        ..Report::default()
-    };
-    let chosen = ROWS
+    let mut chosen = ROWS
         .iter()
         .filter(|row| arguments.only.is_empty() || arguments.only.iter().any(|name| name == row.name));
-    let measured = chosen.into_iter().try_for_each(|row| measure(row, &plan, &mut report));
+    let measured = chosen.try_for_each(|row| session.measure(row.name, || (row.measure)(&plan)));
+    let mut report = session.report;
     if let Err(error) = &measured {
         report.warnings.push(format!("ended early: {error:#}"));
     }
-    println!("{}", report.markdown());
+    let text = report.markdown();
+    println!("{text}");
     report.write_json(&arguments.out)?;
     // A table that somebody reads is not replaced by half of one.
     measured?;
     if let Some(doc) = &arguments.doc {
-        report.write_doc(doc)?;
+        report.write_doc(doc, &text)?;
     }
     Ok(report.failed.is_empty())
-}
-
-/// One row. What fails is put down; only a signal ends the run.
-fn measure(row: &Row, plan: &Plan, report: &mut Report) -> Result<()> {
-    let load = Load::look()?;
-    eprintln!("foundation: {}: before: {}", row.name, load.text());
-    if !load.quiet() {
-        report.warnings.push(format!("the machine was not quiet before {}: {}", row.name, load.text()));
-    }
-    let before = Ticks::now()?;
-    match (row.measure)(plan) {
-        Ok(figures) => {
-            let stolen = Ticks::now()?.stolen_since(before);
-            for mut figure in figures {
-                eprintln!(
-                    "foundation: {}: {:?} {}",
-                    figure.row,
-                    figure.ours.median().unwrap_or(f64::NAN),
-                    figure.unit
-                );
-                figure.load = load.json(stolen);
-                report.figures.push(figure);
-            }
-        }
-        Err(error) if error.is::<stop::Interrupted>() => return Err(error),
-        Err(error) => {
-            eprintln!("foundation: {} failed: {error:#}", row.name);
-            report.failed.push((row.name.to_owned(), format!("{error:#}")));
-        }
-    }
-    // A failure that a signal caused (a killed child) is the signal's.
-    stop::check()?;
-    Ok(())
-}
-
-/// The command line as one would repeat it.
-fn command() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    ["scripts/figures".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }

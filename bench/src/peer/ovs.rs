@@ -116,14 +116,33 @@ impl Ovs {
         vsctl(self.dir.path(), args).with_context(|| self.log())
     }
 
-    /// `ovs-ofctl add-flow` to bridge `br0`.
+    /// Makes the bridge `br0` without any rule.
     ///
     /// # Errors
-    /// The rule is refused.
-    pub fn add_flow(&self, flow: &str) -> Result<()> {
-        let bridge = self.dir.path().join("br0.mgmt").to_string_lossy().into_owned();
-        private(self.dir.path(), vec!["ovs-ofctl".into(), "add-flow".into(), bridge, flow.into()]).check()?;
+    /// The daemon refuses.
+    pub fn add_bridge(&self) -> Result<()> {
+        let set =
+            ["set", "bridge", "br0", "datapath_type=netdev", "fail-mode=secure", "protocols=OpenFlow15"];
+        self.vsctl(&[&["add-br", "br0", "--"], &set[..]].concat())?;
         Ok(())
+    }
+
+    /// `ovs-ofctl add-flows` to bridge `br0`: one rule a line.
+    ///
+    /// # Errors
+    /// A rule is refused.
+    pub fn add_flows(&self, rules: &str) -> Result<()> {
+        let (bridge, file) = (self.dir.path().join("br0.mgmt"), self.dir.path().join("rules"));
+        std::fs::write(&file, rules).with_context(|| format!("write {}", file.display()))?;
+        let words = ["ovs-ofctl", "-O", "OpenFlow15", "add-flows"].map(String::from);
+        let places = [bridge, file].map(|path| path.to_string_lossy().into_owned());
+        private(self.dir.path(), words.into_iter().chain(places).collect()).check()?;
+        Ok(())
+    }
+
+    /// A directory of its own: sockets of `dpdkvhostuser` ports are there.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// `ovs-appctl` to the daemon.

@@ -37,7 +37,7 @@ pub(super) fn swaps(plan: &Plan) -> Result<Vec<Figure>> {
             + &device_port("spare2", "pods", &testpmd::null(2), &[]);
         let (swapped, outcome) = Loaded::start(plan, &spare)?.during(|switch| swap(switch, changes))?;
         let stolen = Ticks::now()?.stolen_since(before) * 100.0;
-        lost.ours.push(Sample { value: outcome.lost(), beside: outcome.beside() });
+        lost.ours.push(Sample::new(outcome.lost(), outcome.beside()));
         lost.ours.beside.entry("swaps/s").or_default().push(changes as f64 / swapped.took.as_secs_f64());
         stall.ours.push(swapped.sample(stolen)?);
     }
@@ -65,7 +65,7 @@ impl Swapped {
             ("swaps without", (self.stalls.len() - stalls.len()) as f64),
             ("time stolen %", stolen),
         ];
-        Ok(Sample { value: at(1.0)?, beside })
+        Ok(Sample::new(at(1.0)?, beside))
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) fn hotplug(plan: &Plan) -> Result<Vec<Figure>> {
         let pod = pods::quiet()?;
         let veth = Veth::pair("spare", Some(&loaded.pods.node), &pod, &Interface::default())?;
         let (took, outcome) = loaded.during(|switch| plug(switch, &veth, plugs))?;
-        let mut sample = Sample { value: outcome.lost(), beside: outcome.beside() };
+        let mut sample = Sample::new(outcome.lost(), outcome.beside());
         sample.beside.push(("ms for adding and removing", took.as_secs_f64() * 1e3 / plugs as f64));
         figure.ours.push(sample);
     }

@@ -42,9 +42,9 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
             ("wake-ups/s", (now.sleeps - worker.sleeps) as f64 / elapsed.as_secs_f64()),
             ("frames meanwhile and of the pings", (now.packets - worker.packets) as f64),
         ];
-        cpu.ours.push(Sample { value: used.as_secs_f64() / elapsed.as_secs_f64() * 100.0, beside });
+        cpu.ours.push(Sample::new(used.as_secs_f64() / elapsed.as_secs_f64() * 100.0, beside));
         let beside = vec![("the next one ms", second.as_secs_f64() * 1e3)];
-        ping.ours.push(Sample { value: first.as_secs_f64() * 1e3, beside });
+        ping.ours.push(Sample::new(first.as_secs_f64() * 1e3, beside));
     }
     cpu.notes.push("user and system time of all threads of shuntd; resolution 10 ms".into());
     ping.notes.push(

@@ -52,8 +52,8 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let most = sizes.iter().copied().fold(last, f64::max);
     let beside =
         vec![("after warm-up", first / 1024.0), ("at the end", last / 1024.0), ("most", most / 1024.0)];
-    size.ours.push(Sample { value: started / 1024.0, beside });
-    growth.ours.push(Sample { value: last - first, beside: vec![("GB of traffic", bytes as f64 / 1e9)] });
+    size.ours.push(Sample::new(started / 1024.0, beside));
+    growth.ours.push(Sample::new(last - first, vec![("GB of traffic", bytes as f64 / 1e9)]));
     let quarter = |part: usize| sizes[(sizes.len() - 1) * part / 4];
     growth.notes.push(format!(
         "resident KiB at each quarter: {:.0}, {:.0}, {:.0}, {:.0}, {:.0}; below {NOISE_KIB} KiB is called none",

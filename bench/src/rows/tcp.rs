@@ -63,5 +63,5 @@ fn transfer(pods: &Pods, load: &Tcp) -> Result<Sample> {
     pods.meet()?;
     let mut server = Iperf::serve(&pods.pods[1], &address(1))?;
     let result = server.tcp(&pods.pods[0], load)?;
-    Ok(Sample { value: result.gbits, beside: vec![("resent segments", result.retransmits as f64)] })
+    Ok(Sample::new(result.gbits, vec![("resent segments", result.retransmits as f64)]))
 }

@@ -72,7 +72,7 @@ fn ours(plan: &Plan) -> Result<Sample> {
     ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
     let guest = peer::testpmd::stop_counting_cycles(&mut guests)?;
     let beside = vec![("switch cycles/packet", work.cycles_per_packet), ("guest cycles/packet", guest)];
-    Ok(Sample { value: mpps, beside })
+    Ok(Sample::new(mpps, beside))
 }
 
 fn testpmd_io(plan: &Plan) -> Result<Sample> {
@@ -90,7 +90,7 @@ fn testpmd_io(plan: &Plan) -> Result<Sample> {
     let mpps = rate(before, received(&mut guests)?);
     let guest = peer::testpmd::stop_counting_cycles(&mut guests)?;
     let cycles = peer::testpmd::stop_counting_cycles(&mut switch)?;
-    Ok(Sample { value: mpps, beside: vec![("switch cycles/packet", cycles), ("guest cycles/packet", guest)] })
+    Ok(Sample::new(mpps, vec![("switch cycles/packet", cycles), ("guest cycles/packet", guest)]))
 }
 
 fn guests(sockets: &[PathBuf; 2]) -> Result<Testpmd> {

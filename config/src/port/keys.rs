@@ -56,6 +56,13 @@ pub(crate) const KEYS: &[Key] = &[
         "addresses known to be behind the port: never aged, never moved by traffic; once in a network",
     ),
     key(
+        "endpoints",
+        ALL,
+        "array of `{ mac = MAC, ip = [ADDRESS, ...] }`",
+        "[]",
+        "stations with their IP addresses: as `stations`, and neighbours that never age; once in a network",
+    ),
+    key(
         "device",
         &["veth"],
         "device name, at most 15 bytes",

@@ -69,7 +69,7 @@ fn tuntap(section: Keys<'_, '_, '_>) -> Tuntap {
     Tuntap {
         device: section.optional("device", new_device),
         netns: section.optional("netns", value::parsed::<Netns>),
-        addresses: section.list("addresses", address),
+        addresses: section.list("addresses", value::address),
         peer_mac: section.optional("peer_mac", value::station),
     }
 }
@@ -130,32 +130,6 @@ pub(crate) fn check_new_device(name: &str) -> Result<(), String> {
         "all" | "default" => Err(format!("the kernel keeps {name:?} for itself; choose another device name")),
         _ => Ok(()),
     }
-}
-
-/// An address of a station with its prefix length.
-fn address(raw: Raw<'_>) -> Result<IpNet, String> {
-    let text = value::text(raw)?;
-    let shown = quote(text);
-    if let Ok(alone) = text.parse::<std::net::IpAddr>() {
-        let length = if alone.is_ipv4() { 24 } else { 64 };
-        return Err(format!("{shown} has no prefix length; add it, as \"{alone}/{length}\""));
-    }
-    let net: IpNet = text.parse().map_err(|_| {
-        format!("{shown} is not an address; write it with its prefix length, as \"10.0.0.2/24\"")
-    })?;
-    let addr = net.addr();
-    if addr.is_unspecified() || addr.is_multicast() || addr.is_loopback() {
-        return Err(format!("{shown} is not a unicast address of a station; use another"));
-    }
-    // On point-to-point prefixes all addresses are stations': RFC 3021 for IPv4, RFC 6164 for IPv6.
-    let has_ends = net.prefix_len() + 1 < net.max_prefix_len();
-    if has_ends && addr == net.network() {
-        return Err(format!("{shown} is the prefix itself; give an address in it"));
-    }
-    if has_ends && addr.is_ipv4() && addr == net.broadcast() {
-        return Err(format!("{shown} is the broadcast address of its prefix; give another address in it"));
-    }
-    Ok(net)
 }
 
 /// A memif secret. No message shows it.

@@ -1,14 +1,17 @@
 //! Random valid configurations. Two of them share names, devices and networks by chance, so that differences between
 //! them are of every sort.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use shunt_config::{
-    Config, Daemon, Hugepages, MacAddr, MemifRole, Memory, Netns, Network, NetworkName, Poll, Port, PortKind,
-    PortName, Secret, VhostMode, Workers,
+    Config, Daemon, Endpoint, FlowCache, Hugepages, KeyFields, MacAddr, MemifRole, Memory, Netns, Network,
+    NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Secret, StaticRoute, VhostMode, Workers,
 };
 
 const NETWORKS: [&str; 3] = ["default", "blue", "red"];
@@ -16,9 +19,10 @@ const PORTS: usize = 8;
 
 /// Any valid configuration.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
-    (workers(), subsequence(&NETWORKS[..], 0..=3), memory(), "[a-z]{1,8}").prop_flat_map(
-        |(workers, names, memory, file)| {
+    (workers(), subsequence(&NETWORKS[..], 0..=3), memory(), flow_cache(), "[a-z]{1,8}").prop_flat_map(
+        |(workers, names, memory, flow_cache, file)| {
             let networks: Vec<_> = names.iter().map(|name| network(name)).collect();
+            let networks = networks.prop_flat_map(routed);
             // Without a network there can be no port.
             let most = if names.is_empty() { 0 } else { PORTS };
             let count = workers.count;
@@ -31,15 +35,65 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                         .collect::<Vec<_>>()
                 },
             );
-            (networks, ports).prop_map(move |(networks, ports)| Config {
+            (networks, ports).prop_map(move |((routers, networks), ports)| Config {
                 daemon: Daemon { socket: PathBuf::from(format!("/run/{file}")) },
                 memory: memory.clone(),
                 workers: workers.clone(),
+                flow_cache: flow_cache.clone(),
+                routers,
+                ports: endpoints_in_their_subnets(&networks, ports),
                 networks,
-                ports,
             })
         },
     )
+}
+
+fn flow_cache() -> impl Strategy<Value = FlowCache> {
+    let key = select(&[KeyFields::Needed, KeyFields::Full][..]);
+    (0u32..=4_194_304, key, 0u32..=1_000_000_000, 1_000u64..=86_400_000).prop_map(
+        |(entries, key, verify, idle)| FlowCache {
+            entries,
+            key,
+            verify,
+            idle_timeout: Duration::from_millis(idle),
+        },
+    )
+}
+
+/// One or two routers: `r`, to which networks belong by chance, and `s`, which has none. Every network has subnets of its
+/// own number, 10.1NN.0.0/16 and fd00:1NN::/64, so none overlap and each route of `r` has its next router in one of them.
+fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Network>)> {
+    let choices = proptest::collection::vec((0u8..4, proptest::option::of(mac())), networks.len());
+    let routes = proptest::collection::vec((any::<u32>(), 0u8..=32, any::<bool>()), 0..6);
+    (choices, routes, any::<bool>()).prop_map(move |(choices, routes, second)| {
+        let router = |name| RouterName::new(name).unwrap();
+        let (mut networks, mut hop) = (networks.clone(), None);
+        for (network, (choice, gateway_mac)) in networks.iter_mut().zip(choices) {
+            let number = 100 + NETWORKS.iter().position(|name| network.name == *name).unwrap();
+            let subnets = [format!("10.{number}.0.1/16"), format!("fd00:{number}::1/64")];
+            let (from, to) = [(0, 0), (0, 1), (1, 2), (0, 2)][usize::from(choice)];
+            network.gateways = subnets[from..to].iter().map(|subnet| subnet.parse().unwrap()).collect();
+            network.router = (from != to).then(|| router("r"));
+            network.gateway_mac = gateway_mac.filter(|_| from != to);
+            if from == 0 && to > 0 {
+                hop = Some(Ipv4Addr::new(10, number as u8, 7, 7).into());
+            }
+        }
+        // Outside 10.0.0.0/8, so that no route is to a subnet; the last of equal ones stays.
+        let routes: BTreeMap<Ipv4Net, bool> = routes
+            .into_iter()
+            .map(|(to, len, blackhole)| {
+                (Ipv4Net::new((to & !(0xff << 24) | 11 << 24).into(), len).unwrap().trunc(), blackhole)
+            })
+            .collect();
+        let routes = routes.into_iter().map(|(to, blackhole)| {
+            let via = hop.filter(|_| !blackhole);
+            StaticRoute { to: to.into(), via, blackhole: via.is_none() }
+        });
+        let r = Router { name: router("r"), routes: routes.collect() };
+        let s = Router { name: router("s"), routes: Vec::new() };
+        (std::iter::once(r).chain(second.then_some(s)).collect(), networks)
+    })
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
@@ -67,15 +121,36 @@ fn workers() -> impl Strategy<Value = Workers> {
 }
 
 fn network(name: &'static str) -> impl Strategy<Value = Network> {
-    (1_280u16..=65_521, 0u64..=86_400_000, 1u32..=1_048_576).prop_map(move |(mtu, ageing, mac_limit)| {
-        Network {
+    let ageing = 0u64..=86_400_000;
+    (1_280u16..=65_521, ageing.clone(), 1u32..=1_048_576, ageing).prop_map(
+        move |(mtu, mac_ageing, mac_limit, neighbor_ageing)| Network {
             name: NetworkName::new(name).unwrap(),
             mtu,
-            mac_ageing: Duration::from_millis(ageing),
+            mac_ageing: Duration::from_millis(mac_ageing),
             mac_limit,
+            neighbor_ageing: Duration::from_millis(neighbor_ageing),
             ..Network::default()
+        },
+    )
+}
+
+/// Endpoints are drawn with one address; here it gets one that its network can have.
+fn endpoints_in_their_subnets(networks: &[Network], mut ports: Vec<Port>) -> Vec<Port> {
+    for (number, port) in ports.iter_mut().enumerate() {
+        let network = networks.iter().find(|network| network.name == port.network).unwrap();
+        for (i, endpoint) in port.endpoints.iter_mut().enumerate() {
+            let host = (number * 16 + i + 0x100) as u128;
+            endpoint.ip = network
+                .gateways
+                .iter()
+                .map(|gateway| match gateway.network() {
+                    IpAddr::V4(net) => Ipv4Addr::from_bits(net.to_bits() + host as u32).into(),
+                    IpAddr::V6(net) => Ipv6Addr::from_bits(net.to_bits() + host).into(),
+                })
+                .collect();
         }
-    })
+    }
+    ports
 }
 
 fn mac() -> impl Strategy<Value = MacAddr> {
@@ -106,8 +181,15 @@ fn port(
     // No two ports may claim a station: each has addresses of its own number.
     let stations = (0u8..3)
         .prop_map(move |count| (0..count).map(|i| MacAddr([0x06, 0, 0, 0, index as u8, i])).collect());
-    (kind(index, device), common, queues, (limit, stations)).prop_map(
-        move |(kind, (network, admin_up, mtu, mac), (queues, placement), (mac_limit, stations))| Port {
+    let endpoint = move |i| Endpoint { mac: MacAddr([0x0a, 0, 0, 0, index as u8, i]), ip: Vec::new() };
+    let endpoints = (0u8..3).prop_map(move |count| (0..count).map(endpoint).collect());
+    (kind(index, device), common, queues, (limit, stations, endpoints)).prop_map(
+        move |(
+            kind,
+            (network, admin_up, mtu, mac),
+            (queues, placement),
+            (mac_limit, stations, endpoints),
+        )| Port {
             network: NetworkName::new(network).unwrap(),
             admin_up,
             mtu,
@@ -116,6 +198,7 @@ fn port(
             placement,
             mac_limit,
             stations,
+            endpoints,
             ..Port::new(PortName::new(&format!("p{index}")).unwrap(), kind)
         },
     )

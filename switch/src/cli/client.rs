@@ -96,6 +96,10 @@ calls! {
     show_drops(ShowDropsRequest) -> Drops;
     /// The publications.
     show_generations(ShowGenerationsRequest) -> Generations;
+    /// Cached flows.
+    dump_flows(DumpFlowsRequest) -> Flows;
+    /// Where a frame would go.
+    trace(TraceRequest) -> Traced;
     /// The configuration.
     get_config(GetConfigRequest) -> ConfigText;
     /// Whether it works.

@@ -9,16 +9,21 @@
 //! | [`client`] | the connection and what its errors mean to a person |
 //! | [`change`] | commands that change something |
 //! | [`show`] | tables, one function each |
+//! | [`flows`], [`trace`](mod@trace), [`capture`] | cached flows; where a frame would go; a frame out of a file |
 //! | [`table`] | columns |
 //! | `watch` | rates over an interval |
 //! | [`man`] | the manual pages |
 
+pub mod capture;
 pub mod change;
 pub mod client;
+pub mod flows;
 pub mod man;
 pub mod options;
+mod routers;
 pub mod show;
 pub mod table;
+pub mod trace;
 mod watch;
 
 use std::io::{self, Write};
@@ -94,10 +99,16 @@ async fn ask(options: &Options) -> Result<(), Failure> {
     let json = options.json;
     // What can be wrong without the daemon is found without it.
     let change = change::Change::of(&options.command)?;
+    let question = Question::of(&options.command)?;
     let mut client = Client::connect(&options.socket).await?;
     if let Some(change) = change {
         let applied = change.send(&mut client).await?;
         return output(json, &applied, || change::sentence(&applied));
+    }
+    match question {
+        Some(Question::Flows(request)) => return flows::run(&mut client, request, json).await,
+        Some(Question::Trace(request)) => return trace::run(&mut client, request, json).await,
+        None => {}
     }
     match &options.command {
         Command::Show { what } => show::run(&mut client, what, json).await,
@@ -105,9 +116,28 @@ async fn ask(options: &Options) -> Result<(), Failure> {
             let health = client.health(proto::HealthRequest {}).await?;
             output(json, &health, || show::health(&health))
         }
-        Command::Apply { .. } | Command::Port { .. } | Command::Completion { .. } | Command::Man { .. } => {
-            Ok(())
-        }
+        Command::Apply { .. }
+        | Command::Port { .. }
+        | Command::DumpFlows(_)
+        | Command::Trace(_)
+        | Command::Completion { .. }
+        | Command::Man { .. } => Ok(()),
+    }
+}
+
+/// A question that can be wrong by itself.
+enum Question {
+    Flows(proto::DumpFlowsRequest),
+    Trace(proto::TraceRequest),
+}
+
+impl Question {
+    fn of(command: &Command) -> Result<Option<Self>, Failure> {
+        Ok(match command {
+            Command::DumpFlows(wanted) => Some(Self::Flows(flows::request(wanted)?)),
+            Command::Trace(wanted) => Some(Self::Trace(trace::request(wanted)?)),
+            _ => None,
+        })
     }
 }
 

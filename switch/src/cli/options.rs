@@ -50,6 +50,12 @@ pub enum Command {
         #[command(subcommand)]
         command: PortCommand,
     },
+    /// Show what the workers' flow caches hold, the busiest flows first. Forwarding goes on meanwhile.
+    DumpFlows(DumpFlows),
+    /// Show where a frame would go and why. Nothing is sent and nothing changes; a dropped frame is a result, not an error.
+    #[command(after_help = "Example: shunt trace --in pod1 'ip4.dst==10.0.2.9 && udp.dst==53'\n\
+        What the expression leaves open is chosen, and the choice is printed. docs/operations.md has the fields.")]
+    Trace(Trace),
     /// Ask whether the daemon works; exits with 0 when it does.
     Health,
     /// Print a completion script for a shell.
@@ -86,6 +92,41 @@ pub enum Show {
     Generations,
     /// The running configuration as TOML that `apply` takes, secrets included (as JSON: without).
     Config,
+}
+
+/// Which flows.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DumpFlows {
+    /// Those in the flow caches: so far the only ones there are to dump.
+    #[arg(long)]
+    pub cached: bool,
+    /// Only flows that came in by this port.
+    #[arg(long, value_name = "NAME")]
+    pub port: Option<String>,
+    /// Most flows to print, the busiest of all.
+    #[arg(long, value_name = "FLOWS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub limit: u32,
+}
+
+/// Which frame, and where it comes in.
+#[derive(Clone, Debug, Default, Args)]
+#[command(group = clap::ArgGroup::new("frame").required(true).args(["expression", "hex", "pcap"]))]
+pub struct Trace {
+    /// The port that the frame comes in by.
+    #[arg(long = "in", value_name = "PORT")]
+    pub port: String,
+    /// Fields of the frame, as 'eth.dst==02:00:00:00:00:02 && ip4.dst==10.0.0.2 && udp.dst==53'.
+    #[arg(value_name = "EXPRESSION")]
+    pub expression: Option<String>,
+    /// The frame's bytes in hexadecimal, from the Ethernet header on, without FCS.
+    #[arg(long, value_name = "DIGITS")]
+    pub hex: Option<String>,
+    /// A frame out of this capture, pcap or pcapng.
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Which frame of the capture, from 1.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "pcap", value_parser = clap::value_parser!(u32).range(1..))]
+    pub packet: u32,
 }
 
 /// Repeating a table.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::options::Show;
+use super::routers::routers;
 use super::table::Table;
 use super::{Failure, output, watch};
 use crate::control::api::proto;
@@ -127,10 +128,51 @@ pub fn workers(rows: &[proto::Worker]) -> String {
             row.queues.join(" "),
         ]);
     }
-    table.render()
+    format!("{}\n{}", table.render(), caches(rows))
 }
 
-/// The topology: a few facts, then the networks.
+/// What the workers' flow caches did, with an alarm for each that was wrong.
+fn caches(rows: &[proto::Worker]) -> String {
+    let uses = || rows.iter().filter_map(|row| Some((row.worker, row.cache?)));
+    if uses().all(|(_, cache)| cache.capacity == 0) {
+        return "the flow cache is off (`entries = 0` under [flow_cache])\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ">WORKER",
+        ">CACHE-FLOWS",
+        ">HITS",
+        ">MISSES",
+        ">HIT-%",
+        ">ENTERED",
+        ">STALE",
+        ">VERIFIED",
+        ">UNSOUND",
+    ]);
+    for (worker, cache) in uses() {
+        table.row([
+            worker.to_string(),
+            cache.capacity.to_string(),
+            cache.hits.to_string(),
+            cache.misses.to_string(),
+            format!("{:.1}", cache.hit_percent),
+            cache.entered.to_string(),
+            cache.stale.to_string(),
+            cache.verified.to_string(),
+            cache.unsound.to_string(),
+        ]);
+    }
+    let mut text = table.render();
+    for (worker, cache) in uses().filter(|(_, cache)| cache.unsound > 0) {
+        text.push_str(&format!(
+            "ALARM: worker {worker} held {} cached decisions that the stages decide otherwise: a defect of the switch;\n\
+             turn the cache off (`entries = 0` under [flow_cache], restart) and report it\n",
+            cache.unsound
+        ));
+    }
+    text
+}
+
+/// The topology: a few facts, then the networks, gateways and routes.
 pub fn topology(row: &proto::Topology) -> String {
     let mbufs = row.mbufs.unwrap_or_default();
     let pages = if row.hugepages { "hugepages" } else { "ordinary pages" };
@@ -158,6 +200,7 @@ pub fn topology(row: &proto::Topology) -> String {
         ]);
     }
     text.push_str(&table.render());
+    text.push_str(&routers(row));
     text
 }
 

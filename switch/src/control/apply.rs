@@ -5,9 +5,9 @@
 
 use std::collections::HashSet;
 
-use shunt_config::{Config, ConfigErrors, NetworkName, PortChange, PortName};
+use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange, PortName};
 
-use super::Control;
+use super::{Control, routes};
 use crate::ids::MAX_PORTS;
 use crate::port::{OpenError, Opened};
 
@@ -48,12 +48,19 @@ pub struct Applied {
     pub changed: Vec<PortName>,
 }
 
+/// True when the network's gateway comes, goes, or speaks for other addresses.
+fn changes_gateway(change: &NetworkChange) -> bool {
+    change.keys.iter().any(|key| matches!(*key, "router" | "gateways" | "gateway_mac"))
+}
+
 impl Control {
     /// Applies the networks and ports of `config` at start. A port that does not open is down and retried, so that one
     /// missing pod does not keep a node from starting; the errors are returned for the log.
     pub fn apply_at_start(&mut self, config: &Config) -> Vec<OpenError> {
         let mut errors = Vec::new();
         self.config.networks.clone_from(&config.networks);
+        self.config.routers.clone_from(&config.routers);
+        self.routers = routes::routers(&self.config, &self.routers);
         let mut receive = Vec::new();
         for port in &config.ports {
             let opened = self.open(port, config).inspect_err(|error| errors.push(error.clone()));
@@ -103,6 +110,11 @@ impl Control {
         self.config = next.clone();
         let kept: HashSet<NetworkName> = next.networks.iter().map(|network| network.name.clone()).collect();
         self.learned.retain(&kept);
+        self.routers = routes::routers(&self.config, &self.routers);
+        for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {
+            let has_l3_port = self.ports.has_l3(&change.to.name);
+            self.learned.network(&change.to.name).change_gateway(&change.to, has_l3_port);
+        }
         for change in diff.changed_ports.iter().filter(|change| !anew(change)) {
             self.change(&change.to);
         }

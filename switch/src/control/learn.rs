@@ -1,7 +1,7 @@
-//! What traffic taught: MAC addresses per network, with age, moves and limits; neighbours for L3 ports.
+//! What traffic taught: MAC addresses per network, with age, moves and limits; neighbours where the switch has addresses.
 //!
-//! Workers send [`Lesson`]s; here they become rows, and the rows become the next [`Fdb`] and [`NeighborTable`]. A table
-//! is rebuilt only for a network whose rows changed.
+//! Workers send [`Lesson`]s; here they become rows, and the rows become the next [`Fdb`] and [`NeighborTable`]. A table is
+//! rebuilt only when its own rows changed.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,14 +11,21 @@ use std::time::{Duration, Instant};
 use shunt_config::NetworkName;
 
 use super::Control;
+use super::neighbors::{Neighbors, learnable};
 use crate::ids::PortId;
-use crate::table::fdb::{Fdb, Row};
+use crate::table::fdb::{Entry, Fdb, Row};
 use crate::table::neighbor::{Neighbor, NeighborTable};
 use crate::wire::ethernet::Mac;
 use crate::worker::Lesson;
 
-/// Neighbours learned per network at most.
-const NEIGHBOR_LIMIT: usize = 8192;
+/// What configuration puts into the tables of one network.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// Where addresses are.
+    pub(super) stations: Vec<(Mac, PortId)>,
+    /// Whose addresses are whose; of two rows for one address the first counts.
+    pub(super) neighbors: Vec<(IpAddr, Neighbor)>,
+}
 
 /// A learned address.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +41,10 @@ pub(super) struct NetworkLessons {
     macs: HashMap<Mac, Station>,
     /// How many of `macs` are behind each port: a limit must cost the same however many addresses a tenant invents.
     behind: HashMap<PortId, usize>,
-    neighbors: HashMap<IpAddr, Mac>,
+    neighbors: Neighbors,
+    /// The MAC table must be built anew.
     dirty: bool,
     fdb: Arc<Fdb>,
-    table: Arc<NeighborTable>,
     /// Addresses that turned up behind another port.
     pub(super) moves: u64,
     /// Addresses not learned because a limit was reached.
@@ -49,10 +56,9 @@ impl Default for NetworkLessons {
         Self {
             macs: HashMap::new(),
             behind: HashMap::new(),
-            neighbors: HashMap::new(),
+            neighbors: Neighbors::default(),
             dirty: true,
             fdb: Arc::new(Fdb::build([].into_iter())),
-            table: Arc::default(),
             moves: 0,
             refused: 0,
         }
@@ -84,40 +90,52 @@ impl Learned {
     pub(super) fn forget_port(&mut self, port: PortId) {
         for network in self.networks.values_mut() {
             let before = network.macs.len();
-            let gone: HashSet<Mac> =
-                network.macs.iter().filter(|(_, row)| row.port == port).map(|(mac, _)| *mac).collect();
-            network.macs.retain(|mac, _| !gone.contains(mac));
+            let learned = network.macs.iter().filter(|(_, row)| row.port == port).map(|(mac, _)| *mac);
+            // Given stations have learned addresses, too.
+            let known = network.fdb.iter().filter(|entry| entry.port() == port).map(Entry::mac);
+            let gone: HashSet<Mac> = learned.chain(known).collect();
+            network.macs.retain(|_, row| row.port != port);
             network.behind.remove(&port);
-            network.neighbors.retain(|_, mac| !gone.contains(mac));
+            network.neighbors.forget_stations(&gone);
             network.dirty |= network.macs.len() != before;
         }
     }
 }
 
 impl NetworkLessons {
-    /// The tables, rebuilt if anything changed. `fixed` are the rows that configuration gives (L3 ports).
-    pub(super) fn tables(&mut self, fixed: &[(Mac, PortId, Vec<IpAddr>)]) -> (Arc<Fdb>, Arc<NeighborTable>) {
+    /// The tables, each rebuilt if its rows changed.
+    pub(super) fn tables(&mut self, given: &Given) -> (Arc<Fdb>, Arc<NeighborTable>) {
         if self.dirty {
             self.refresh();
-            let given =
-                fixed.iter().map(|(mac, port, _)| Row { mac: *mac, port: *port, fixed: true, last_seen: 0 });
+            let stations = given.stations.iter();
+            let fixed = stations.map(|(mac, port)| Row { mac: *mac, port: *port, fixed: true, last_seen: 0 });
             let learned = self.macs.iter().map(|(mac, row)| Row {
                 mac: *mac,
                 port: row.port,
                 fixed: false,
                 last_seen: row.last_seen,
             });
-            let rows: Vec<Row> = given.chain(learned).collect();
+            let rows: Vec<Row> = fixed.chain(learned).collect();
             self.fdb = Arc::new(Fdb::build(rows.into_iter()));
-            let own = fixed.iter().flat_map(|(mac, _, addresses)| {
-                addresses.iter().map(|address| (*address, Neighbor { mac: *mac, own: true }))
-            });
-            let others =
-                self.neighbors.iter().map(|(address, mac)| (*address, Neighbor { mac: *mac, own: false }));
-            self.table = Arc::new(NeighborTable::build(own.chain(others)));
             self.dirty = false;
         }
-        (self.fdb.clone(), self.table.clone())
+        (self.fdb.clone(), self.neighbors.table(&given.neighbors))
+    }
+
+    /// Forgets stations silent for longer than `limit` seconds, and their neighbours; true when there was any.
+    fn age(&mut self, now: u32, limit: u64) -> bool {
+        self.refresh();
+        let silent = |row: &Station| u64::from(now.saturating_sub(row.last_seen)) > limit;
+        let gone: HashSet<Mac> =
+            self.macs.iter().filter(|(_, row)| silent(row)).map(|(mac, _)| *mac).collect();
+        if gone.is_empty() {
+            return false;
+        }
+        self.macs.retain(|mac, _| !gone.contains(mac));
+        self.count_behind();
+        self.neighbors.forget_stations(&gone);
+        self.dirty = true;
+        true
     }
 
     fn count_behind(&mut self) {
@@ -138,9 +156,25 @@ impl NetworkLessons {
         }
     }
 
-    /// Marks the tables for rebuilding (a fixed row changed).
+    /// Marks the tables for rebuilding (a given row changed).
     pub(super) fn invalidate(&mut self) {
         self.dirty = true;
+        self.neighbors.invalidate();
+    }
+
+    /// The gateway of `network` came, went or changed: what it has no use for is forgotten, and its own address is no
+    /// station's.
+    pub(super) fn change_gateway(&mut self, network: &shunt_config::Network, has_l3_port: bool) {
+        self.neighbors.invalidate();
+        self.neighbors.keep_learnable(network, has_l3_port);
+        if !network.gateways.is_empty() && self.macs.remove(&network.gateway_mac().into()).is_some() {
+            self.count_behind();
+            self.dirty = true;
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.dirty || self.neighbors.is_dirty()
     }
 
     /// Learned addresses: MAC, port, seconds since last seen.
@@ -169,16 +203,18 @@ impl Control {
         if !port.is_up() {
             return;
         }
+        let has_l3_port = || self.ports.has_l3(&name);
+        let neighbor =
+            lesson.neighbor.filter(|&(address, mac)| learnable(network, has_l3_port(), address, mac));
+        let gateway = (!network.gateways.is_empty()).then(|| Mac::from(network.gateway_mac()));
         let lessons = self.learned.network(&name);
-        if let Some((address, mac)) = lesson.neighbor
-            && (lessons.neighbors.len() < NEIGHBOR_LIMIT || lessons.neighbors.contains_key(&address))
-        {
-            lessons.dirty |= lessons.neighbors.insert(address, mac) != Some(mac);
+        if let Some((address, mac)) = neighbor {
+            lessons.neighbors.learn(address, mac, now);
         }
-        if lesson.source.is_group() || lesson.source == Mac(0) {
+        if lesson.source.is_group() || lesson.source == Mac(0) || gateway == Some(lesson.source) {
             return;
         }
-        if lessons.fdb.get(lesson.source).is_some_and(crate::table::fdb::Entry::is_fixed) {
+        if lessons.fdb.get(lesson.source).is_some_and(Entry::is_fixed) {
             return;
         }
         match lessons.macs.get_mut(&lesson.source) {
@@ -207,7 +243,7 @@ impl Control {
 
     /// Publishes what was learned since the last time, if anything.
     pub(super) fn publish_lessons(&mut self) {
-        if self.learned.networks.values().any(|network| network.dirty) {
+        if self.learned.networks.values().any(NetworkLessons::is_dirty) {
             self.publish_briefly("learned addresses");
         }
     }
@@ -219,24 +255,16 @@ impl Control {
         }
         self.learned.last_ageing = Some(Instant::now());
         let now = self.now();
-        let ageing: HashMap<&NetworkName, u64> = self
-            .config
-            .networks
-            .iter()
-            .map(|network| (&network.name, network.mac_ageing.as_secs()))
-            .collect();
         let mut aged = false;
-        for (name, network) in &mut self.learned.networks {
-            let Some(&limit) = ageing.get(name).filter(|limit| **limit > 0) else { continue };
-            network.refresh();
-            let before = network.macs.len();
-            network.macs.retain(|_, row| u64::from(now.saturating_sub(row.last_seen)) <= limit);
-            network.count_behind();
-            if network.macs.len() != before {
-                let macs = &network.macs;
-                network.neighbors.retain(|_, mac| macs.contains_key(mac));
-                network.dirty = true;
-                aged = true;
+        for config in &self.config.networks {
+            let Some(network) = self.learned.networks.get_mut(&config.name) else { continue };
+            // Zero is never.
+            let limit = |age: Duration| Some(age.as_secs()).filter(|_| !age.is_zero());
+            if let Some(limit) = limit(config.mac_ageing) {
+                aged |= network.age(now, limit);
+            }
+            if let Some(limit) = limit(config.neighbor_ageing) {
+                aged |= network.neighbors.age(now, limit);
             }
         }
         if aged {

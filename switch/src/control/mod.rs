@@ -8,20 +8,29 @@
 //! | `start` | DPDK, pool, workers |
 //! | `apply` | from one configuration to the next, all or nothing |
 //! | `ports` | opening, placing, closing ports; ports that die and come back |
-//! | `learn` | MAC addresses and neighbours that traffic taught |
+//! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
+//! | `routes` | routers and gateways of the configuration, as tables |
 //! | `publish` | plans, generations, reclamation, reports |
 //! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
+//! | [`flows`] | what the flow caches hold |
+//! | [`trace`](mod@trace) | where a frame would go |
 //! | [`api`] | the gRPC interface, on a thread of its own |
 
 pub mod api;
 mod apply;
+pub mod flows;
 mod learn;
+mod neighbors;
 mod ports;
 mod publish;
 mod reset;
+mod routes;
 mod start;
 pub mod status;
+pub mod trace;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -33,7 +42,7 @@ use shunt_ffi::rcu::Publisher;
 
 use crate::counters::WorkerCounters;
 use crate::port::Site;
-use crate::topology::Topology;
+use crate::topology::{PlannedRouter, Topology};
 use crate::worker::Lesson;
 use crate::worker::mailbox::Outbox;
 
@@ -51,6 +60,8 @@ pub(crate) struct WorkerLink {
     core: Option<usize>,
     mail: Outbox,
     counters: Arc<WorkerCounters>,
+    /// Places in its flow cache.
+    cache_capacity: usize,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -62,6 +73,8 @@ pub struct Control {
     hugepages: bool,
     workers: Vec<WorkerLink>,
     publisher: Publisher<Topology>,
+    /// Those of `config`.
+    routers: Vec<PlannedRouter>,
     ports: ports::Ports,
     learned: learn::Learned,
     lessons: Receiver<Lesson>,

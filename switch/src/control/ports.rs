@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shunt_config::{Config, PortName};
+use shunt_config::{Config, NetworkName, PortName};
 
 use super::Control;
 use crate::ids::{MAX_PORTS, PortId};
@@ -108,6 +108,11 @@ impl Ports {
             State::Closed { .. } => DeviceStatus::default(),
         };
         self.slots.iter_mut().flatten().map(status).collect()
+    }
+
+    /// True when `network` has an L3 port whose device is open.
+    pub(super) fn has_l3(&self, network: &NetworkName) -> bool {
+        self.iter().any(|port| port.config.network == *network && port.l3().is_some())
     }
 
     pub(super) fn by_name_mut(&mut self, name: &PortName) -> Option<&mut PortState> {
@@ -298,7 +303,7 @@ impl Control {
 
     /// Sends a command and waits for its reply. `Gone` reports that come in between are dealt with at the next tick:
     /// the queue they carry is closed here, which is where it must be closed.
-    fn ask(&self, worker: usize, command: Command) -> Result<Option<Reply>, NoAnswer> {
+    pub(super) fn ask(&self, worker: usize, command: Command) -> Result<Option<Reply>, NoAnswer> {
         let link = &self.workers[worker];
         link.mail.send(command);
         loop {

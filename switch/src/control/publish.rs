@@ -1,14 +1,17 @@
 //! Publication: from the control thread's state to a topology that every worker runs, and the report of it.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use shunt_config::KeyFields;
 use shunt_ffi::clock;
 
-use super::Control;
-use crate::ids::{NetworkId, PortId};
-use crate::topology::{self, Plan, PlannedNetwork, Port, Topology};
+use super::learn::Given;
+use super::ports::PortState;
+use super::{Control, routes};
+use crate::ids::NetworkId;
+use crate::table::neighbor::Neighbor;
+use crate::topology::{self, Gateway, Plan, PlannedNetwork, Port, Topology};
 use crate::wire::ethernet::Mac;
 
 /// Reports kept.
@@ -62,7 +65,7 @@ impl Control {
         let started = Instant::now();
         let plan = self.plan();
         let generation = self.reports.generation + 1;
-        let next = Topology::build(generation, &plan);
+        let next = Topology::build(generation, &plan).following(self.publisher.current());
         let build = started.elapsed();
         let changes =
             topology::diff(self.publisher.current(), &next).iter().map(ToString::to_string).collect();
@@ -153,31 +156,48 @@ impl Control {
 
     /// What the next topology is built of.
     fn plan(&mut self) -> Plan {
-        let mut plan = Plan::default();
+        let full_key = self.config.flow_cache.key == KeyFields::Full;
+        let mut plan = Plan { full_key, routers: self.routers.clone(), ..Plan::default() };
         for (index, network) in self.config.networks.iter().enumerate() {
-            let mut fixed: Vec<(Mac, PortId, Vec<IpAddr>)> = Vec::new();
+            let gateway = routes::gateway(&self.config, network);
+            let mut given = Given::default();
             for port in self.ports.iter().filter(|port| port.config.network == network.name) {
-                let l3 = port.l3();
-                fixed.extend(
-                    port.config.stations.iter().map(|station| (Mac::from(*station), port.id, Vec::new())),
-                );
-                if let Some(interface) = l3 {
-                    let addresses =
-                        port.config.kind.addresses().iter().map(|address| address.addr()).collect();
-                    fixed.push((interface.mac, port.id, addresses));
-                }
+                give(port, &mut given);
                 plan.ports.push(Port {
                     id: port.id,
                     name: port.config.name.clone(),
                     network: NetworkId(index as u16),
                     up: port.is_up(),
                     max_frame: port.max_frame(),
-                    l3,
+                    l3: port.l3(),
                 });
             }
-            let (fdb, neighbors) = self.learned.network(&network.name).tables(&fixed);
-            plan.networks.push(PlannedNetwork { name: network.name.clone(), fdb, neighbors });
+            if let Some(Gateway { mac, addresses, .. }) = &gateway {
+                let own = Neighbor { mac: *mac, own: true, fixed: true };
+                given.neighbors.extend(addresses.iter().map(|(address, _)| (*address, own)));
+            }
+            // An endpoint may be the very station whose address the switch answers for.
+            given.neighbors.sort_by_key(|(_, neighbor)| !neighbor.own);
+            let (fdb, neighbors) = self.learned.network(&network.name).tables(&given);
+            plan.networks.push(PlannedNetwork { name: network.name.clone(), fdb, neighbors, gateway });
         }
         plan
+    }
+}
+
+/// Adds what the configuration of `port` says about the network it is in.
+fn give(port: &PortState, given: &mut Given) {
+    let stations = port.config.stations.iter().map(|station| Mac::from(*station));
+    let endpoints = &port.config.endpoints;
+    let macs = stations.chain(endpoints.iter().map(|endpoint| endpoint.mac.into()));
+    given.stations.extend(macs.map(|mac| (mac, port.id)));
+    for endpoint in endpoints {
+        let neighbor = Neighbor { mac: endpoint.mac.into(), own: false, fixed: true };
+        given.neighbors.extend(endpoint.ip.iter().map(|ip| (*ip, neighbor)));
+    }
+    if let Some(interface) = port.l3() {
+        given.stations.push((interface.mac, port.id));
+        let own = Neighbor { mac: interface.mac, own: true, fixed: true };
+        given.neighbors.extend(port.config.kind.addresses().iter().map(|net| (net.addr(), own)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +13,8 @@ use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
 
 use super::{Control, WorkerLink, learn, ports, publish};
 use crate::counters::WorkerCounters;
+use crate::flow::FlowCache;
+use crate::flow::cache::NoMemory;
 use crate::port::Site;
 use crate::topology::Topology;
 use crate::worker::{Settings, Worker, mailbox};
@@ -49,6 +52,9 @@ pub enum StartError {
         /// DPDK's error.
         source: DpdkError,
     },
+    /// The flow caches do not fit into memory.
+    #[error("{0}; lower `entries` under [flow_cache]")]
+    Flows(#[from] NoMemory),
     /// A configured core is not on this machine.
     #[error(
         "core {core} in `cores` under [workers] is not available to this process; available: {available:?}"
@@ -94,28 +100,35 @@ impl Control {
             adaptive: config.workers.poll == Poll::Adaptive,
             idle_after: config.workers.idle_after,
             max_sleep: config.workers.max_sleep,
+            verify: config.flow_cache.verify,
         };
+        let idle = u32::try_from(config.flow_cache.idle_timeout.as_secs()).unwrap_or(u32::MAX);
         let mut workers = Vec::with_capacity(cores.len());
         for (index, (core, topology)) in cores.iter().copied().zip(readers).enumerate() {
             let system = |what| move |source| StartError::System { what, source };
             let (mail, inbox) = mailbox::mailbox().map_err(system("an event descriptor"))?;
             let counters = Arc::new(WorkerCounters::new());
-            let worker = Worker::new(settings, topology, pool, inbox, send_lesson.clone(), counters.clone());
+            let cache = FlowCache::new(config.flow_cache.capacity(), idle, seed())?;
+            let cache_capacity = cache.capacity();
+            let worker =
+                Worker::new(settings, topology, pool, cache, inbox, send_lesson.clone(), counters.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("shunt-worker-{index}"))
                 .spawn(move || run(worker, eal, core))
                 .map_err(system("a thread"))?;
-            workers.push(WorkerLink { core, mail, counters, thread: Some(thread) });
+            workers.push(WorkerLink { core, mail, counters, cache_capacity, thread: Some(thread) });
         }
         let hugepages = matches!(memory, Memory::Hugepages { .. });
         tracing::info!(workers = workers.len(), ?cores, hugepages, mbufs, "switch started");
-        let base = Config { networks: Vec::new(), ports: Vec::new(), ..config.clone() };
+        let base =
+            Config { routers: Vec::new(), networks: Vec::new(), ports: Vec::new(), ..config.clone() };
         Ok(Self {
             config: base,
             site: Site { eal, pool, large, workers: cores.len() },
             hugepages,
             workers,
             publisher,
+            routers: Vec::new(),
             ports: ports::Ports::default(),
             learned: learn::Learned::default(),
             lessons,
@@ -192,6 +205,11 @@ fn is_pci(devargs: &str) -> bool {
     let name = devargs.split(',').next().unwrap_or_default();
     let name = name.strip_prefix("pci:").unwrap_or(name);
     name.contains(':') && name.contains('.') && name.starts_with(|first: char| first.is_ascii_hexdigit())
+}
+
+/// A number that nobody outside knows: the standard library's hash keys are random for each process.
+fn seed() -> u64 {
+    RandomState::new().hash_one(Instant::now())
 }
 
 #[cfg(test)]

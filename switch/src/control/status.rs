@@ -9,6 +9,11 @@ use super::Control;
 use crate::drop::DropReason;
 use crate::ids::PortId;
 use crate::port::DeviceStatus;
+use crate::table::fib::Route;
+use crate::topology::{Network, Router, Topology};
+
+/// Routes of one router that [`Control::topology`] gives: what a person reads, and what fits a message.
+const ROUTES_SHOWN: usize = 1_000;
 
 /// A port.
 #[derive(Clone, Debug, Serialize)]
@@ -95,6 +100,47 @@ pub struct WorkerRow {
     pub tx_contended: u64,
     /// Raw cycle counters, for whoever wants to compute over an interval.
     pub cycles: Cycles,
+    /// What its flow cache did.
+    pub cache: CacheUse,
+}
+
+/// What a worker's flow cache did since the worker started.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CacheUse {
+    /// Flows there is room for; 0 when the cache is off.
+    pub capacity: usize,
+    /// Frames whose flow was in the cache.
+    pub hits: u64,
+    /// Frames that walked the stages although the cache is on.
+    pub misses: u64,
+    /// Hits among hits and misses, percent.
+    pub hit_percent: f64,
+    /// Flows entered.
+    pub entered: u64,
+    /// Frames whose flow was in the cache, but decided under a topology that has changed since.
+    pub stale: u64,
+    /// Hits that were decided anew to check them.
+    pub verified: u64,
+    /// Of those, hits that the stages decided otherwise: a defect of the switch.
+    pub unsound: u64,
+}
+
+impl CacheUse {
+    fn of(worker: &super::WorkerLink) -> Self {
+        let flows = &worker.counters.flows;
+        let (hits, misses) = (flows.hits.get(), flows.missed.get());
+        let lookups = hits + misses;
+        Self {
+            capacity: worker.cache_capacity,
+            hits,
+            misses,
+            hit_percent: if lookups == 0 { 0.0 } else { hits as f64 * 100.0 / lookups as f64 },
+            entered: flows.entered.get(),
+            stale: flows.stale.get(),
+            verified: flows.verified.get(),
+            unsound: flows.unsound.get(),
+        }
+    }
 }
 
 /// Raw cycle counters.
@@ -161,6 +207,36 @@ pub struct NetworkRow {
     pub neighbors: usize,
     /// MTU.
     pub mtu: u16,
+    /// Its router; empty when there is none.
+    pub router: String,
+    /// The router's addresses in it, with the length of their prefix.
+    pub gateways: Vec<String>,
+    /// The router's MAC address in it; empty when there is none.
+    pub gateway_mac: String,
+}
+
+/// A router of the running topology.
+#[derive(Clone, Debug, Serialize)]
+pub struct RouterRow {
+    /// Name.
+    pub name: String,
+    /// Networks that it joins.
+    pub networks: Vec<String>,
+    /// Routes it has.
+    pub route_count: usize,
+    /// The first of them by prefix.
+    pub routes: Vec<RouteRow>,
+}
+
+/// A route of the running topology.
+#[derive(Clone, Debug, Serialize)]
+pub struct RouteRow {
+    /// Prefix.
+    pub to: String,
+    /// Next router; empty for subnets of the router's networks and for black holes.
+    pub via: String,
+    /// Network it leads into; empty for black holes.
+    pub network: String,
 }
 
 /// The running topology in short.
@@ -170,6 +246,8 @@ pub struct TopologyRow {
     pub generation: u64,
     /// Networks.
     pub networks: Vec<NetworkRow>,
+    /// Routers.
+    pub routers: Vec<RouterRow>,
     /// Ports.
     pub ports: usize,
     /// Workers.
@@ -278,6 +356,7 @@ impl Control {
                     lessons_lost: time.lessons_lost.get(),
                     tx_contended: time.tx_contended.get(),
                     cycles: Cycles { total, busy, slept, hz },
+                    cache: CacheUse::of(worker),
                 }
             })
             .collect()
@@ -332,17 +411,46 @@ impl Control {
                 mac_refused: lessons.map_or(0, |lessons| lessons.refused),
                 neighbors: network.neighbors.len(),
                 mtu: config.mtu,
+                router: config.router.as_ref().map_or_else(String::new, ToString::to_string),
+                gateways: config.gateways.iter().map(ToString::to_string).collect(),
+                gateway_mac: network.gateway.as_ref().map_or_else(String::new, |gateway| {
+                    shunt_config::MacAddr::from(gateway.mac).to_string()
+                }),
             })
         });
         TopologyRow {
             generation: current.generation(),
             networks: networks.collect(),
+            routers: current.routers().iter().map(|router| router_row(current, router)).collect(),
             ports: current.ports().count(),
             workers: self.workers.len(),
             mbufs: (self.config.memory.mbufs, self.site.pool.available()),
             hugepages: self.hugepages,
             uptime: self.started.elapsed().as_secs(),
         }
+    }
+}
+
+fn router_row(topology: &Topology, router: &Router) -> RouterRow {
+    let joined = |network: &&Network| network.gateway.as_ref().is_some_and(|gateway| gateway.router == router.id);
+    let name = |network: &Network| network.name.to_string();
+    let routes = router.fib.iter().take(ROUTES_SHOWN).map(|row| {
+        let (network, via) = match row.route {
+            Route::Connected(network) => (Some(network), None),
+            Route::Via(network, via) => (Some(network), Some(via)),
+            Route::Blackhole => (None, None),
+        };
+        RouteRow {
+            to: row.prefix.to_string(),
+            via: via.map_or_else(String::new, |via| via.to_string()),
+            network: network.and_then(|id| topology.network(id)).map_or_else(String::new, name),
+        }
+    });
+    RouterRow {
+        name: router.name.to_string(),
+        networks: topology.networks().iter().filter(joined).map(name).collect(),
+        route_count: router.fib.len(),
+        routes: routes.collect(),
     }
 }
 

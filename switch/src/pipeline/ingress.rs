@@ -1,22 +1,25 @@
 //! Table 0, ingress: which frames may enter, and what the switch answers itself.
 //!
-//! Reads the Ethernet header; of ARP and neighbour discovery also the message, but only in networks with an L3 port,
-//! for whose addresses the switch answers. Writes the frame when it answers, and `teach`.
+//! Reads the Ethernet header; of ARP and neighbour discovery also the message, but only in networks in which the switch has
+//! addresses of its own (a gateway, an L3 port) and answers for them. Writes the frame when it answers, and `teach`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Teach};
-use super::{Ingress, Next, Verdict, link};
+use super::{Ingress, Next, link};
 use crate::drop::DropReason;
+use crate::flow::{FlowKey, Verdict};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::{arp, nd};
 
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 0;
+/// Protocol number of ICMPv6.
+const ICMPV6: u8 = 58;
 
 /// Admits a frame: a frame of an L3 port gets its Ethernet header, a source address is checked and learned, and a
-/// request for an L3 port's address is answered.
+/// request for one of the switch's own addresses is answered.
 #[inline]
 pub fn admit(
     ingress: &Ingress<'_>,
@@ -27,35 +30,47 @@ pub fn admit(
     if let Some(interface) = &ingress.port.l3 {
         return link::resolve(ingress, interface, packet, see);
     }
-    let header = packet.header;
-    if header.src.is_group() {
+    let source = packet.key().src();
+    if source.is_group() {
         return Err(DropReason::SourceIsGroup);
     }
-    learn(ingress, packet);
+    if ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
+        return Err(DropReason::SourceIsGateway);
+    }
+    // That the address is behind this port is checked for cached flows by `learn`, and at once when its row changes.
+    packet.rests_on.station(ingress.network.id, source);
     if ingress.network.has_l3 {
         return answer(ingress, packet, see);
     }
     Ok(Next::Continue)
 }
 
-/// Notes where the source address is, unless the table knows.
+/// What the source address of a frame teaches; keeps the row of a known one alive. Asked for every frame on the slow path
+/// and once a second for a cached flow.
 #[inline]
-fn learn(ingress: &Ingress<'_>, packet: &mut Packet<'_>) {
-    match ingress.network.fdb.get(packet.header.src) {
-        Some(entry) if entry.port() == ingress.port.id => entry.touch(packet.now),
-        _ => packet.teach = Teach::Source,
+pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
+    let source = key.src();
+    if ingress.port.l3.is_some() || source.is_group() {
+        return Teach::Nothing;
+    }
+    match ingress.network.fdb.get(source) {
+        Some(entry) if entry.port() == ingress.port.id => {
+            entry.touch(now);
+            Teach::Nothing
+        }
+        _ => Teach::Source,
     }
 }
 
-/// Answers ARP and ND requests for addresses of L3 ports, and learns neighbours for them.
+/// Answers ARP and ND requests for the switch's own addresses, and learns neighbours.
 fn answer(
     ingress: &Ingress<'_>,
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
-    match packet.header.ethertype {
+    match packet.key().ethertype() {
         ethernet::ARP => answer_arp(ingress, packet, see),
-        ethernet::IPV6 => answer_nd(ingress, packet, see),
+        ethernet::IPV6 if packet.key().protocol() == ICMPV6 => answer_nd(ingress, packet, see),
         _ => Ok(Next::Continue),
     }
 }
@@ -65,14 +80,15 @@ fn answer_arp(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
-    let Some(message) = arp::parse(packet.frame.data()) else { return Ok(Next::Continue) };
+    let Some(message) = arp::parse(packet.look_inside().0.data()) else { return Ok(Next::Continue) };
     learn_neighbor(ingress, packet, message.sender_ip.into(), message.sender_mac);
     let asked = ingress.network.neighbors.get(message.target_ip.into()).filter(|neighbor| neighbor.own);
     match (message.operation, asked) {
-        (arp::Operation::Request, Some(own)) if arp::turn_into_reply(packet.frame.data_mut(), own.mac) => {
-            see.step(Step::Rewrote("arp reply for an L3 port"));
+        (arp::Operation::Request, Some(own)) if arp::turn_into_reply(packet.look_inside().0.data_mut(), own.mac) => {
+            see.step(Step::Rewrote("arp reply for an address of the switch"));
             Ok(Next::Done(Verdict::Reply))
         }
+        (arp::Operation::Reply, Some(_)) => Ok(Next::Done(Verdict::Consume)),
         _ => Ok(Next::Continue),
     }
 }
@@ -82,7 +98,7 @@ fn answer_nd(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
-    let Some(message) = nd::parse(packet.frame.data()) else { return Ok(Next::Continue) };
+    let Some(message) = nd::parse(packet.look_inside().0.data()) else { return Ok(Next::Continue) };
     let learned = if message.solicitation { message.source } else { message.target };
     if let Some(mac) = message.link_layer {
         learn_neighbor(ingress, packet, learned.into(), mac);
@@ -90,15 +106,21 @@ fn answer_nd(
     let own = ingress.network.neighbors.get(message.target.into()).filter(|neighbor| neighbor.own);
     // Somebody probing an address before using it (RFC 4862 section 5.4) must hear of it too: he has no address yet,
     // so the answer goes to all nodes.
-    let (Some(own), true) = (own, message.solicitation) else { return Ok(Next::Continue) };
+    let (Some(own), true) = (own, message.solicitation) else {
+        let to = packet.key().addresses().and_then(|(_, to)| ingress.network.neighbors.get(to));
+        let answers_us = !message.solicitation && to.is_some_and(|to| to.own);
+        return Ok(if answers_us { Next::Done(Verdict::Consume) } else { Next::Continue });
+    };
     let to = if message.source.is_unspecified() {
         (Mac::from_bytes([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1))
     } else {
-        (packet.header.src, message.source)
+        (packet.key().src(), message.source)
     };
     let reply = nd::advertisement(own.mac, message.target, to);
-    link::replace(packet, &reply)?;
-    see.step(Step::Rewrote("neighbour advertisement for an L3 port"));
+    let (frame, _) = packet.look_inside();
+    frame.clear_offload();
+    frame.replace(&reply).ok_or(DropReason::TooLongForBuffer)?;
+    see.step(Step::Rewrote("neighbour advertisement for an address of the switch"));
     Ok(Next::Done(Verdict::Reply))
 }
 
@@ -108,8 +130,10 @@ fn learn_neighbor(ingress: &Ingress<'_>, packet: &mut Packet<'_>, address: IpAdd
         || address.is_unspecified()
         || address.is_multicast();
     let known = ingress.network.neighbors.get(address);
-    // An address of our own is configuration; traffic cannot take it away.
-    if !unusable && known.is_none_or(|neighbor| !neighbor.own && neighbor.mac != mac) {
+    // What configuration gives, traffic cannot take away.
+    if known.is_some_and(|neighbor| neighbor.mac == mac) {
+        ingress.network.neighbors.touch(address, packet.now);
+    } else if !unusable && known.is_none_or(|neighbor| !neighbor.fixed) {
         packet.teach = Teach::Neighbor(address, mac);
     }
 }

@@ -1,37 +1,43 @@
-//! Table 16, lookup: which port has the destination. Reads destination and ingress; writes nothing.
+//! Table 16, lookup, by MAC address: which port has the destination. Reads destination and ingress; writes nothing.
 
 use super::observe::{Observe, Step};
 use super::packet::Packet;
-use super::{Ingress, Verdict};
+use super::{Ingress, Next};
 use crate::drop::DropReason;
+use crate::flow::Verdict;
 use crate::topology::Topology;
 
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 16;
 
-/// Finds the destination's port; a group or unknown destination is flooded.
+/// Finds the destination's port; a group or unknown destination is flooded, the network's gateway routes.
 #[inline]
 pub fn lookup(
     topology: &Topology,
     ingress: &Ingress<'_>,
-    packet: &Packet<'_>,
+    packet: &mut Packet<'_>,
     see: &mut impl Observe,
-) -> Result<Verdict, DropReason> {
+) -> Result<Next, DropReason> {
     see.step(Step::Table(TABLE, "lookup"));
-    let dst = packet.header.dst;
+    let dst = packet.dst;
+    let network = ingress.network;
+    if network.gateway.as_ref().is_some_and(|gateway| gateway.mac == dst) {
+        see.step(Step::Matched("the gateway's address"));
+        return Ok(Next::Continue);
+    }
     if dst.is_group() {
         see.step(Step::Matched("group address"));
-        return Ok(Verdict::Flood);
+        return Ok(Next::Done(Verdict::Flood));
     }
-    let Some(entry) = ingress.network.fdb.get(dst) else {
+    packet.rests_on.station(network.id, dst);
+    let Some(entry) = network.fdb.get(dst) else {
         see.step(Step::Address(dst, None));
-        return Ok(Verdict::Flood);
+        return Ok(Next::Done(Verdict::Flood));
     };
-    let port = topology.port(entry.port());
-    see.step(Step::Address(dst, port.map(|port| port.name.as_str())));
-    match port {
-        _ if entry.port() == ingress.port.id => Err(DropReason::SamePort),
-        Some(port) if port.up && port.network == ingress.network.id => Ok(Verdict::Port(port.id)),
-        _ => Err(DropReason::EgressDown),
+    let to = entry.port();
+    see.step(Step::Address(dst, topology.port(to).map(|port| port.name.as_str())));
+    if to == ingress.port.id {
+        return Err(DropReason::SamePort);
     }
+    Ok(Next::Done(Verdict::Port(to)))
 }

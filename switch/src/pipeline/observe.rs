@@ -1,18 +1,29 @@
 //! Watching the stages decide.
 
+use std::net::IpAddr;
+
+use crate::flow::Verdict;
+use crate::table::fib::Route;
+use crate::topology::Topology;
 use crate::wire::ethernet::Mac;
 
 /// What a stage tells an observer. Borrowed and `Copy`, so that making one costs nothing when nobody looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
     /// A stage begins: its table number and name.
     Table(u8, &'static str),
     /// A rule or entry matched.
     Matched(&'static str),
-    /// An address was looked up; the port's name when it is known.
+    /// A station was looked up; the port's name when it is known.
     Address(Mac, Option<&'a str>),
+    /// A route was looked up, in the routers of a topology.
+    Route(&'a Topology, IpAddr, Option<Route>),
+    /// A neighbour was looked up.
+    Neighbor(IpAddr, Option<Mac>),
     /// The frame was rewritten.
     Rewrote(&'static str),
+    /// The end, in the ports of a topology.
+    Verdict(&'a Topology, Verdict),
 }
 
 /// Receives the steps of one frame.

@@ -5,7 +5,12 @@ use std::net::IpAddr;
 use shunt_ffi::Mbuf;
 
 use crate::drop::DropReason;
-use crate::wire::ethernet::{self, Header, Mac};
+use crate::flow::actions::Actions;
+use crate::flow::parse::Layout;
+use crate::flow::{FlowKey, Verdict};
+use crate::ids::NetworkId;
+use crate::topology::stamps::Dependencies;
+use crate::wire::ethernet::Mac;
 
 /// What a frame teaches the control thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,33 +23,86 @@ pub enum Teach {
     Neighbor(IpAddr, Mac),
 }
 
-/// A frame and what has been found out about it. Stages read `header`, write `frame` and `teach`.
+/// A neighbour to be asked for its MAC address, in place of a packet that is lost for want of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Where it should be.
+    pub network: NetworkId,
+    /// Who is asked for.
+    pub target: IpAddr,
+    /// Our address there, of the same family.
+    pub source: IpAddr,
+    /// Our MAC address there.
+    pub mac: Mac,
+}
+
+/// A frame and what the stages have found out about it.
+///
+/// Stages decide by [`Packet::key`] and the topology alone and write what is to be done into [`Packet::actions`]; so the
+/// decision can be kept for all frames with that key. A stage that must see more takes the frame by
+/// [`Packet::look_inside`]: then the decision holds for this frame only.
 #[derive(Debug)]
 pub struct Packet<'f> {
-    /// The frame itself.
-    pub frame: &'f mut Mbuf,
-    /// Its Ethernet header; a stage that rewrites the header in `frame` keeps this equal.
-    pub header: Header,
+    key: FlowKey,
+    layout: Layout,
+    frame: &'f mut Mbuf,
+    inside: bool,
     /// Seconds on the workers' clock.
     pub now: u32,
+    /// Destination address as the next stage is to see it: a frame of an L3 port gets its own first.
+    pub dst: Mac,
+    /// What is to be done.
+    pub actions: Actions,
+    /// Rows that were asked for.
+    pub rests_on: Dependencies,
     /// What the control thread should learn from it.
     pub teach: Teach,
-    /// Set when a stage gave the frame up and put something of its own in its place: the loss is counted.
-    pub lost: Option<DropReason>,
+    /// Whom to ask, when it is lost for want of a MAC address.
+    pub question: Option<Question>,
 }
 
 impl<'f> Packet<'f> {
-    /// Parses the Ethernet header.
+    /// A frame with its key; `key` and `layout` come from [`crate::flow::parse::parse`] of this frame.
     #[inline]
-    pub fn parse(frame: &'f mut Mbuf, now: u32) -> Result<Self, DropReason> {
-        let header = ethernet::parse(frame.data()).ok_or(DropReason::Runt)?;
-        Ok(Self { frame, header, now, teach: Teach::Nothing, lost: None })
+    pub fn new(frame: &'f mut Mbuf, key: FlowKey, layout: Layout, now: u32) -> Self {
+        Self {
+            dst: key.dst(),
+            key,
+            layout,
+            frame,
+            inside: false,
+            now,
+            actions: Actions::unchanged(Verdict::Flood),
+            rests_on: Dependencies::NONE,
+            teach: Teach::Nothing,
+            question: None,
+        }
     }
 
-    /// Gives the frame new addresses.
-    pub fn set_addresses(&mut self, dst: Mac, src: Mac) {
-        ethernet::set_addresses(self.frame.data_mut(), dst, src);
-        self.header.dst = dst;
-        self.header.src = src;
+    /// The header fields that stages may decide by.
+    #[inline]
+    pub fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    /// The frame itself, to read what the key does not have, or to turn it into an answer. The decision is then not kept.
+    #[inline]
+    pub fn look_inside(&mut self) -> (&mut Mbuf, Layout) {
+        self.inside = true;
+        (self.frame, self.layout)
+    }
+
+    /// True when the decision holds for every frame with this key.
+    #[inline]
+    pub fn is_cacheable(&self) -> bool {
+        !self.inside && self.question.is_none()
+    }
+
+    /// Gives the packet up, and asks for the neighbour it is meant for. Every such packet asks anew (the worker limits the
+    /// rate), so the decision is not kept.
+    #[cold]
+    pub fn ask(&mut self, question: Question) -> DropReason {
+        self.question = Some(question);
+        DropReason::NeighborUnresolved
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use shunt_config::{NetworkName, PortName};
+use shunt_config::{NetworkName, PortName, RouterName};
 
-use super::{Port, Topology};
+use super::{Gateway, Network, Port, Topology};
 
 /// One difference between two topologies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,14 @@ pub enum Change {
     NetworkAdded(NetworkName),
     /// The network's MAC table or neighbours were rebuilt.
     TablesRebuilt(NetworkName),
+    /// The network's gateway came, went, or has other addresses or another router.
+    GatewayChanged(NetworkName),
+    /// The router is gone.
+    RouterRemoved(RouterName),
+    /// A new router.
+    RouterAdded(RouterName),
+    /// The router's routes were rebuilt.
+    RoutesRebuilt(RouterName),
     /// A new port.
     PortAdded(PortName),
     /// The port is there with other attributes (slot, network, state, frame size).
@@ -32,13 +40,18 @@ impl fmt::Display for Change {
             Self::NetworkRemoved(network) => write!(out, "network {network} removed"),
             Self::NetworkAdded(network) => write!(out, "network {network} added"),
             Self::TablesRebuilt(network) => write!(out, "tables of network {network} rebuilt"),
+            Self::GatewayChanged(network) => write!(out, "gateway of network {network} changed"),
+            Self::RouterRemoved(router) => write!(out, "router {router} removed"),
+            Self::RouterAdded(router) => write!(out, "router {router} added"),
+            Self::RoutesRebuilt(router) => write!(out, "routes of router {router} rebuilt"),
             Self::PortAdded(port) => write!(out, "port {port} added"),
             Self::PortChanged(port) => write!(out, "port {port} changed"),
         }
     }
 }
 
-/// The changes that lead from `old` to `new`: removals before additions, networks before the ports they hold.
+/// The changes that lead from `old` to `new`: removals before additions, routers before the networks they join, networks
+/// before the ports they hold.
 pub fn diff(old: &Topology, new: &Topology) -> Vec<Change> {
     let old_ports: HashMap<_, _> = old.ports().map(|port| (&port.name, port)).collect();
     let new_ports: HashSet<_> = new.ports().map(|port| &port.name).collect();
@@ -50,6 +63,7 @@ pub fn diff(old: &Topology, new: &Topology) -> Vec<Change> {
     changes.extend(gone.cloned().map(Change::PortRemoved));
     let gone = old.networks().iter().map(|network| &network.name).filter(|name| !new_networks.contains(name));
     changes.extend(gone.cloned().map(Change::NetworkRemoved));
+    routers(old, new, &mut changes);
     for network in new.networks() {
         match old_networks.get(&network.name) {
             None => changes.push(Change::NetworkAdded(network.name.clone())),
@@ -58,6 +72,9 @@ pub fn diff(old: &Topology, new: &Topology) -> Vec<Change> {
                     && Arc::ptr_eq(&before.neighbors, &network.neighbors))
                 {
                     changes.push(Change::TablesRebuilt(network.name.clone()));
+                }
+                if !same_gateway(old, before, new, network) {
+                    changes.push(Change::GatewayChanged(network.name.clone()));
                 }
             }
         }
@@ -74,6 +91,37 @@ pub fn diff(old: &Topology, new: &Topology) -> Vec<Change> {
     changes
 }
 
+fn routers(old: &Topology, new: &Topology, changes: &mut Vec<Change>) {
+    let named = |topology: &'_ Topology, name: &RouterName| {
+        topology.routers().iter().find(|router| router.name == *name).map(|router| router.fib.clone())
+    };
+    let gone = old.routers().iter().filter(|router| named(new, &router.name).is_none());
+    changes.extend(gone.map(|router| Change::RouterRemoved(router.name.clone())));
+    for router in new.routers() {
+        match named(old, &router.name) {
+            None => changes.push(Change::RouterAdded(router.name.clone())),
+            Some(before) if !Arc::ptr_eq(&before, &router.fib) => {
+                changes.push(Change::RoutesRebuilt(router.name.clone()))
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Compares gateways by what they mean: a router's number may differ between topologies, its name may not.
+fn same_gateway(old: &Topology, before: &Network, new: &Topology, after: &Network) -> bool {
+    let router = |topology: &Topology, gateway: &Gateway| {
+        topology.router(gateway.router).map(|router| router.name.clone())
+    };
+    match (&before.gateway, &after.gateway) {
+        (None, None) => true,
+        (Some(a), Some(b)) => {
+            a.mac == b.mac && a.addresses == b.addresses && router(old, a) == router(new, b)
+        }
+        _ => false,
+    }
+}
+
 /// Compares ports by what they mean: a network's number may differ between topologies, its name may not.
 fn differs(old: &Topology, before: &Port, new: &Topology, after: &Port) -> bool {
     let name =
@@ -85,9 +133,11 @@ fn differs(old: &Topology, before: &Port, new: &Topology, after: &Port) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Depth;
     use crate::ids::{NetworkId, PortId};
-    use crate::table::{fdb::Fdb, neighbor::NeighborTable};
-    use crate::topology::{Plan, PlannedNetwork};
+    use crate::table::{fdb::Fdb, fib::Fib, neighbor::NeighborTable};
+    use crate::topology::{Plan, PlannedNetwork, PlannedRouter, RouterId};
+    use crate::wire::ethernet::Mac;
 
     fn plan(networks: &[&str], ports: &[(&str, usize, u16, bool)]) -> Plan {
         let fdb = Arc::new(Fdb::build([].into_iter()));
@@ -96,6 +146,7 @@ mod tests {
             name: NetworkName::new(name).unwrap(),
             fdb: fdb.clone(),
             neighbors: neighbors.clone(),
+            gateway: None,
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
             id: PortId::new(slot).unwrap(),
@@ -105,7 +156,8 @@ mod tests {
             max_frame: 1514,
             l3: None,
         };
-        Plan { networks: networks.iter().map(network).collect(), ports: ports.iter().map(port).collect() }
+        let (networks, ports) = (networks.iter().map(network).collect(), ports.iter().map(port).collect());
+        Plan { networks, ports, ..Plan::default() }
     }
 
     #[test]
@@ -131,6 +183,56 @@ mod tests {
             ]
         );
         assert!(diff(&new, &new).is_empty());
+    }
+
+    #[test]
+    fn routers_and_gateways_are_compared_by_what_they_mean() {
+        let fib = || Arc::new(Fib::build([]));
+        let router = |name: &str| PlannedRouter { name: RouterName::new(name).unwrap(), fib: fib() };
+        let gateway = |router| Gateway {
+            mac: Mac(2),
+            addresses: [("10.0.0.1".parse().unwrap(), 24)].into(),
+            router: RouterId(router),
+        };
+        let mut old = plan(&["blue", "red"], &[]);
+        old.routers = vec![router("a"), router("b")];
+        old.networks[0].gateway = Some(gateway(1));
+        // `a` goes, so `b` moves from index 1 to 0 and blue's gateway is the same; `c` comes, and red gets a gateway.
+        let mut new = old.clone();
+        new.routers.remove(0);
+        new.routers.push(router("c"));
+        new.networks[0].gateway = Some(gateway(0));
+        new.networks[1].gateway = Some(gateway(1));
+        let name = |text: &str| RouterName::new(text).unwrap();
+        let topologies = (Topology::build(1, &old), Topology::build(2, &new));
+        assert_eq!(
+            diff(&topologies.0, &topologies.1),
+            [
+                Change::RouterRemoved(name("a")),
+                Change::RouterAdded(name("c")),
+                Change::GatewayChanged(NetworkName::new("red").unwrap()),
+            ]
+        );
+        let mut rebuilt = new.clone();
+        rebuilt.routers[0].fib = fib();
+        let rebuilt = Topology::build(3, &rebuilt);
+        assert_eq!(diff(&topologies.1, &rebuilt), [Change::RoutesRebuilt(name("b"))]);
+        assert_eq!(rebuilt.router(RouterId(1)).unwrap().name, name("c"));
+    }
+
+    #[test]
+    fn a_network_is_looked_into_as_deep_as_its_stages_read() {
+        let mut routed = plan(&["routed", "bridge"], &[]);
+        routed.routers =
+            vec![PlannedRouter { name: RouterName::new("r").unwrap(), fib: Arc::new(Fib::build([])) }];
+        routed.networks[0].gateway = Some(Gateway { mac: Mac(2), addresses: [].into(), router: RouterId(0) });
+        let depths = |plan: &Plan| {
+            let topology = Topology::build(1, plan);
+            topology.networks().iter().map(|network| (network.has_l3, network.depth)).collect::<Vec<_>>()
+        };
+        assert_eq!(depths(&routed), [(true, Depth::Network), (false, Depth::Ethernet)]);
+        routed.full_key = true;
+        assert_eq!(depths(&routed), [(true, Depth::Transport), (false, Depth::Transport)]);
     }
 
     #[test]

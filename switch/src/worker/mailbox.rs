@@ -15,6 +15,7 @@ use crossbeam::channel::{self, Receiver, Sender};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{MAX_QUEUES, RxPort, TxPort};
+use crate::flow::cache::Entry;
 use crate::ids::{MAX_PORTS, PortId};
 
 /// What a worker is told.
@@ -28,6 +29,8 @@ pub enum Command {
     AttachTx(PortId, Box<TxPort>),
     /// Give the transmit queue of a port back.
     DetachTx(PortId),
+    /// Copy a piece of the flow cache.
+    DumpFlows(Box<FlowDump>),
     /// Give everything back and end.
     Stop,
 }
@@ -41,8 +44,26 @@ pub enum Reply {
     Rx(RxPort),
     /// A transmit queue comes back.
     Tx(Box<TxPort>),
+    /// The copied piece.
+    Flows(Box<FlowDump>),
     /// Unasked: the device of this queue is gone.
     Gone(RxPort),
+}
+
+/// Places of the flow cache that one [`Command::DumpFlows`] looks at: what a worker does in some ten microseconds.
+pub const DUMP_PLACES: usize = 1024;
+
+/// A piece of a worker's flow cache. All memory is the asker's: the worker copies as many rows as `rows` has capacity for.
+#[derive(Debug)]
+pub struct FlowDump {
+    /// Place to begin at; 0 at first.
+    pub from: usize,
+    /// Second on the workers' clock, by which silent flows are left out.
+    pub now: u32,
+    /// Place to go on at; `None` at the end.
+    pub next: Option<usize>,
+    /// The flows.
+    pub rows: Vec<Entry>,
 }
 
 /// Commands that may be under way to one worker.

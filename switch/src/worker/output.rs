@@ -6,11 +6,10 @@ use shunt_ffi::{Burst, Mbuf, Mempool};
 
 use crate::counters::WorkerCounters;
 use crate::drop::DropReason;
-use crate::ids::{MAX_PORTS, PortId};
+use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::offload::{self, OffloadError};
-use crate::pipeline::Ingress;
 use crate::port::TxQueue;
-use crate::topology::{Port, Topology};
+use crate::topology::{Network, Port, Topology};
 use crate::wire::ethernet;
 
 /// Times a full queue is asked again within one flush.
@@ -58,45 +57,39 @@ impl Output {
 
     /// Puts a frame into the buffer of port `to`, finishing first what the port cannot.
     #[inline]
-    pub(super) fn send(&mut self, topology: &Topology, to: PortId, ethertype: u16, frame: Mbuf) {
-        let Some(port) = topology.port(to) else {
-            return self.counters.port(to).drop(DropReason::EgressDown, 1);
-        };
-        if frame.segment_count() == 1
+    pub(super) fn send(&mut self, topology: &Topology, to: PortId, frame: Mbuf) {
+        let egress = topology.egress(to);
+        if frame.len() <= egress.max_frame
+            && frame.segment_count() == 1
             && !frame.needs_offload()
-            && frame.len() <= port.max_frame
-            && port.l3.is_none()
+            && !egress.l3
         {
             self.push(to, frame);
         } else {
-            self.send_unusual(port, ethertype, frame);
+            self.send_unusual(topology, to, frame);
         }
     }
 
     /// Large, unfinished or chained frames, and frames for L3 ports.
-    fn send_unusual(&mut self, port: &Port, ethertype: u16, frame: Mbuf) {
-        let to = port.id;
-        if port.l3.is_some() && !matches!(ethertype, ethernet::IPV4 | ethernet::IPV6) {
-            return self.counters.port(to).drop(DropReason::NotIp, 1);
+    #[inline(never)]
+    fn send_unusual(&mut self, topology: &Topology, to: PortId, frame: Mbuf) {
+        let Some(port) = topology.port(to).filter(|port| port.up) else {
+            return self.counters.port(to).drop(DropReason::EgressDown, 1);
+        };
+        if let Err(reason) = admits(port, &frame) {
+            return self.counters.port(to).drop(reason, 1);
         }
         let Some(tx) = &self.ports[to.index()] else {
             return self.counters.port(to).drop(DropReason::EgressDown, 1);
         };
         let can = tx.queue.capabilities();
         let pool = self.pool;
-        let longest = match offload::longest_segment(&frame) {
-            Ok(longest) => longest,
-            Err(error) => return self.counters.port(to).drop(reason(error), 1),
-        };
-        if longest > port.max_frame {
-            return self.counters.port(to).drop(DropReason::TooLong, 1);
-        }
         if let Err(error) = offload::finish(frame, can, pool, &mut |finished| self.push(to, finished)) {
             self.counters.port(to).drop(reason(error), 1);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, to: PortId, frame: Mbuf) {
         let Some(tx) = &mut self.ports[to.index()] else {
             return self.counters.port(to).drop(DropReason::EgressDown, 1);
@@ -111,27 +104,31 @@ impl Output {
         }
     }
 
-    /// Sends a copy out of every other port of the network; the frame itself goes out of the last.
+    /// Sends a copy out of every port of `network` but `except`; the frame itself goes out of the last.
     #[cold]
-    pub(super) fn flood(&mut self, topology: &Topology, ingress: &Ingress<'_>, ethertype: u16, frame: Mbuf) {
-        let from = ingress.port.id;
-        let is_ip = matches!(ethertype, ethernet::IPV4 | ethernet::IPV6);
-        // An L3 port takes only IP; that a broadcast of another kind passes it by is no loss.
-        let takes = |port: PortId| {
-            port != from && (is_ip || topology.port(port).is_some_and(|port| port.l3.is_none()))
-        };
-        let mut members = ingress.network.members.iter().copied().filter(|port| takes(*port));
+    pub(super) fn flood(
+        &mut self,
+        topology: &Topology,
+        network: NetworkId,
+        except: Option<PortId>,
+        frame: Mbuf,
+    ) {
+        let Some(network) = topology.network(network) else { return };
+        let mut members = receivers(topology, network, except, is_ip(&frame));
         let Some(mut next) = members.next() else {
-            return self.counters.port(from).drop(DropReason::NoReceiver, 1);
+            if let Some(from) = except {
+                self.counters.port(from).drop(DropReason::NoReceiver, 1);
+            }
+            return;
         };
         for after in members {
             match frame.deep_copy(self.pool) {
-                Some(copy) => self.send(topology, next, ethertype, copy),
+                Some(copy) => self.send(topology, next, copy),
                 None => self.counters.port(next).drop(DropReason::NoBuffers, 1),
             }
             next = after;
         }
-        self.send(topology, next, ethertype, frame);
+        self.send(topology, next, frame);
     }
 
     /// Hands all waiting frames to their queues. What a queue does not take is dropped and counted.
@@ -179,6 +176,38 @@ fn drain(tx: &mut TxPort, port: PortId, counters: &WorkerCounters) {
     if refused > 0 {
         ours.drop(DropReason::TxRefused, refused as u64);
     }
+}
+
+/// Whether `port`, which is up, takes the frame at all; a trace asks the same.
+pub(crate) fn admits(port: &Port, frame: &Mbuf) -> Result<(), DropReason> {
+    if port.l3.is_some() && !is_ip(frame) {
+        return Err(DropReason::NotIp);
+    }
+    match offload::longest_segment(frame) {
+        Ok(longest) if longest > port.max_frame => Err(DropReason::TooLong),
+        Ok(_) => Ok(()),
+        Err(error) => Err(reason(error)),
+    }
+}
+
+/// The ports of `network` but `except` that get a copy of a flooded frame. An L3 port takes only IP; that a broadcast of
+/// another kind passes it by is no loss.
+pub(crate) fn receivers(
+    topology: &Topology,
+    network: &Network,
+    except: Option<PortId>,
+    is_ip: bool,
+) -> impl Iterator<Item = PortId> {
+    let takes = move |port: &PortId| {
+        Some(*port) != except && (is_ip || topology.port(*port).is_some_and(|port| port.l3.is_none()))
+    };
+    network.members.iter().copied().filter(takes)
+}
+
+/// True when the EtherType says IPv4 or IPv6.
+pub(crate) fn is_ip(frame: &Mbuf) -> bool {
+    ethernet::parse(frame.data())
+        .is_some_and(|header| matches!(header.ethertype, ethernet::IPV4 | ethernet::IPV6))
 }
 
 fn reason(error: OffloadError) -> DropReason {

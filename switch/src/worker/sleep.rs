@@ -5,6 +5,7 @@ use nix::sys::time::TimeSpec;
 use shunt_ffi::Burst;
 
 use super::Worker;
+use super::forward::Flows;
 
 /// Descriptors one worker waits for; queues beyond that are found by the timer.
 const DESCRIPTORS: usize = 256;
@@ -14,11 +15,11 @@ impl Worker {
     ///
     /// Order matters: notifications on, then one more poll, then sleep. A frame that arrives after that poll finds the
     /// notification on; one that arrived before is found by the poll.
-    pub(super) fn sleep(&mut self, burst: &mut Burst, now: u32) {
+    pub(super) fn sleep(&mut self, burst: &mut Burst, flows: &mut Flows, now: u32) {
         for slot in &mut self.rx {
             slot.rx.notify(true);
         }
-        if self.poll(burst, now) == 0 && !self.inbox.pending() {
+        if self.poll(burst, flows, now) == 0 && !self.inbox.pending() {
             self.block();
         }
         for slot in &mut self.rx {

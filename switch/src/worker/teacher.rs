@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::counters::WorkerCounters;
 use crate::ids::PortId;
-use crate::pipeline::{Packet, Teach};
+use crate::pipeline::Teach;
 use crate::wire::ethernet::Mac;
 
 /// Something a frame taught.
@@ -42,14 +42,13 @@ impl Teacher {
         Self { lessons, recent: vec![(0, 0); RECENT].into(), quiet: clock::cycles(QUIET), counters }
     }
 
-    /// Sends what `packet` teaches, if anything.
+    /// Sends what a frame from `port` with this source address teaches, if anything.
     #[inline]
-    pub(super) fn teach(&mut self, port: PortId, packet: &Packet<'_>) {
-        match packet.teach {
+    pub(super) fn teach(&mut self, port: PortId, source: Mac, teach: Teach) {
+        match teach {
             Teach::Nothing => {}
-            Teach::Source => self.send(Lesson { port, source: packet.header.src, neighbor: None }),
+            Teach::Source => self.send(Lesson { port, source, neighbor: None }),
             Teach::Neighbor(address, mac) => {
-                // The header may already be the answer's: the sender's address is in the lesson itself.
                 self.send(Lesson { port, source: mac, neighbor: Some((address, mac)) });
             }
         }
@@ -58,8 +57,13 @@ impl Teacher {
     #[cold]
     fn send(&mut self, lesson: Lesson) {
         // The port is part of the key, so that a station that moves is heard at once.
-        let neighbor = u64::from(lesson.neighbor.is_some());
-        let key = lesson.source.0 | (lesson.port.index() as u64) << 48 | neighbor << 63;
+        // So is the address: a station with two of them is heard about both.
+        let address = match lesson.neighbor {
+            None => 0,
+            Some((IpAddr::V4(address), _)) => u64::from(address.to_bits()) | 1 << 32,
+            Some((IpAddr::V6(address), _)) => (address.to_bits() ^ address.to_bits() >> 64) as u64 | 1 << 33,
+        };
+        let key = (lesson.source.0 | (lesson.port.index() as u64) << 48) ^ address.rotate_left(24);
         let place = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT.trailing_zeros())) as usize;
         let now = clock::tsc();
         let (last, when) = self.recent[place];

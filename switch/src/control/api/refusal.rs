@@ -3,6 +3,8 @@
 
 use tonic::{Code, Status};
 
+use crate::control::flows::FlowsError;
+use crate::control::trace::TraceError;
 use crate::control::{ApplyError, Stopped};
 
 /// Longest message, bytes. It travels in an HTTP/2 header, percent-encoded, and a client takes a bounded header only.
@@ -14,6 +16,25 @@ pub(super) fn apply(error: &ApplyError) -> Status {
         ApplyError::Config(_) | ApplyError::TooMany(_) => Code::InvalidArgument,
         ApplyError::NoPort(_) => Code::NotFound,
         ApplyError::Restart(_) | ApplyError::Ports(_) => Code::FailedPrecondition,
+    };
+    Status::new(code, bounded(&error.to_string()))
+}
+
+/// `error` for who asked for flows.
+pub(super) fn flows(error: &FlowsError) -> Status {
+    let code = match error {
+        FlowsError::NoPort(_) => Code::NotFound,
+        FlowsError::NoAnswer { .. } => Code::FailedPrecondition,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// `error` for who asked for a trace.
+pub(super) fn trace(error: &TraceError) -> Status {
+    let code = match error {
+        TraceError::NoPort(_) => Code::NotFound,
+        TraceError::Expression(_) | TraceError::TooLong(_) => Code::InvalidArgument,
+        TraceError::NoBuffers => Code::FailedPrecondition,
     };
     Status::new(code, bounded(&error.to_string()))
 }

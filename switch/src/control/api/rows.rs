@@ -3,9 +3,11 @@
 
 use super::proto;
 use crate::control::Applied;
+use crate::control::flows::FlowRow;
 use crate::control::status::{
-    Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, TopologyRow, WorkerRow,
+    CacheUse, Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, RouteRow, RouterRow, TopologyRow, WorkerRow,
 };
+use crate::control::trace::{FrameRow, OutputRow, TableRow, TraceRow};
 
 /// Indices and counts of things that are far fewer than 2^32.
 fn small(count: usize) -> u32 {
@@ -73,7 +75,15 @@ impl From<WorkerRow> for proto::Worker {
             lessons_lost: row.lessons_lost,
             tx_contended: row.tx_contended,
             cycles: Some(proto::Cycles { total, busy, slept, hz }),
+            cache: Some(row.cache.into()),
         }
+    }
+}
+
+impl From<CacheUse> for proto::CacheUse {
+    fn from(row: CacheUse) -> Self {
+        let CacheUse { capacity, hits, misses, hit_percent, entered, stale, verified, unsound } = row;
+        Self { capacity: capacity as u64, hits, misses, hit_percent, entered, stale, verified, unsound }
     }
 }
 
@@ -108,6 +118,21 @@ impl From<NetworkRow> for proto::Network {
             mac_refused: row.mac_refused,
             neighbors: row.neighbors as u64,
             mtu: u32::from(row.mtu),
+            router: row.router,
+            gateways: row.gateways,
+            gateway_mac: row.gateway_mac,
+        }
+    }
+}
+
+impl From<RouterRow> for proto::Router {
+    fn from(row: RouterRow) -> Self {
+        let route = |RouteRow { to, via, network }| proto::Route { to, via, network };
+        Self {
+            name: row.name,
+            networks: row.networks,
+            route_count: row.route_count as u64,
+            routes: row.routes.into_iter().map(route).collect(),
         }
     }
 }
@@ -118,11 +143,68 @@ impl From<TopologyRow> for proto::Topology {
         Self {
             generation: row.generation,
             networks: row.networks.into_iter().map(Into::into).collect(),
+            routers: row.routers.into_iter().map(Into::into).collect(),
             ports: row.ports as u64,
             workers: row.workers as u64,
             mbufs: Some(proto::Mbufs { total, free }),
             hugepages: row.hugepages,
             uptime: row.uptime,
+        }
+    }
+}
+
+impl From<FlowRow> for proto::Flow {
+    fn from(row: FlowRow) -> Self {
+        Self {
+            worker: small(row.worker),
+            port: row.port,
+            r#match: row.r#match,
+            packets: row.packets,
+            bytes: row.bytes,
+            age: row.age,
+            generation: row.generation,
+            stale: row.stale,
+            actions: row.actions,
+        }
+    }
+}
+
+impl From<FrameRow> for proto::TracedFrame {
+    fn from(row: FrameRow) -> Self {
+        Self { hex: row.hex, length: row.length, summary: row.summary }
+    }
+}
+
+impl From<TableRow> for proto::TracedTable {
+    fn from(row: TableRow) -> Self {
+        Self { table: u32::from(row.table), name: row.name.to_owned(), steps: row.steps }
+    }
+}
+
+impl From<OutputRow> for proto::TracedOutput {
+    fn from(row: OutputRow) -> Self {
+        Self { port: row.port, outcome: row.outcome, drop: row.drop.map(str::to_owned) }
+    }
+}
+
+impl From<TraceRow> for proto::Traced {
+    fn from(row: TraceRow) -> Self {
+        Self {
+            generation: row.generation,
+            port: row.port,
+            network: row.network,
+            assumed: row.assumed,
+            before: Some(row.before.into()),
+            r#match: row.r#match,
+            tables: row.tables.into_iter().map(Into::into).collect(),
+            actions: row.actions,
+            after: row.after.map(Into::into),
+            verdict: row.verdict,
+            drop: row.drop.map(str::to_owned),
+            outputs: row.outputs.into_iter().map(Into::into).collect(),
+            cacheable: row.cacheable,
+            rests_on: row.rests_on,
+            effects: row.effects,
         }
     }
 }

@@ -3,7 +3,11 @@
 use tonic::{Request, Response, Status};
 
 use super::proto::switch_server::Switch;
+use super::proto::trace_request::What;
 use super::{proto, refusal};
+use crate::control::flows::{FlowWalk, LIMIT};
+use crate::control::trace::Frame;
+use crate::control::trace::expression::Probe;
 use crate::control::{Applied, ApplyError, Control, Handle};
 
 /// Answers calls with what the control thread says.
@@ -145,6 +149,36 @@ impl Switch for Service {
     ) -> Result<Response<proto::Generations>, Status> {
         let generations = self.rows(|control| control.generations()).await?;
         Ok(Response::new(proto::Generations { generations }))
+    }
+
+    async fn dump_flows(
+        &self,
+        request: Request<proto::DumpFlowsRequest>,
+    ) -> Result<Response<proto::Flows>, Status> {
+        let proto::DumpFlowsRequest { port, limit } = request.into_inner();
+        let limit = if limit == 0 { LIMIT } else { limit as usize };
+        let mut walk = FlowWalk::new(limit, (!port.is_empty()).then_some(port));
+        while !walk.is_done() {
+            let step = self.ask(move |control| control.walk_flows(walk)).await?;
+            walk = step.map_err(|error| refusal::flows(&error))?;
+        }
+        let names = self.ask(|control| control.names()).await?;
+        let more = walk.more();
+        let flows = walk.rows(&names).into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::Flows { flows, more }))
+    }
+
+    async fn trace(&self, request: Request<proto::TraceRequest>) -> Result<Response<proto::Traced>, Status> {
+        let proto::TraceRequest { port, what } = request.into_inner();
+        let frame = match what {
+            Some(What::Expression(text)) => {
+                Frame::Made(Probe::parse(&text).map_err(|error| refusal::trace(&error.into()))?)
+            }
+            Some(What::Raw(bytes)) => Frame::Raw(bytes),
+            None => return Err(Status::invalid_argument("a trace wants an expression or a frame; give one")),
+        };
+        let traced = self.ask(move |control| control.trace(&port, frame)).await?;
+        Ok(Response::new(traced.map_err(|error| refusal::trace(&error))?.into()))
     }
 
     async fn get_config(

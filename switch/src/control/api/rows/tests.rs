@@ -28,7 +28,15 @@ fn network() -> NetworkRow {
         mac_refused: 4,
         neighbors: 5,
         mtu: 1500,
+        router: "r".into(),
+        gateways: vec!["10.0.1.1/24".into(), "fd00:1::1/64".into()],
+        gateway_mac: "02:00:00:00:00:fe".into(),
     }
+}
+
+fn router() -> RouterRow {
+    let route = RouteRow { to: "::/0".into(), via: "fd00:1::2".into(), network: "blue".into() };
+    RouterRow { name: "r".into(), networks: vec!["blue".into()], route_count: 6, routes: vec![route] }
 }
 
 fn worker(core: Option<usize>) -> WorkerRow {
@@ -47,6 +55,16 @@ fn worker(core: Option<usize>) -> WorkerRow {
         lessons_lost: 7,
         tx_contended: 8,
         cycles: Cycles { total: 9, busy: 10, slept: 11, hz: u64::MAX },
+        cache: CacheUse {
+            capacity: 12,
+            hits: 13,
+            misses: 14,
+            hit_percent: 48.25,
+            entered: 15,
+            stale: 16,
+            verified: 17,
+            unsound: 18,
+        },
     }
 }
 
@@ -99,10 +117,46 @@ fn every_row() {
     same::<TopologyRow, proto::Topology>(TopologyRow {
         generation: 1,
         networks: vec![network()],
+        routers: vec![router()],
         ports: 2,
         workers: 3,
         mbufs: (16384, 12000),
         hugepages: true,
         uptime: 4,
     });
+}
+
+#[test]
+fn flows_and_traces() {
+    same::<FlowRow, proto::Flow>(FlowRow {
+        worker: 1,
+        port: "a".into(),
+        r#match: "ip4.dst==10.0.0.2".into(),
+        packets: 2,
+        bytes: 3,
+        age: 4,
+        generation: 5,
+        stale: true,
+        actions: vec!["dec ip4.ttl".into(), "output:b".into()],
+    });
+    let frame = || FrameRow { hex: "0200".into(), length: 2, summary: "short".into() };
+    for dropped in [None, Some("runt")] {
+        same::<TraceRow, proto::Traced>(TraceRow {
+            generation: 1,
+            port: "a".into(),
+            network: "blue".into(),
+            assumed: vec!["ip.ttl==64 (usual)".into()],
+            before: frame(),
+            r#match: "ip4.dst==10.0.0.2".into(),
+            tables: vec![TableRow { table: 16, name: "lookup", steps: vec!["matched".into()] }],
+            actions: vec!["output:b".into()],
+            after: dropped.is_none().then(frame),
+            verdict: "output to b".into(),
+            drop: dropped,
+            outputs: vec![OutputRow { port: "b".into(), outcome: "sent".into(), drop: dropped }],
+            cacheable: true,
+            rests_on: vec!["port a".into()],
+            effects: vec!["learn".into()],
+        });
+    }
 }

@@ -1,0 +1,17 @@
+//! The table of the fast path: ours by flow counts, side by side with Open vSwitch on DPDK and the floor.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`scenario`] | the scenarios, their flow counts and bars |
+//! | [`network`] | what shuntd is told: L2, and routing between two networks |
+//! | [`rules`] | what Open vSwitch is told: one rule, and the 16 tables of an OVN-like pipeline |
+//! | [`rates`], [`updates`], [`guests`] | how a scenario is measured |
+//! | [`results`] | JSON for programs, the table for people |
+
+pub mod guests;
+pub mod network;
+pub mod rates;
+pub mod results;
+pub mod rules;
+pub mod scenario;
+pub mod updates;

@@ -1,0 +1,93 @@
+//! What shuntd is told to be: a bridge, or a router between two networks with 250 stations behind the sink.
+
+use std::fmt::Write as _;
+
+use shunt_tests::testpmd;
+
+use crate::frames::DESTINATION;
+use crate::oneway::Settings;
+use crate::switch::device_port;
+
+/// Stations that the input goes to: 10.0.2.1 and up.
+pub const STATIONS: u32 = 250;
+
+/// `[flow_cache]`; by default it is left out, and the daemon's defaults hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCache {
+    /// Entries of each worker; 0 is off.
+    pub entries: Option<u32>,
+    /// Every header field is in the key, so every flow has an entry of its own.
+    pub full_key: bool,
+}
+
+impl FlowCache {
+    fn section(self) -> String {
+        let mut keys = String::new();
+        if let Some(entries) = self.entries {
+            let _ = writeln!(keys, "entries = {entries}");
+        }
+        if self.full_key {
+            keys += "key = \"full\"\n";
+        }
+        if keys.is_empty() { keys } else { format!("[flow_cache]\n{keys}") }
+    }
+}
+
+/// One network; the destination of all frames is a station behind the sink.
+pub fn l2(cache: FlowCache) -> Settings {
+    Settings {
+        network: "default",
+        sections: cache.section(),
+        ports: device_port("out", "default", &testpmd::null(0), &[DESTINATION]),
+    }
+}
+
+/// Two networks and a router between them, as the peer's 16 tables: MAC rewrite and TTL.
+pub fn l3(cache: FlowCache) -> Settings {
+    let network = |name: &str, gateway: &str, mac: &str| {
+        format!(
+            "[[network]]\nname = \"{name}\"\nrouter = \"r\"\ngateways = [\"{gateway}/24\"]\ngateway_mac = \"{mac}\"\n"
+        )
+    };
+    let sections = cache.section()
+        + "[[router]]\nname = \"r\"\n"
+        + &network("left", "10.0.1.1", DESTINATION)
+        // 10.0.2.1 is one of the stations.
+        + &network("right", "10.0.2.254", "02:00:00:00:00:fd");
+    let ports = device_port("out", "right", &testpmd::null(0), &[]) + &endpoints(1..=STATIONS);
+    Settings { network: "left", sections, ports }
+}
+
+/// A sink in network `right` with one station of its own, for changes that concern nobody's traffic.
+pub fn spare(station: u32) -> String {
+    device_port("spare", "right", &testpmd::null(1), &[]) + &endpoints(station..=station)
+}
+
+fn endpoints(stations: impl Iterator<Item = u32>) -> String {
+    let one = |station: u32| {
+        format!("  {{ mac = \"02:00:00:02:00:{station:02x}\", ip = [\"10.0.2.{station}\"] }},\n")
+    };
+    format!("endpoints = [\n{}]\n", stations.map(one).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemons_defaults_are_left_alone() {
+        assert_eq!(FlowCache::default().section(), "");
+        let cache = FlowCache { entries: Some(0), full_key: true };
+        assert_eq!(cache.section(), "[flow_cache]\nentries = 0\nkey = \"full\"\n");
+    }
+
+    #[test]
+    fn both_configurations_are_ones_that_the_daemon_takes() {
+        for settings in [l2(FlowCache::default()), l3(FlowCache { entries: Some(1024), full_key: true })] {
+            let text = settings.sections + &settings.ports;
+            if let Err(errors) = shunt_config::parse(&text, "bench") {
+                panic!("{errors}");
+            }
+        }
+    }
+}

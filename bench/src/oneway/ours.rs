@@ -1,0 +1,76 @@
+//! shuntd on the one-way path.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use shunt_tests::Netns;
+
+use super::Input;
+use crate::figure::Sample;
+use crate::stop;
+use crate::switch::{Switch, Work, device_port, one_worker};
+
+/// Frames in one iteration of a worker, at most.
+const MAX_BURST: u64 = 64;
+
+/// What is counted beside: frames whose flow was in the flow cache.
+pub const HIT_PERCENT: &str = "cache hits %";
+
+/// What stands in the configuration beside worker, memory and sources.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Network of the sources.
+    pub network: &'static str,
+    /// Sections before the ports: flow cache, routers, networks.
+    pub sections: String,
+    /// The ports behind the sources; one is named `out`.
+    pub ports: String,
+}
+
+/// The sources as sections: `in0`, `in1` and so on.
+pub fn sources(input: &Input, network: &str) -> String {
+    let port = |(index, capture): (usize, &std::path::PathBuf)| {
+        device_port(&format!("in{index}"), network, &super::source(index, capture), &[])
+    };
+    input.captures.iter().enumerate().map(port).collect()
+}
+
+/// Starts it and waits until it is warm.
+///
+/// # Errors
+/// It does not start, or a signal came.
+pub fn start(input: &Input, settings: &Settings) -> Result<(Netns, Switch)> {
+    let node = Netns::new()?;
+    let mbufs = input.mbufs();
+    let worker =
+        one_worker("busy", "require").replacen("[memory]\n", &format!("[memory]\nmbufs = {mbufs}\n"), 1);
+    let config = worker + &settings.sections + &sources(input, settings.network) + &settings.ports;
+    let switch = Switch::start(&node, &config)?;
+    stop::pause(input.warm_up())?;
+    Ok((node, switch))
+}
+
+/// One run: every frame that came in must have gone out.
+///
+/// # Errors
+/// It does not start, dropped frames, or a signal came.
+pub fn ours(input: &Input, settings: &Settings, window: Duration) -> Result<Sample> {
+    let (_node, mut switch) = start(input, settings)?;
+    let work = switch.watch(window)?;
+    let drops = switch.drops()?;
+    ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
+    // Read in this order, more must have been sent than was received, but for a burst that is under way.
+    let ports = switch.ports()?;
+    let received: u64 =
+        ports.iter().filter(|port| port.name.starts_with("in")).map(|port| port.rx_packets).sum();
+    let sent = switch.port("out")?.tx_packets;
+    ensure!(sent + MAX_BURST >= received, "shuntd received {received} frames and sent {sent}");
+    Ok(sample(work))
+}
+
+fn sample(work: Work) -> Sample {
+    let mut beside = vec![("cycles/packet", work.cycles_per_packet)];
+    beside.extend(work.hit_percent.map(|percent| (HIT_PERCENT, percent)));
+    beside.extend(work.entered_percent.map(|percent| ("entered %", percent)));
+    Sample::new(work.mpps, beside)
+}

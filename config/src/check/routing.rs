@@ -1,0 +1,145 @@
+//! Mistakes between routers and networks: a router that is not there, subnets that overlap, routes that lead nowhere.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::claims::Claims;
+use super::{IPV6_MTU_MIN, unknown};
+use crate::error::Sink;
+use crate::names::RouterName;
+use crate::value::is_station_of;
+use crate::{network, router};
+
+/// The routers and networks of a document. `all_routers` and `all_networks` are false when some could not be read: then
+/// nothing is said to be missing.
+pub(crate) struct Joined<'a> {
+    pub(crate) routers: &'a [router::Draft],
+    pub(crate) networks: &'a [network::Draft],
+    pub(crate) all_routers: bool,
+    pub(crate) all_networks: bool,
+}
+
+/// A subnet of a router: prefix with our address, and the key it stands at.
+struct Subnet {
+    net: IpNet,
+    network: String,
+}
+
+/// Reports every mistake. Of two that collide the later is reported.
+pub(crate) fn all(joined: &Joined<'_>, sink: &mut Sink) {
+    names(joined.routers, sink);
+    let mut subnets: HashMap<&RouterName, Vec<Subnet>> = HashMap::new();
+    for draft in joined.networks {
+        if draft.network.mtu < IPV6_MTU_MIN {
+            ipv6_mtu(draft, sink);
+        }
+        let Some(router) = &draft.network.router else { continue };
+        if joined.all_routers {
+            existence(draft, router, joined.routers, sink);
+        }
+        overlaps(draft, subnets.entry(router).or_default(), sink);
+    }
+    let judged = joined.all_networks && joined.networks.iter().all(|draft| draft.routing);
+    for draft in joined.routers {
+        let reached = draft.name.as_ref().and_then(|name| subnets.get(name)).map_or(&[][..], Vec::as_slice);
+        routes(draft, judged.then_some(reached), sink);
+    }
+}
+
+fn names(routers: &[router::Draft], sink: &mut Sink) {
+    let mut claims = Claims::new();
+    for router in routers {
+        let Some(name) = &router.name else { continue };
+        if let Some(first) = claims.claim(name, || router.path.clone()) {
+            let message =
+                format!("{:?} is already the name of {first}; give each router its own", name.as_str());
+            sink.report(&format!("{}.name", router.path), message);
+        }
+    }
+}
+
+fn existence(draft: &network::Draft, name: &RouterName, routers: &[router::Draft], sink: &mut Sink) {
+    let mut known: Vec<_> = routers.iter().filter_map(|r| r.name.as_ref()).map(RouterName::as_str).collect();
+    if !known.contains(&name.as_str()) {
+        known.sort_unstable();
+        sink.report(&format!("{}.router", draft.path), unknown("router", name.as_str(), &known));
+    }
+}
+
+/// Subnets of one router must not overlap: an address would be in two networks.
+fn overlaps(draft: &network::Draft, subnets: &mut Vec<Subnet>, sink: &mut Sink) {
+    for (i, net) in draft.network.gateways.iter().enumerate() {
+        let overlap =
+            |known: &&Subnet| known.net.contains(&net.network()) || net.contains(&known.net.network());
+        if let Some(first) = subnets.iter().find(overlap) {
+            let message = format!(
+                "{} overlaps {} of {}; give each network of a router subnets of its own",
+                net.trunc(),
+                first.net.trunc(),
+                first.network
+            );
+            sink.report(&format!("{}.gateways[{i}]", draft.path), message);
+        }
+        let network = match &draft.name {
+            Some(name) => format!("network {name}"),
+            None => draft.path.clone(),
+        };
+        subnets.push(Subnet { net: *net, network });
+    }
+}
+
+fn ipv6_mtu(draft: &network::Draft, sink: &mut Sink) {
+    for (i, net) in draft.network.gateways.iter().enumerate().filter(|(_, net)| net.addr().is_ipv6()) {
+        let mtu = draft.network.mtu;
+        let message =
+            format!("IPv6 does not work with an MTU of {mtu}; remove {net} or set mtu to 1280 or more");
+        sink.report(&format!("{}.gateways[{i}]", draft.path), message);
+    }
+}
+
+/// Routes given twice, to what is connected anyway, or via an address that no network has. `subnets` is `None` when they
+/// are not all known.
+fn routes(draft: &router::Draft, subnets: Option<&[Subnet]>, sink: &mut Sink) {
+    let mut claims: Claims<IpNet> = Claims::new();
+    for (i, route) in draft.routes.iter().flatten().enumerate() {
+        let Some(route) = route else { continue };
+        let key = |name: &str| format!("{}.routes[{i}].{name}", draft.path);
+        if let Some(first) = claims.claim(route.to, || format!("routes[{i}]")) {
+            let message = format!("{} has a route already, {first}; remove one of the two", route.to);
+            sink.report(&key("to"), message);
+        }
+        let Some(subnets) = subnets else { continue };
+        if let Some(subnet) = subnets.iter().find(|subnet| subnet.net.trunc() == route.to) {
+            let message = format!(
+                "{} is the subnet of {} and is routed there; remove the route",
+                route.to, subnet.network
+            );
+            sink.report(&key("to"), message);
+        }
+        let Some(via) = route.via else { continue };
+        if let Some(own) = subnets.iter().find(|subnet| subnet.net.addr() == via) {
+            let message =
+                format!("{via} is the router's own address in {}; name another router", own.network);
+            sink.report(&key("via"), message);
+        } else if !subnets.iter().any(|subnet| is_station_of(subnet.net, via)) {
+            let message = match subnets.len() {
+                0 => "no network names this router; add router and gateways to one".to_owned(),
+                _ => format!("{via} is in no subnet of the router's networks; {}", instead(via, subnets)),
+            };
+            sink.report(&key("via"), message);
+        }
+    }
+}
+
+/// What to write for `via`.
+fn instead(via: IpAddr, subnets: &[Subnet]) -> String {
+    let family = |subnet: &&Subnet| subnet.net.addr().is_ipv4() == via.is_ipv4();
+    let fit: Vec<_> = subnets.iter().filter(family).map(|subnet| subnet.net.trunc().to_string()).collect();
+    match fit.len() {
+        0 => "give one of them a gateway in its subnet".to_owned(),
+        1..=8 => format!("use an address in {}", fit.join(" or ")),
+        more => format!("use an address in {} or {} more", fit[..8].join(", "), more - 8),
+    }
+}

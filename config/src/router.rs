@@ -1,0 +1,118 @@
+//! `[[router]]`: joins the networks that name it. Its routes to their subnets come by themselves; others are given.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::error::Reported;
+use crate::keys::Key;
+use crate::names::RouterName;
+use crate::raw::{Raw, quote};
+use crate::section::Section;
+use crate::value;
+
+/// A router between networks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Router {
+    /// Its name, unique.
+    pub name: RouterName,
+    /// Routes besides those to the subnets of its networks, in the order of the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<StaticRoute>,
+}
+
+/// A route that configuration gives. Exactly one of `via` and `blackhole` is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StaticRoute {
+    /// Where to: a prefix without host bits.
+    pub to: IpNet,
+    /// The next router: an address of the same family in a subnet of one of the router's networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// Packets are dropped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub blackhole: bool,
+}
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "name",
+        kinds: &[],
+        takes: "string, 1 to 63 of `a-z A-Z 0-9 . _ @ -`",
+        default: "required",
+        meaning: "the name that networks refer to; unique",
+    },
+    Key {
+        name: "routes",
+        kinds: &[],
+        takes: "array of `{ to = PREFIX, via = ADDRESS }` or `{ to = PREFIX, blackhole = true }`",
+        default: "[]",
+        meaning: "routes besides those to the subnets of its networks; `via` is in one of these subnets, `blackhole` drops",
+    },
+];
+
+const ROUTE_KEYS: &[Key] = &[
+    Key { name: "to", kinds: &[], takes: "prefix", default: "required", meaning: "where to" },
+    Key { name: "via", kinds: &[], takes: "address", default: "none", meaning: "the next router" },
+    Key { name: "blackhole", kinds: &[], takes: "boolean", default: "false", meaning: "drops packets" },
+];
+
+/// A router as far as it could be read: what holds a mistake is `None`.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) path: String,
+    pub(crate) name: Option<RouterName>,
+    /// Each at its place in the text.
+    pub(crate) routes: Option<Vec<Option<StaticRoute>>>,
+}
+
+impl Draft {
+    pub(crate) fn complete(self) -> Option<Router> {
+        Some(Router { name: self.name?, routes: self.routes?.into_iter().collect::<Option<_>>()? })
+    }
+}
+
+pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
+    let name = section.required("name", "\"r\"", value::parsed::<RouterName>).ok();
+    let routes = section.tables("routes", ROUTE_KEYS, "{ to = \"10.9.0.0/16\", via = \"10.0.2.7\" }", route);
+    section.refuse_others(None);
+    Draft { path, name, routes: routes.ok() }
+}
+
+fn route(section: &mut Section<'_, '_>) -> Result<StaticRoute, Reported> {
+    let to = section.required("to", "\"10.9.0.0/16\"", prefix);
+    let via = section.optional("via", value::unicast);
+    let blackhole = section.or("blackhole", false, value::boolean);
+    section.refuse_others(None);
+    let route = StaticRoute { to: to?, via: via?, blackhole: blackhole? };
+    let message = match (route.via, route.blackhole) {
+        (Some(_), true) => "a route goes via a router or into a black hole; remove one of the two",
+        (None, false) => "a route without via; add via = \"ADDRESS\" or blackhole = true",
+        (Some(via), false) if via.is_ipv4() != route.to.addr().is_ipv4() => {
+            return Err(section.report("via", format!("{via} and {} are of two families; use one", route.to)));
+        }
+        _ => return Ok(route),
+    };
+    Err(section.report("via", message))
+}
+
+/// A prefix without host bits.
+fn prefix(raw: Raw<'_>) -> Result<IpNet, String> {
+    let text = value::text(raw)?;
+    let shown = quote(text);
+    if let Ok(alone) = text.parse::<IpAddr>() {
+        let length = if alone.is_ipv4() { 32 } else { 128 };
+        return Err(format!("{shown} has no prefix length; add it, as \"{alone}/{length}\""));
+    }
+    let net: IpNet = text
+        .parse()
+        .map_err(|_| format!("{shown} is not a prefix; write address and length, as \"10.9.0.0/16\""))?;
+    if net.trunc() != net {
+        return Err(format!("{shown} has bits behind its length; write \"{}\"", net.trunc()));
+    }
+    if net.addr().is_multicast() {
+        return Err(format!("{shown} is a multicast prefix; only unicast is routed, remove it"));
+    }
+    Ok(net)
+}

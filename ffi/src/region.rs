@@ -1,0 +1,125 @@
+//! Large tables of fixed size: one allocation, asked for in transparent huge pages, touched in full when it is made.
+//!
+//! A table of a million flows is some 130 MiB; in 4 KiB pages nearly every access would miss the TLB. The kernel gives
+//! huge pages where it has them (`madvise(2)`, `MADV_HUGEPAGE`) and small ones where not; nothing else changes.
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// Size and alignment of a huge page on x86-64.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// A slice of `T` on the heap that never grows.
+pub struct Region<T: Copy> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: a region owns its elements like a boxed slice.
+unsafe impl<T: Copy + Send> Send for Region<T> {}
+// SAFETY: as above; `&Region` only reads.
+unsafe impl<T: Copy + Sync> Sync for Region<T> {}
+
+impl<T: Copy> Region<T> {
+    /// `len` copies of `value`; every page is touched now, so that no later access faults. `None` when there is not so
+    /// much memory.
+    pub fn filled(len: usize, value: T) -> Option<Self> {
+        let Some(layout) = Self::layout(len)? else { return Some(Self { start: NonNull::dangling(), len }) };
+        // SAFETY: the layout has a size above 0.
+        let start = NonNull::new(unsafe { alloc(layout) })?.cast::<T>();
+        if layout.align() == HUGE_PAGE {
+            // SAFETY: advice about memory that was just allocated and belongs to nobody else. Its refusal costs speed only.
+            unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        }
+        for index in 0..len {
+            // SAFETY: `index < len`, inside the allocation; `T: Copy` has no destructor to run for the old bytes.
+            unsafe { start.add(index).write(value) };
+        }
+        Some(Self { start, len })
+    }
+
+    /// The layout of `len` elements: `None` when the size overflows, `Some(None)` when it is 0.
+    #[expect(clippy::option_option, reason = "the two absences mean different things, and it is private")]
+    fn layout(len: usize) -> Option<Option<Layout>> {
+        let layout = Layout::array::<T>(len).ok()?;
+        if layout.size() == 0 {
+            return Some(None);
+        }
+        let align = if layout.size() >= HUGE_PAGE { HUGE_PAGE } else { layout.align().max(64) };
+        Some(Some(layout.align_to(align).ok()?.pad_to_align()))
+    }
+
+    /// Asks the processor to fetch the cache line of element `index`; nothing when there is no such element.
+    #[inline]
+    pub fn prefetch(&self, index: usize) {
+        if let Some(element) = self.get(index) {
+            crate::mbuf::prefetch(std::ptr::from_ref(element).cast());
+        }
+    }
+
+    /// The same for an element of two cache lines.
+    #[inline]
+    pub fn prefetch_pair(&self, index: usize) {
+        if let Some(element) = self.get(index) {
+            let line = std::ptr::from_ref(element).cast::<u8>();
+            crate::mbuf::prefetch(line);
+            crate::mbuf::prefetch(line.wrapping_add(64));
+        }
+    }
+}
+
+impl<T: Copy> Drop for Region<T> {
+    fn drop(&mut self) {
+        if let Some(Some(layout)) = Self::layout(self.len) {
+            // SAFETY: allocated in `filled` with this very layout, freed once.
+            unsafe { dealloc(self.start.as_ptr().cast(), layout) };
+        }
+    }
+}
+
+impl<T: Copy> Deref for Region<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` elements were written in `filled`; the borrow of `self` covers them.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Copy> DerefMut for Region<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as for `deref`, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Copy> std::fmt::Debug for Region<T> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Region({} x {} bytes)", self.len, size_of::<T>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_there_and_aligned_at_every_size() {
+        for len in [0, 1, 63, 4096, 70_000] {
+            let mut region = Region::filled(len, [7_u64; 8]).unwrap();
+            assert_eq!(region.len(), len);
+            assert!(region.iter().all(|element| *element == [7; 8]));
+            if let Some(last) = region.last_mut() {
+                last[7] = 9;
+            }
+            region.prefetch(len);
+            region.prefetch_pair(0);
+            assert_eq!(region.as_ptr() as usize % 64, 0);
+            assert_eq!(region.iter().flatten().filter(|word| **word == 9).count(), usize::from(len > 0));
+        }
+        assert!(Region::filled(usize::MAX / 4, 0_u64).is_none());
+    }
+}

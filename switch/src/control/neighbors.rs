@@ -1,0 +1,192 @@
+//! The neighbours of one network on the control side: what ARP and ND taught, with its age, and what configuration gives;
+//! together they become the next [`NeighborTable`].
+//!
+//! A learned neighbour goes when ARP or ND has not confirmed it for the network's `neighbor_ageing`, or when its station
+//! goes from the MAC table. Forwarded packets do not confirm it: they say that it sends, not that it still has the address.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use shunt_config::Network;
+
+use crate::table::neighbor::{Neighbor, NeighborTable, Row};
+use crate::wire::ethernet::Mac;
+
+/// Neighbours learned per network at most.
+const LIMIT: usize = 8192;
+
+/// What ARP or ND said of an address.
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    mac: Mac,
+    /// Seconds on the workers' clock, as far as the control thread knows.
+    last_seen: u32,
+}
+
+/// The neighbours of one network.
+#[derive(Debug)]
+pub(super) struct Neighbors {
+    learned: HashMap<IpAddr, Learned>,
+    dirty: bool,
+    table: Arc<NeighborTable>,
+}
+
+impl Default for Neighbors {
+    fn default() -> Self {
+        Self { learned: HashMap::new(), dirty: true, table: Arc::default() }
+    }
+}
+
+impl Neighbors {
+    /// True when the table must be built anew.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Marks the table for rebuilding (a given neighbour changed).
+    pub(super) fn invalidate(&mut self) {
+        self.dirty = true;
+    }
+
+    /// The table, rebuilt if anything changed. `given` are the rows of configuration; of two for one address the first
+    /// counts.
+    pub(super) fn table(&mut self, given: &[(IpAddr, Neighbor)]) -> Arc<NeighborTable> {
+        if self.dirty {
+            self.refresh();
+            let given = given.iter().map(|&(address, neighbor)| Row { address, neighbor, last_seen: 0 });
+            let learned = self.learned.iter().map(|(&address, &Learned { mac, last_seen })| Row {
+                address,
+                neighbor: Neighbor { mac, own: false, fixed: false },
+                last_seen,
+            });
+            let rows: Vec<Row> = given.chain(learned).collect();
+            self.table = Arc::new(NeighborTable::build(rows.into_iter()));
+            self.dirty = false;
+        }
+        self.table.clone()
+    }
+
+    /// Notes that `mac` has `address`.
+    pub(super) fn learn(&mut self, address: IpAddr, mac: Mac, now: u32) {
+        let given = self.table.get(address).is_some_and(|neighbor| neighbor.fixed);
+        if given || (self.learned.len() >= LIMIT && !self.learned.contains_key(&address)) {
+            return;
+        }
+        let before = self.learned.insert(address, Learned { mac, last_seen: now });
+        self.dirty |= before.is_none_or(|before| before.mac != mac);
+    }
+
+    /// Forgets the addresses of stations that are gone.
+    pub(super) fn forget_stations(&mut self, gone: &HashSet<Mac>) {
+        self.retain(|_, learned| !gone.contains(&learned.mac));
+    }
+
+    /// Forgets what [`learnable`] would not learn in `network` as it is now.
+    pub(super) fn keep_learnable(&mut self, network: &Network, has_l3_port: bool) {
+        self.retain(|address, learned| learnable(network, has_l3_port, *address, learned.mac));
+    }
+
+    /// Forgets what was not confirmed for `limit` seconds; true when there was any.
+    pub(super) fn age(&mut self, now: u32, limit: u64) -> bool {
+        self.refresh();
+        self.retain(|_, learned| u64::from(now.saturating_sub(learned.last_seen)) <= limit)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&IpAddr, &Learned) -> bool) -> bool {
+        let before = self.learned.len();
+        self.learned.retain(|address, learned| keep(address, learned));
+        let fewer = self.learned.len() != before;
+        self.dirty |= fewer;
+        fewer
+    }
+
+    /// Takes over the confirmations that workers wrote into the running table.
+    fn refresh(&mut self) {
+        for row in self.table.iter().filter(|row| !row.neighbor.fixed) {
+            if let Some(learned) = self.learned.get_mut(&row.address)
+                && learned.mac == row.neighbor.mac
+            {
+                learned.last_seen = learned.last_seen.max(row.last_seen);
+            }
+        }
+    }
+}
+
+/// True when traffic may teach that `mac` has `address`. A gateway has use for addresses in its subnets only, and its own
+/// MAC address is nobody else's; an L3 port may send anywhere.
+pub(super) fn learnable(network: &Network, has_l3_port: bool, address: IpAddr, mac: Mac) -> bool {
+    if network.gateways.is_empty() {
+        return true;
+    }
+    mac != Mac::from(network.gateway_mac()) && (has_l3_port || network.subnet_of(address).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn known(neighbors: &mut Neighbors, address: IpAddr) -> Option<Mac> {
+        neighbors.table(&[]).get(address).map(|neighbor| neighbor.mac)
+    }
+
+    #[test]
+    fn what_is_not_confirmed_ages_and_what_is_does_not() {
+        let (quiet, alive) = (address("10.0.0.1"), address("10.0.0.2"));
+        let mut neighbors = Neighbors::default();
+        neighbors.learn(quiet, Mac(2), 100);
+        neighbors.learn(alive, Mac(4), 100);
+        let table = neighbors.table(&[]);
+        table.touch(alive, 150);
+        assert!(!neighbors.age(160, 60), "60 seconds are not longer than 60 seconds");
+        assert!(Arc::ptr_eq(&table, &neighbors.table(&[])), "nothing changed, so the table is the same");
+        assert!(neighbors.age(161, 60));
+        assert_eq!((known(&mut neighbors, quiet), known(&mut neighbors, alive)), (None, Some(Mac(4))));
+        assert!(neighbors.age(211, 60));
+        assert_eq!(known(&mut neighbors, alive), None);
+    }
+
+    #[test]
+    fn a_neighbour_goes_with_its_station() {
+        let mut neighbors = Neighbors::default();
+        for (text, mac) in [("10.0.0.1", 2), ("fd00::1", 2), ("10.0.0.2", 4)] {
+            neighbors.learn(address(text), Mac(mac), 0);
+        }
+        neighbors.forget_stations(&[Mac(2)].into());
+        assert_eq!(known(&mut neighbors, address("10.0.0.1")), None);
+        assert_eq!(known(&mut neighbors, address("fd00::1")), None);
+        assert_eq!(known(&mut neighbors, address("10.0.0.2")), Some(Mac(4)));
+    }
+
+    #[test]
+    fn traffic_takes_no_given_address_and_fills_no_memory() {
+        let given = (address("10.0.0.1"), Neighbor { mac: Mac(2), own: false, fixed: true });
+        let mut neighbors = Neighbors::default();
+        neighbors.table(&[given]);
+        neighbors.learn(given.0, Mac(4), 0);
+        assert!(!neighbors.is_dirty());
+        for host in 0..2 * LIMIT as u32 {
+            neighbors.learn(std::net::Ipv4Addr::from_bits(11 << 24 | host).into(), Mac(4), 0);
+        }
+        let table = neighbors.table(&[given]);
+        assert_eq!((table.len(), table.get(given.0)), (LIMIT + 1, Some(given.1)));
+    }
+
+    #[test]
+    fn a_gateway_learns_in_its_subnets_and_never_its_own_mac() {
+        let text = "[[router]]\nname = \"r\"\n[[network]]\nname = \"n\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\"]\n";
+        let network = shunt_config::parse(text, "test").unwrap().networks.remove(0);
+        let own = Mac::from(network.gateway_mac());
+        let learn = |text, mac, l3| learnable(&network, l3, address(text), mac);
+        assert!(learn("10.0.1.9", Mac(2), false));
+        assert!(!learn("10.0.1.9", own, false) && !learn("10.0.1.9", own, true));
+        assert!(!learn("10.0.2.9", Mac(2), false) && !learn("fe80::9", Mac(2), false));
+        assert!(!learn("10.0.1.255", Mac(2), false), "the broadcast address is no station's");
+        assert!(learn("10.0.2.9", Mac(2), true));
+        assert!(learnable(&Network::default(), false, address("10.0.2.9"), Mac(2)));
+    }
+}

@@ -1,0 +1,235 @@
+//! From a configuration to the topology in force and on to the next one, with real workers and devices that carry nothing.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use shunt_config::Config;
+
+use super::Control;
+use crate::flow::Depth;
+use crate::ids::NetworkId;
+use crate::table::fib::Route;
+use crate::table::neighbor::Neighbor;
+use crate::topology::{Network, Topology};
+use crate::wire::ethernet::Mac;
+use crate::worker::Lesson;
+
+const TEXT: &str = r#"
+    [memory]
+    hugepages = "never"
+    mbufs = 1024
+    [flow_cache]
+    entries = 1024
+    [[router]]
+    name = "r"
+    routes = [{ to = "192.168.0.0/16", blackhole = true }]
+    [[router]]
+    name = "apart"
+    [[network]]
+    name = "left"
+    router = "r"
+    gateways = ["10.0.1.1/24", "fd00:1::1/64"]
+    gateway_mac = "02:00:00:00:00:fe"
+    [[network]]
+    name = "right"
+    router = "r"
+    gateways = ["10.0.2.1/24"]
+    [[network]]
+    name = "bridge"
+    [[network]]
+    name = "elsewhere"
+    router = "apart"
+    gateways = ["10.0.1.1/24"]
+    [[port]]
+    name = "a"
+    kind = "dpdk"
+    devargs = "net_null0,no-rx=1"
+    network = "left"
+    [[port]]
+    name = "b"
+    kind = "dpdk"
+    devargs = "net_null1,no-rx=1"
+    network = "right"
+    endpoints = [{ mac = "02:00:00:02:00:01", ip = ["10.0.2.9"] }]
+"#;
+
+fn parse(text: &str) -> Config {
+    shunt_config::parse(text, "test").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn mac(text: &str) -> Mac {
+    text.parse::<shunt_config::MacAddr>().unwrap().into()
+}
+
+fn start() -> Control {
+    let config = parse(TEXT);
+    let mut control = Control::start(&config).unwrap();
+    let errors = control.apply_at_start(&config);
+    assert!(errors.is_empty(), "{errors:?}");
+    control
+}
+
+/// What of the topology in force is what it was in `before`: per router its routes, per network its two tables.
+type Kept = (Vec<bool>, Vec<(bool, bool)>);
+
+fn tables(topology: &Topology) -> (Vec<Arc<crate::table::fib::Fib>>, Vec<Network>) {
+    (topology.routers().iter().map(|router| router.fib.clone()).collect(), topology.networks().to_vec())
+}
+
+/// Applies `text`; says which tables stayed, and what the report says of the change.
+fn apply(control: &mut Control, text: &str) -> (Kept, Vec<String>) {
+    let (fibs, networks) = tables(control.publisher.current());
+    control.apply(&parse(text)).unwrap();
+    let (new_fibs, new_networks) = tables(control.publisher.current());
+    let kept = (
+        fibs.iter().zip(&new_fibs).map(|(old, new)| Arc::ptr_eq(old, new)).collect(),
+        networks
+            .iter()
+            .zip(&new_networks)
+            .map(|(old, new)| (Arc::ptr_eq(&old.fdb, &new.fdb), Arc::ptr_eq(&old.neighbors, &new.neighbors)))
+            .collect(),
+    );
+    (kept, control.reports.iter().next_back().unwrap().changes.clone())
+}
+
+#[test]
+fn two_routed_networks_make_the_topology_that_the_stages_expect() {
+    let control = start();
+    let topology = control.publisher.current();
+    let [left, right, bridge, elsewhere] = topology.networks() else { panic!("four networks") };
+
+    let gateway = left.gateway.as_ref().unwrap();
+    assert_eq!(gateway.mac, mac("02:00:00:00:00:fe"));
+    assert_eq!(gateway.source_for(address("fd00:1::77")), Some(address("fd00:1::1")));
+    let own = Neighbor { mac: gateway.mac, own: true, fixed: true };
+    assert_eq!(left.neighbors.get(address("10.0.1.1")), Some(own));
+    assert_eq!(left.neighbors.get(address("fd00:1::1")), Some(own));
+    assert!(left.fdb.get(gateway.mac).is_none(), "a gateway is behind no port");
+
+    let station = mac("02:00:00:02:00:01");
+    let neighbor = Neighbor { mac: station, own: false, fixed: true };
+    assert_eq!(right.neighbors.get(address("10.0.2.9")), Some(neighbor));
+    assert_eq!(right.neighbors.len(), 2, "the gateway and the endpoint");
+    let entry = right.fdb.get(station).unwrap();
+    assert!(entry.is_fixed());
+    assert_eq!(topology.port(entry.port()).unwrap().name, "b");
+
+    let looked = |network: &Network| (network.has_l3, network.depth, network.gateway.is_some());
+    assert_eq!([left, right, elsewhere].map(looked), [(true, Depth::Network, true); 3]);
+    assert_eq!(looked(bridge), (false, Depth::Ethernet, false));
+    assert!(bridge.neighbors.is_empty());
+
+    let router = topology.router(gateway.router).unwrap();
+    assert_eq!((router.name.as_str(), router.fib.len()), ("r", 4));
+    assert_eq!(router.fib.get(address("10.0.2.200")), Some(Route::Connected(NetworkId(1))));
+    assert_eq!(router.fib.get(address("192.168.7.7")), Some(Route::Blackhole));
+    let apart = topology.router(elsewhere.gateway.as_ref().unwrap().router).unwrap();
+    assert_eq!((apart.name.as_str(), apart.fib.len()), ("apart", 1));
+
+    let rows = control.topology();
+    assert_eq!(rows.networks[0].gateways, ["10.0.1.1/24", "fd00:1::1/64"]);
+    assert_eq!((rows.networks[0].router.as_str(), rows.networks[2].router.as_str()), ("r", ""));
+    assert_eq!(rows.routers[0].networks, ["left", "right"]);
+    let routes: Vec<_> =
+        rows.routers[0].routes.iter().map(|route| [&*route.to, &*route.via, &*route.network]).collect();
+    let wanted = [
+        ["10.0.1.0/24", "", "left"],
+        ["10.0.2.0/24", "", "right"],
+        ["192.168.0.0/16", "", ""],
+        ["fd00:1::/64", "", "left"],
+    ];
+    assert_eq!(routes, wanted);
+    control.shut_down();
+}
+
+#[test]
+fn a_change_rebuilds_only_the_tables_it_is_about() {
+    let mut control = start();
+    let all = vec![(true, true); 4];
+
+    let more = TEXT.replace("routes = [", "routes = [{ to = \"0.0.0.0/0\", via = \"10.0.2.254\" }, ");
+    let (kept, changes) = apply(&mut control, &more);
+    assert_eq!(kept, (vec![false, true], all.clone()));
+    assert_eq!(changes, ["routes of router r rebuilt"]);
+    let via = Route::Via(NetworkId(1), address("10.0.2.254"));
+    assert_eq!(control.publisher.current().routers()[0].fib.get(address("8.8.8.8")), Some(via));
+
+    // Another address of ours in `left`: its neighbours have it, its stations stay; its subnet is a route.
+    let wider = more.replace("\"fd00:1::1/64\"", "\"fd00:1::1/64\", \"10.0.3.1/24\"");
+    let (kept, changes) = apply(&mut control, &wider);
+    assert_eq!(kept, (vec![false, true], vec![(true, false), (true, true), (true, true), (true, true)]));
+    let wanted =
+        ["routes of router r rebuilt", "tables of network left rebuilt", "gateway of network left changed"];
+    assert_eq!(changes, wanted);
+
+    // An endpoint more.
+    let known = wider.replace("ip = [\"10.0.2.9\"]", "ip = [\"10.0.2.9\", \"10.0.2.10\"]");
+    let (kept, _) = apply(&mut control, &known);
+    assert_eq!(kept.0, [true, true]);
+    assert_eq!(kept.1[1].1, false);
+    assert!(control.publisher.current().networks()[1].neighbors.get(address("10.0.2.10")).is_some());
+
+    // Back to the first: all routes and addresses as they were.
+    apply(&mut control, TEXT);
+    let topology = control.publisher.current();
+    assert_eq!(topology.routers()[0].fib.get(address("8.8.8.8")), None);
+    assert_eq!(topology.networks()[0].neighbors.get(address("10.0.3.1")), None);
+    control.shut_down();
+}
+
+#[test]
+fn traffic_teaches_a_gateways_neighbours_and_cannot_take_its_address() {
+    let mut control = start();
+    let topology = control.publisher.current();
+    let port = |name: &str| topology.ports().find(|port| port.name == name).unwrap().id;
+    let (a, b) = (port("a"), port("b"));
+    let (gateway, station) = (mac("02:00:00:00:00:fe"), mac("02:00:00:01:00:09"));
+    let teach = |control: &mut Control, port, source, text: &str| {
+        control.study(Lesson { port, source, neighbor: Some((address(text), source)) });
+    };
+    teach(&mut control, a, station, "10.0.1.9");
+    teach(&mut control, a, station, "fd00:1::9");
+    teach(&mut control, a, station, "10.0.7.9");
+    teach(&mut control, a, station, "10.0.1.1");
+    teach(&mut control, a, gateway, "10.0.1.66");
+    teach(&mut control, b, station, "10.0.2.9");
+    teach(&mut control, b, mac("02:00:00:02:00:01"), "10.0.2.50");
+    control.publish_lessons();
+    let left = &control.publisher.current().networks()[0];
+    let learned = Some(Neighbor { mac: station, own: false, fixed: false });
+    assert_eq!(left.neighbors.get(address("10.0.1.9")), learned);
+    assert_eq!(left.neighbors.get(address("fd00:1::9")), learned);
+    assert_eq!(left.neighbors.get(address("10.0.7.9")), None, "in no subnet of the gateway");
+    assert_eq!(left.neighbors.get(address("10.0.1.1")).map(|own| (own.mac, own.own)), Some((gateway, true)));
+    assert_eq!(left.neighbors.get(address("10.0.1.66")), None, "the gateway's MAC address is nobody else's");
+    assert!(left.fdb.get(gateway).is_none() && left.fdb.get(station).is_some());
+    let right = &control.publisher.current().networks()[1];
+    assert_eq!(
+        right.neighbors.get(address("10.0.2.9")).unwrap().mac,
+        mac("02:00:00:02:00:01"),
+        "an endpoint stays"
+    );
+
+    // The subnet moves away, and with it the neighbours in it; the station stays.
+    apply(&mut control, &TEXT.replace("\"10.0.1.1/24\", \"fd00:1::1/64\"", "\"fd00:1::1/64\""));
+    let left = &control.publisher.current().networks()[0];
+    assert_eq!(left.neighbors.get(address("10.0.1.9")), None);
+    assert_eq!(left.neighbors.get(address("fd00:1::9")), learned);
+    assert!(left.fdb.get(station).is_some());
+
+    // The station's port goes, and with it the neighbour.
+    control.remove_port("a").unwrap();
+    let left = &control.publisher.current().networks()[0];
+    assert_eq!(left.neighbors.get(address("fd00:1::9")), None);
+    assert_eq!(left.neighbors.len(), 1, "the gateway itself");
+
+    // So does what was learned of a given station.
+    assert!(control.publisher.current().networks()[1].neighbors.get(address("10.0.2.50")).is_some());
+    control.remove_port("b").unwrap();
+    assert_eq!(control.publisher.current().networks()[1].neighbors.len(), 1, "the gateway itself");
+    control.shut_down();
+}

@@ -1,0 +1,313 @@
+//! Where a frame goes: one made-up or captured frame through the running topology, by the functions that forward.
+//!
+//! [`parse`], [`pipeline::run`] with an observer that writes down every step, [`execute::edit`] on a buffer of the pool,
+//! then what the output stage would say. It runs on the control thread against the newest topology. Nothing is sent,
+//! learned or asked for. Cost: some ten microseconds, and one buffer for as long.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`fields`] | the fields that an expression may name |
+//! | [`expression`] | text -> values without contradictions |
+//! | `choose` | values for what the expression leaves open |
+//! | [`compose`] | values -> frame |
+//! | `notes` | the observer |
+//! | `egress` | what the output stage makes of the verdict |
+//! | [`summary`] | a frame's headers in one line |
+
+mod choose;
+pub mod compose;
+mod egress;
+pub mod expression;
+pub mod fields;
+mod notes;
+pub mod summary;
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use shunt_ffi::Mbuf;
+
+use super::Control;
+use super::flows::{port_named, words};
+use crate::drop::DropReason;
+use crate::flow::parse::{Unparsed, parse};
+use crate::flow::{Actions, Verdict, execute};
+use crate::ids::PortId;
+use crate::pipeline::{self, Ingress, Packet, Teach, ingress};
+use crate::topology::Topology;
+use crate::topology::stamps::Dependencies;
+use crate::wire::{arp, nd};
+pub use egress::OutputRow;
+use expression::{ExpressionError, Probe};
+use notes::Notes;
+pub use notes::TableRow;
+
+/// Longest frame that is traced, bytes.
+pub const LONGEST: usize = 65_535;
+
+/// What is traced.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// A frame with these fields; what is left open is chosen.
+    Made(Probe),
+    /// These bytes, from the Ethernet header on, without FCS.
+    Raw(Vec<u8>),
+}
+
+/// A frame, shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FrameRow {
+    /// Its bytes, two digits each.
+    pub hex: String,
+    /// Length, bytes.
+    pub length: u32,
+    /// Its headers in one line.
+    pub summary: String,
+}
+
+impl FrameRow {
+    fn of(frame: &[u8]) -> Self {
+        use std::fmt::Write as _;
+        let mut hex = String::with_capacity(frame.len() * 2);
+        for byte in frame {
+            // Writing to a string does not fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Self { hex, length: frame.len() as u32, summary: summary::summary(frame) }
+    }
+}
+
+/// What would become of a frame.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceRow {
+    /// Generation of the topology that decided.
+    pub generation: u64,
+    /// Port it comes in by.
+    pub port: String,
+    /// That port's network.
+    pub network: String,
+    /// Fields that were chosen, with the reason.
+    pub assumed: Vec<String>,
+    /// The frame as it comes in.
+    pub before: FrameRow,
+    /// The fields that tell its flow from others.
+    pub r#match: String,
+    /// The logical tables it went through.
+    pub tables: Vec<TableRow>,
+    /// What is done to it, in order, the verdict last.
+    pub actions: Vec<String>,
+    /// The frame as it goes out; `None` when it does not or when nothing changed.
+    pub after: Option<FrameRow>,
+    /// The verdict in words.
+    pub verdict: String,
+    /// Name of the reason when it is dropped.
+    pub drop: Option<&'static str>,
+    /// Ports it would go to.
+    pub outputs: Vec<OutputRow>,
+    /// The decision holds for every frame of the flow.
+    pub cacheable: bool,
+    /// What the decision rests on.
+    pub rests_on: Vec<String>,
+    /// What a real frame would set off besides.
+    pub effects: Vec<String>,
+}
+
+/// Why nothing was traced.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// There is no such port.
+    #[error("there is no port {0:?}; `shunt show ports` lists them")]
+    NoPort(String),
+    /// The frame cannot be made.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+    /// The frame is longer than any that a port delivers.
+    #[error("the frame has {0} bytes; at most {LONGEST} can be traced")]
+    TooLong(usize),
+    /// The pool is exhausted.
+    #[error("no free buffer in the pool; try again, or raise `mbufs` under [memory]")]
+    NoBuffers,
+}
+
+impl Control {
+    /// Walks `frame`, as if it came in by `port`, through the running topology.
+    ///
+    /// # Errors
+    /// There is no such port, the frame cannot be made, or there is no buffer for it. That a frame is dropped is none.
+    pub fn trace(&mut self, port: &str, frame: Frame) -> Result<TraceRow, TraceError> {
+        let (links, now) = (self.links(), self.now());
+        let topology = self.publisher.current();
+        let id = port_named(topology, port).ok_or_else(|| TraceError::NoPort(port.to_owned()))?;
+        let mut assumed = Vec::new();
+        let bytes = match frame {
+            Frame::Raw(bytes) => bytes,
+            Frame::Made(mut probe) => {
+                if let Some(ingress) = place(topology, id) {
+                    assumed = choose::choose(&mut probe, &ingress)?;
+                }
+                compose::compose(&probe)?
+            }
+        };
+        if bytes.len() > LONGEST {
+            return Err(TraceError::TooLong(bytes.len()));
+        }
+        let mut mbuf = self.site.pool.frame(&bytes).ok_or(TraceError::NoBuffers)?;
+        let mut row = TraceRow {
+            generation: topology.generation(),
+            port: port.to_owned(),
+            network: place(topology, id).map_or_else(String::new, |ingress| ingress.network.name.to_string()),
+            assumed,
+            before: FrameRow::of(&bytes),
+            r#match: String::new(),
+            tables: Vec::new(),
+            actions: Vec::new(),
+            after: None,
+            verdict: String::new(),
+            drop: None,
+            outputs: Vec::new(),
+            cacheable: false,
+            rests_on: Vec::new(),
+            effects: Vec::new(),
+        };
+        if let Err(reason) = row.walk(topology, id, &mut mbuf, now) {
+            row.dropped(reason);
+        } else if row.drop.is_none() {
+            let out = mbuf.to_vec();
+            row.after = (out != bytes).then(|| FrameRow::of(&out));
+        }
+        for output in &mut row.outputs {
+            output.mind_link(&links);
+        }
+        Ok(row)
+    }
+
+    /// Names of the ports with nobody behind them.
+    fn links(&mut self) -> Vec<String> {
+        self.ports().into_iter().filter(|port| port.oper_up && !port.link).map(|port| port.name).collect()
+    }
+}
+
+/// Port and network, whether the port is up or not.
+fn place(topology: &Topology, id: PortId) -> Option<Ingress<'_>> {
+    let port = topology.port(id)?;
+    Some(Ingress { port, network: topology.network(port.network)? })
+}
+
+impl TraceRow {
+    /// What `worker/forward.rs` does to one frame, with everything written down.
+    fn walk(&mut self, topology: &Topology, id: PortId, frame: &mut Mbuf, now: u32) -> Result<(), DropReason> {
+        let ingress = Ingress::of(topology, id)?;
+        let (key, layout) = parse(frame.data(), frame.len(), id, ingress.network.depth).map_err(|error| match error {
+            Unparsed::Runt => DropReason::Runt,
+            Unparsed::Split => DropReason::HeadersSplit,
+        })?;
+        self.r#match = words::key(&key);
+        let mut notes = Notes::new(ingress.network);
+        let second = untouched(&ingress, frame.data(), now);
+        let mut packet = Packet::new(frame, key, layout, second);
+        let actions = pipeline::run(topology, &ingress, &mut packet, &mut notes);
+        self.cacheable = packet.is_cacheable();
+        let (rests_on, question) = (packet.rests_on, packet.question);
+        let teach = match packet.teach {
+            Teach::Nothing => {
+                // Learning touches the row, too: with its own second.
+                let row = ingress.network.fdb.get(key.src());
+                ingress::learn(&ingress, &key, row.map_or(now, |row| row.last_seen()))
+            }
+            lesson => lesson,
+        };
+        notes.stations.extend([key.src(), key.dst()]);
+        notes.addresses.extend(key.addresses().map(|(_, destination)| destination));
+        self.rests_on = rests(topology, &ingress, &rests_on, &notes);
+        self.tables = notes.tables;
+
+        let source = words::mac(key.src());
+        let learned = |what: String| format!("learn that {what} is behind {}", ingress.port.name);
+        self.effects.extend(match teach {
+            Teach::Neighbor(address, mac) => Some(learned(format!("{address} at {}", words::mac(mac)))),
+            Teach::Source => Some(learned(source)),
+            Teach::Nothing => None,
+        });
+        if let Some(question) = question {
+            let network = topology.network(question.network).map_or("?", |network| network.name.as_str());
+            self.effects.push(format!("ask who has {} in network {network}, for {}", question.target, question.source));
+        }
+        self.decided(topology, &ingress, &actions, question.is_some());
+        if self.drop.is_some() {
+            return Ok(());
+        }
+        if !actions.edits.is_none() {
+            execute::edit(&actions, layout, frame)?;
+        }
+        self.outputs = egress::outputs(topology, &ingress, actions.verdict, frame);
+        match self.outputs.is_empty() && matches!(actions.verdict, Verdict::Flood) {
+            true => Err(DropReason::NoReceiver),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the verdict down.
+    fn decided(&mut self, topology: &Topology, ingress: &Ingress<'_>, actions: &Actions, asks: bool) {
+        let names = words::Names::of(topology);
+        self.actions = words::actions(&names, actions);
+        self.verdict = match actions.verdict {
+            Verdict::Port(to) => format!("output to {}", names.port(to.index())),
+            Verdict::Flood => {
+                let others = ingress.network.members.iter().filter(|port| **port != ingress.port.id);
+                let others: Vec<String> = others.map(|port| names.port(port.index())).collect();
+                format!("flood to {}", others.join(", "))
+            }
+            Verdict::FloodInto(network) => {
+                let members = topology.network(network).map_or(&[][..], |network| &network.members);
+                let members: Vec<String> = members.iter().map(|port| names.port(port.index())).collect();
+                format!("flood to {}", members.join(", "))
+            }
+            Verdict::Reply => format!("reply to {}", ingress.port.name),
+            Verdict::Consume => "taken by the switch itself".to_owned(),
+            Verdict::Drop(reason) => return self.dropped(reason),
+        };
+        debug_assert!(!asks, "a packet that is given up is dropped");
+    }
+
+    fn dropped(&mut self, reason: DropReason) {
+        self.drop = Some(reason.name());
+        self.verdict = format!("drop: {} ({})", reason.name(), reason.describe().trim_end_matches('.'));
+        if self.actions.is_empty() {
+            self.actions.push(format!("drop({})", reason.name()));
+        }
+    }
+}
+
+/// The second to walk the stages in: they confirm the neighbour that an ARP or ND message speaks of, by writing the second
+/// to its row. With the one that is there already, a trace leaves no trace.
+fn untouched(ingress: &Ingress<'_>, frame: &[u8], now: u32) -> u32 {
+    let address = arp::parse(frame).map(|message| IpAddr::from(message.sender_ip)).or_else(|| {
+        nd::parse(frame).map(|message| if message.solicitation { message.source } else { message.target }.into())
+    });
+    let row = address.and_then(|address| ingress.network.neighbors.iter().find(|row| row.address == address));
+    row.map_or(now, |row| row.last_seen)
+}
+
+/// What a decision rests on, in words: rows that were looked up and whose slots are among `rests_on`.
+fn rests(topology: &Topology, ingress: &Ingress<'_>, rests_on: &Dependencies, notes: &Notes<'_>) -> Vec<String> {
+    let mut words = vec![format!("port {}", ingress.port.name), format!("network {}", ingress.network.name)];
+    // Adding a slot that is held already changes nothing.
+    let holds = |add: &dyn Fn(&mut Dependencies)| {
+        let mut with = *rests_on;
+        add(&mut with);
+        with == *rests_on
+    };
+    for network in topology.networks() {
+        for mac in &notes.stations {
+            if holds(&|all| all.station(network.id, *mac)) {
+                words.push(format!("station {} in {}", words::mac(*mac), network.name));
+            }
+        }
+        for address in &notes.addresses {
+            if holds(&|all| all.neighbor(network.id, *address)) {
+                words.push(format!("neighbour {address} in {}", network.name));
+            }
+        }
+    }
+    words
+}

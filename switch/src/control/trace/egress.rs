@@ -1,0 +1,66 @@
+//! What the output stage (table 20) makes of a verdict: the checks of `worker/output.rs`, without its queues.
+
+use serde::Serialize;
+use shunt_ffi::Mbuf;
+
+use crate::drop::DropReason;
+use crate::flow::Verdict;
+use crate::ids::PortId;
+use crate::pipeline::Ingress;
+use crate::topology::Topology;
+use crate::worker::output;
+
+/// What comes of a frame at one egress port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutputRow {
+    /// Port.
+    pub port: String,
+    /// `sent`, or why not.
+    pub outcome: String,
+    /// Name of the reason when it is dropped there.
+    pub drop: Option<&'static str>,
+}
+
+impl OutputRow {
+    fn of(topology: &Topology, id: PortId, frame: &Mbuf) -> Self {
+        let port = topology.port(id);
+        let checked = port.filter(|port| port.up).ok_or(DropReason::EgressDown);
+        let checked = checked.and_then(|port| output::admits(port, frame));
+        let name = port.map_or_else(|| format!("(slot {id})"), |port| port.name.to_string());
+        let mut row = Self { port: name, outcome: "sent".to_owned(), drop: None };
+        if let Err(reason) = checked {
+            row.dropped(reason);
+        }
+        row
+    }
+
+    fn dropped(&mut self, reason: DropReason) {
+        self.outcome = format!("drop: {} ({})", reason.name(), reason.describe().trim_end_matches('.'));
+        self.drop = Some(reason.name());
+    }
+
+    /// Takes into account that nobody is behind some ports: their queues do not take the frame.
+    pub(super) fn mind_link(&mut self, down: &[String]) {
+        if self.drop.is_none() && down.contains(&self.port) {
+            self.dropped(DropReason::LinkDown);
+        }
+    }
+}
+
+/// The ports that `verdict` sends the edited `frame` to.
+pub(super) fn outputs(topology: &Topology, ingress: &Ingress<'_>, verdict: Verdict, frame: &Mbuf) -> Vec<OutputRow> {
+    let rows = |ports: Vec<PortId>| ports.into_iter().map(|port| OutputRow::of(topology, port, frame)).collect();
+    let is_ip = output::is_ip(frame);
+    match verdict {
+        Verdict::Port(to) => rows(vec![to]),
+        Verdict::Reply => rows(vec![ingress.port.id]),
+        Verdict::Flood => {
+            let except = Some(ingress.port.id);
+            rows(output::receivers(topology, ingress.network, except, is_ip).collect())
+        }
+        Verdict::FloodInto(network) => topology.network(network).map_or_else(Vec::new, |network| {
+            rows(output::receivers(topology, network, None, is_ip).collect())
+        }),
+        Verdict::Consume | Verdict::Drop(_) => Vec::new(),
+    }
+}

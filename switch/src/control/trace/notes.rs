@@ -1,0 +1,106 @@
+//! The observer of a trace: writes down, table by table, what the stages looked up and found.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::Serialize;
+use shunt_config::IpNet;
+
+use crate::control::flows::words;
+use crate::ids::NetworkId;
+use crate::pipeline::{Observe, Step};
+use crate::table::fib::Route;
+use crate::topology::{Network, Topology};
+use crate::wire::ethernet::Mac;
+
+/// A logical table that the frame went through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableRow {
+    /// Number.
+    pub table: u8,
+    /// Name.
+    pub name: &'static str,
+    /// What was looked up and found.
+    pub steps: Vec<String>,
+}
+
+/// What the stages told.
+#[derive(Debug)]
+pub(super) struct Notes<'t> {
+    /// The ingress network, whose router routes.
+    network: &'t Network,
+    pub(super) tables: Vec<TableRow>,
+    /// Stations that were looked up.
+    pub(super) stations: BTreeSet<Mac>,
+    /// Addresses that were looked up.
+    pub(super) addresses: BTreeSet<IpAddr>,
+}
+
+impl<'t> Notes<'t> {
+    pub(super) fn new(network: &'t Network) -> Self {
+        Self { network, tables: Vec::new(), stations: BTreeSet::new(), addresses: BTreeSet::new() }
+    }
+
+    fn note(&mut self, text: String) {
+        match self.tables.last_mut() {
+            Some(table) => table.steps.push(text),
+            // A stage that speaks before its table begins.
+            None => self.tables.push(TableRow { table: 0, name: "ingress", steps: vec![text] }),
+        }
+    }
+
+    /// The prefix by which the ingress network's router found a route.
+    fn prefix(&self, topology: &Topology, address: IpAddr) -> Option<IpNet> {
+        let router = topology.router(self.network.gateway.as_ref()?.router)?;
+        let holds = router.fib.iter().map(|row| row.prefix).filter(|prefix| prefix.contains(&address));
+        holds.max_by_key(IpNet::prefix_len)
+    }
+
+    fn route(&self, topology: &Topology, address: IpAddr, route: Option<Route>) -> String {
+        let name = |id: NetworkId| {
+            topology.network(id).map_or_else(|| "?".to_owned(), |network| network.name.to_string())
+        };
+        let prefix = self.prefix(topology, address).map_or_else(|| "?".to_owned(), |prefix| prefix.to_string());
+        match route {
+            Some(Route::Connected(id)) => {
+                format!("{address}: route {prefix}, connected to network {}", name(id))
+            }
+            Some(Route::Via(id, hop)) => format!("{address}: route {prefix} via {hop} in network {}", name(id)),
+            Some(Route::Blackhole) => format!("{address}: route {prefix}, blackhole"),
+            None => format!("{address}: no route"),
+        }
+    }
+}
+
+impl Observe for Notes<'_> {
+    fn step(&mut self, step: Step<'_>) {
+        match step {
+            Step::Table(table, name) => self.tables.push(TableRow { table, name, steps: Vec::new() }),
+            Step::Matched(what) => self.note(format!("matched {what}")),
+            Step::Address(mac, port) => {
+                self.stations.insert(mac);
+                let mac = words::mac(mac);
+                self.note(match port {
+                    Some(port) => format!("{mac} is behind {port}"),
+                    None => format!("{mac} is behind no known port"),
+                });
+            }
+            Step::Route(topology, address, route) => {
+                self.addresses.insert(address);
+                let text = self.route(topology, address, route);
+                self.note(text);
+            }
+            Step::Neighbor(address, mac) => {
+                self.addresses.insert(address);
+                self.stations.extend(mac);
+                self.note(match mac {
+                    Some(mac) => format!("neighbour {address} has {}", words::mac(mac)),
+                    None => format!("neighbour {address} is not known"),
+                });
+            }
+            Step::Rewrote(what) => self.note(format!("made {what}")),
+            // Told by the trace itself, together with what the ports say to it.
+            Step::Verdict(..) => {}
+        }
+    }
+}

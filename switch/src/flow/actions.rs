@@ -1,0 +1,132 @@
+//! What is done to the frames of a flow: compiled once on the slow path, kept in the cache, run by
+//! [`super::execute`] and the worker's output. `Copy`, 32 bytes, no reference into the topology but by index.
+
+use crate::drop::DropReason;
+use crate::ids::PortId;
+use crate::wire::ethernet::Mac;
+
+/// Where a frame goes in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Out of one port.
+    Port(PortId),
+    /// Out of every other port of the ingress port's network.
+    Flood,
+    /// Out of every port of this network.
+    FloodInto(crate::ids::NetworkId),
+    /// Back out of the port it came in by: the switch rewrote it into an answer. Never cached.
+    Reply,
+    /// To the switch itself, which has taken from it what it wanted. Never cached.
+    Consume,
+    /// Nowhere.
+    Drop(DropReason),
+}
+
+/// Which edits are made, one bit each; they are made in the order of the constants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edits(u16);
+
+impl Edits {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Remove the outer headers (tunnel): `strip` bytes.
+    pub const STRIP: Self = Self(1);
+    /// Rewrite IP addresses and ports as the translation says.
+    pub const TRANSLATE: Self = Self(1 << 1);
+    /// Decrement the TTL of IPv4.
+    pub const TTL: Self = Self(1 << 2);
+    /// Decrement the hop limit of IPv6.
+    pub const HOP_LIMIT: Self = Self(1 << 3);
+    /// Replace both MAC addresses.
+    pub const MACS: Self = Self(1 << 4);
+    /// Remove the outer VLAN tag.
+    pub const POP_VLAN: Self = Self(1 << 5);
+    /// Add an 802.1Q tag.
+    pub const PUSH_VLAN: Self = Self(1 << 6);
+    /// The tag to add is a service tag (802.1ad).
+    pub const SERVICE_TAG: Self = Self(1 << 7);
+    /// Put prebuilt outer headers in front.
+    pub const ENCAP: Self = Self(1 << 8);
+
+    /// Both.
+    #[inline]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True when all of `other` are among these.
+    #[inline]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// True when nothing is edited.
+    #[inline]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The compiled actions of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actions {
+    /// Where to.
+    pub verdict: Verdict,
+    /// What is changed on the way.
+    pub edits: Edits,
+    /// Bytes to strip, with [`Edits::STRIP`].
+    pub strip: u16,
+    /// New destination and source address, with [`Edits::MACS`].
+    pub macs: [u8; 12],
+    /// Tag control information of the tag to add, with [`Edits::PUSH_VLAN`].
+    pub tci: u16,
+    /// Index of the header template, with [`Edits::ENCAP`].
+    pub template: u16,
+    /// Index of the translation, with [`Edits::TRANSLATE`].
+    pub translation: u32,
+    /// Port that gets a copy of the frame as it came in.
+    pub mirror: Option<PortId>,
+}
+
+impl Actions {
+    /// Unchanged to where `verdict` says.
+    #[inline]
+    pub const fn unchanged(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            edits: Edits::NONE,
+            strip: 0,
+            macs: [0; 12],
+            tci: 0,
+            template: 0,
+            translation: 0,
+            mirror: None,
+        }
+    }
+
+    /// Also gives the frame these addresses.
+    #[inline]
+    pub fn set_macs(&mut self, dst: Mac, src: Mac) {
+        let (dst, src) = (dst.bytes(), src.bytes());
+        self.macs[..6].copy_from_slice(&dst);
+        self.macs[6..].copy_from_slice(&src);
+        self.edits = self.edits.and(Edits::MACS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_half_a_cache_line() {
+        assert!(size_of::<Actions>() <= 36, "{}", size_of::<Actions>());
+    }
+
+    #[test]
+    fn edits_add_up() {
+        let both = Edits::MACS.and(Edits::TTL);
+        assert!(both.has(Edits::MACS) && both.has(Edits::TTL) && !both.has(Edits::ENCAP));
+        assert!(Edits::NONE.is_none() && !both.is_none());
+    }
+}

@@ -1,0 +1,46 @@
+//! Table 17, next hop: the neighbour's MAC address and its port. Reads the hop; writes the MAC edit.
+
+use super::observe::{Observe, Step};
+use super::packet::{Packet, Question};
+use super::route::Hop;
+use crate::drop::DropReason;
+use crate::flow::Verdict;
+use crate::topology::Topology;
+
+/// Number of this table in traces and flow dumps.
+pub const TABLE: u8 = 17;
+
+/// Addresses a routed packet to its next hop. An unknown neighbour is asked for; one whose port is not known yet is
+/// looked for in the whole network.
+#[inline]
+pub fn resolve(
+    topology: &Topology,
+    hop: &Hop,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<Verdict, DropReason> {
+    see.step(Step::Table(TABLE, "next-hop"));
+    let network = topology.network(hop.network).ok_or(DropReason::NoRoute)?;
+    let gateway = network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
+    packet.rests_on.neighbor(network.id, hop.address);
+    let Some(neighbor) = network.neighbors.get(hop.address) else {
+        see.step(Step::Neighbor(hop.address, None));
+        let source = gateway.source_for(hop.address).ok_or(DropReason::NeighborUnresolved)?;
+        return Err(packet.ask(Question {
+            network: network.id,
+            target: hop.address,
+            source,
+            mac: gateway.mac,
+        }));
+    };
+    see.step(Step::Neighbor(hop.address, Some(neighbor.mac)));
+    if neighbor.own {
+        return Err(DropReason::ForSwitch);
+    }
+    packet.actions.set_macs(neighbor.mac, gateway.mac);
+    packet.rests_on.station(network.id, neighbor.mac);
+    let place = network.fdb.get(neighbor.mac);
+    let port = place.and_then(|entry| topology.port(entry.port()));
+    see.step(Step::Address(neighbor.mac, port.map(|port| port.name.as_str())));
+    Ok(port.map_or(Verdict::FloodInto(network.id), |port| Verdict::Port(port.id)))
+}

@@ -1,0 +1,75 @@
+//! Table 16, lookup, by IP address: the longest matching prefix of the gateway's router (RFC 1812 section 5.2.4.3).
+//! Reads the destination address and the TTL class; writes the TTL edit.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::Ingress;
+use super::observe::{Observe, Step};
+use super::packet::Packet;
+use crate::drop::DropReason;
+use crate::flow::actions::Edits;
+use crate::flow::key::L3;
+use crate::ids::NetworkId;
+use crate::table::fib::Route;
+use crate::topology::Topology;
+
+/// Where a routed packet goes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Through which network.
+    pub network: NetworkId,
+    /// To whom: the destination itself or the next router.
+    pub address: IpAddr,
+}
+
+/// Finds the next hop of a packet that was sent to the gateway's MAC address.
+#[inline]
+pub fn route(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<Hop, DropReason> {
+    let key = packet.key();
+    let marks = key.marks();
+    let ttl = match marks.l3 {
+        L3::Ipv4 => Edits::TTL,
+        L3::Ipv6 => Edits::HOP_LIMIT,
+        L3::Malformed => return Err(DropReason::BadIpHeader),
+        L3::Other => return Err(DropReason::NotForGateway),
+    };
+    let (source, destination) = key.addresses().ok_or(DropReason::BadIpHeader)?;
+    if !may_be_routed(source, destination) {
+        return Err(DropReason::NotRoutable);
+    }
+    let own = ingress.network.neighbors.get(destination).is_some_and(|neighbor| neighbor.own);
+    packet.rests_on.neighbor(ingress.network.id, destination);
+    if own {
+        return Err(DropReason::ForSwitch);
+    }
+    if marks.ttl_expired {
+        return Err(DropReason::TtlExceeded);
+    }
+    let router = ingress.network.gateway.as_ref().and_then(|gateway| topology.router(gateway.router));
+    let route = router.and_then(|router| router.fib.get(destination));
+    see.step(Step::Route(topology, destination, route));
+    packet.actions.edits = packet.actions.edits.and(ttl);
+    match route {
+        Some(Route::Connected(network)) => Ok(Hop { network, address: destination }),
+        Some(Route::Via(network, address)) => Ok(Hop { network, address }),
+        Some(Route::Blackhole) => Err(DropReason::Blackhole),
+        None => Err(DropReason::NoRoute),
+    }
+}
+
+/// False for addresses that no router passes on: loopback, unspecified, multicast, link-local
+/// (RFC 1812 section 5.3.7, RFC 3927 section 2.7, RFC 4291 section 2.5).
+fn may_be_routed(source: IpAddr, destination: IpAddr) -> bool {
+    let never = |address: IpAddr| match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_multicast() || v4.is_link_local() || v4 == Ipv4Addr::BROADCAST
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_multicast() || v6.is_unicast_link_local(),
+    };
+    !never(source) && !never(destination) && !destination.is_unspecified() && !source.is_unspecified()
+}

@@ -1,0 +1,440 @@
+//! One burst, from received frames to transmit buffers: keys, cache, the stages for what the cache does not have, actions.
+//!
+//! Three passes, so that the memory one frame needs is fetched while others are worked on: parse and hash all, find the
+//! entries of all by their tags, then confirm and run. Frames of one flow that follow each other run as a group: one
+//! search, one look at the generation, one update of the entry's counters.
+
+use std::sync::Arc;
+
+use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool};
+
+use super::asker::Asker;
+use super::output::Output;
+use super::teacher::Teacher;
+use crate::counters::{PortCounters, WorkerCounters};
+use crate::drop::DropReason;
+use crate::flow::cache::{Entry, Place};
+use crate::flow::parse::{Layout, Unparsed, parse, parse_into};
+use crate::flow::{Actions, Depth, FlowCache, FlowKey, Verdict, execute};
+use crate::ids::PortId;
+use crate::offload::linearize::linearize;
+use crate::pipeline::{self, Ingress, Packet, Question, Silent, Teach, ingress};
+use crate::topology::Topology;
+use crate::topology::stamps::Dependencies;
+
+/// What one worker needs to forward.
+#[derive(Debug)]
+pub(super) struct Forwarder {
+    pub(super) output: Output,
+    pub(super) teacher: Teacher,
+    pub(super) cache: FlowCache,
+    asker: Asker,
+    pool: Mempool,
+    counters: Arc<WorkerCounters>,
+    /// One hit in so many is decided anew and compared; 0 for none.
+    verify: u32,
+    unverified: u32,
+    /// High half of the generations in the cache.
+    era: u32,
+}
+
+/// What is known of the frames of one burst; kept by the worker from burst to burst, so that it need not be made anew.
+#[derive(Debug)]
+pub(super) struct Flows(Box<[Flow; MAX_BURST]>);
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self(Box::new([Flow::default(); MAX_BURST]))
+    }
+}
+
+/// What is known of one frame of the burst.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    key: FlowKey,
+    hash: u64,
+    layout: Layout,
+    place: Place,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Look it up.
+    #[default]
+    New,
+    /// The same key as the frame before.
+    Same,
+    /// Not to be parsed.
+    Bad(DropReason),
+    /// The headers are in several segments.
+    Split,
+}
+
+/// The burst's surroundings.
+#[derive(Clone, Copy)]
+struct Scene<'t> {
+    topology: &'t Topology,
+    ingress: Ingress<'t>,
+    ours: &'t PortCounters,
+    /// Second on the workers' clock.
+    now: u32,
+    /// The newest change of port and network.
+    changed: u32,
+}
+
+/// Frames of one flow in a row: where its entry is and what is done to them.
+#[derive(Clone, Copy)]
+struct Run {
+    place: Place,
+    actions: Actions,
+}
+
+impl Forwarder {
+    pub(super) fn new(
+        pool: Mempool,
+        teacher: Teacher,
+        cache: FlowCache,
+        verify: u32,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
+        Self {
+            output: Output::new(pool, counters.clone()),
+            teacher,
+            cache,
+            asker: Asker::default(),
+            pool,
+            counters,
+            verify,
+            unverified: 0,
+            era: 0,
+        }
+    }
+
+    /// Carries a burst from `port` to the transmit queues.
+    #[inline]
+    pub(super) fn forward(
+        &mut self,
+        topology: &Topology,
+        port: PortId,
+        burst: &mut Burst,
+        flows: &mut Flows,
+        now: u32,
+        counters: &WorkerCounters,
+    ) {
+        let ours = counters.port(port);
+        ours.rx_packets.add(burst.len() as u64);
+        let ingress = match Ingress::of(topology, port) {
+            Ok(ingress) => ingress,
+            Err(reason) => {
+                ours.rx_bytes.add(burst.iter().map(|frame| u64::from(frame.len())).sum());
+                ours.drop(reason, burst.len() as u64);
+                burst.clear();
+                return;
+            }
+        };
+        let era = (topology.generation() >> 32) as u32;
+        if era != self.era {
+            self.cache.clear();
+            self.era = era;
+        }
+        let changed = topology.stamps().ingress(port, ingress.network.id);
+        let scene = Scene { topology, ingress, ours, now, changed };
+        let flows = flows.0.get_mut(..burst.len()).unwrap_or_default();
+        ours.rx_bytes.add(self.parse(&scene, burst, flows));
+        if self.cache.is_on() {
+            self.find(flows);
+            self.run_cached(&scene, burst, flows);
+        } else {
+            self.run_uncached(&scene, burst, flows);
+        }
+        self.output.flush();
+    }
+
+    /// First pass: keys, hashes, tags on their way. Returns the bytes of the burst.
+    #[inline]
+    fn parse(&self, scene: &Scene<'_>, burst: &Burst, flows: &mut [Flow]) -> u64 {
+        for frame in burst.iter() {
+            frame.prefetch_data();
+        }
+        let port = scene.ingress.port.id;
+        // The depth is the same for the whole burst: one loop for each, so that none asks for every frame.
+        match scene.ingress.network.depth {
+            Depth::Ethernet => self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Ethernet, key)),
+            Depth::Network => self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Network, key)),
+            Depth::Transport => self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Transport, key)),
+        }
+    }
+
+    #[inline(always)]
+    fn keys(
+        &self,
+        burst: &Burst,
+        flows: &mut [Flow],
+        parse: impl Fn(&[u8], u32, &mut FlowKey) -> Result<Layout, Unparsed>,
+    ) -> u64 {
+        let mut bytes = 0;
+        for (frame, flow) in burst.iter().zip(flows) {
+            bytes += u64::from(frame.len());
+            match parse(frame.data(), frame.len(), &mut flow.key) {
+                Ok(layout) => {
+                    flow.hash = self.cache.hash(&flow.key);
+                    flow.layout = layout;
+                    flow.state = State::New;
+                    self.cache.prefetch_tags(flow.hash);
+                }
+                Err(Unparsed::Runt) => flow.state = State::Bad(DropReason::Runt),
+                Err(Unparsed::Split) => flow.state = State::Split,
+            }
+        }
+        bytes
+    }
+
+    /// Second pass: frames that continue the flow of the one before are told, the entries of the others are on their way.
+    /// (Keys are compared here and not when they are made: a wide load right behind narrow stores would wait for them.)
+    #[inline]
+    fn find(&self, flows: &mut [Flow]) {
+        let mut before: Option<&Flow> = None;
+        for flow in flows.iter_mut() {
+            if flow.state == State::New {
+                match before {
+                    Some(last) if last.hash == flow.hash && last.key == flow.key => {
+                        flow.state = State::Same;
+                        flow.place = Place::NONE;
+                    }
+                    _ => flow.place = self.cache.find(flow.hash),
+                }
+                before = Some(flow);
+            } else {
+                before = None;
+            }
+        }
+    }
+
+    /// Third pass.
+    #[inline]
+    fn run_cached(&mut self, scene: &Scene<'_>, burst: &mut Burst, flows: &[Flow]) {
+        let mut frames = burst.drain();
+        let mut rest = flows;
+        while let Some((flow, behind)) = rest.split_first() {
+            let Some(mut frame) = frames.next() else { break };
+            rest = behind;
+            if !matches!(flow.state, State::New | State::Same) {
+                self.refuse(scene, flow.state, frame);
+                continue;
+            }
+            let (run, missed) = match self.hit(scene, flow, &mut frame) {
+                Some(run) => (run, 0),
+                None => match self.miss(scene, flow, &mut frame) {
+                    Ok(run) => (run, 1),
+                    Err(decided) => {
+                        self.finish(scene, &decided, flow.layout, frame);
+                        continue;
+                    }
+                },
+            };
+            let (mut packets, mut bytes) = (1, u64::from(frame.len()));
+            self.execute(scene, &run.actions, flow.layout, frame);
+            while let Some((next, behind)) = rest.split_first()
+                && next.state == State::Same
+                && let Some(frame) = frames.next()
+            {
+                rest = behind;
+                packets += 1;
+                bytes += u64::from(frame.len());
+                self.execute(scene, &run.actions, next.layout, frame);
+            }
+            if let Some(entry) = self.cache.at(run.place) {
+                entry.packets += packets;
+                entry.bytes += bytes;
+            }
+            self.counters.flows.hits.add(packets - missed);
+        }
+    }
+
+    /// All frames by the stages.
+    fn run_uncached(&mut self, scene: &Scene<'_>, burst: &mut Burst, flows: &[Flow]) {
+        for (flow, mut frame) in flows.iter().zip(burst.drain()) {
+            match flow.state {
+                State::New | State::Same => {
+                    let decided = self.decide(scene, flow, &mut frame);
+                    self.finish(scene, &decided, flow.layout, frame);
+                }
+                state => self.refuse(scene, state, frame),
+            }
+        }
+    }
+
+    /// The cached actions of a flow, if there are any and they are still right.
+    #[inline(always)]
+    fn hit(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Option<Run> {
+        let place = self.cache.confirm(flow.place, flow.hash, &flow.key)?;
+        let generation = scene.topology.generation() as u32;
+        let entry = self.cache.at(place)?;
+        if entry.generation != generation {
+            let changed = scene.topology.stamps().newest(&entry.rests_on).max(scene.changed);
+            if changed > entry.generation {
+                self.counters.flows.stale.add(1);
+                return None;
+            }
+            entry.generation = generation;
+        }
+        let actions = entry.actions;
+        if entry.second != scene.now {
+            entry.second = scene.now;
+            self.learn(scene, &flow.key);
+        }
+        if self.verify != 0 {
+            self.unverified += 1;
+            if self.unverified >= self.verify {
+                self.unverified = 0;
+                self.verify(scene, flow, place, frame)?;
+            }
+        }
+        Some(Run { place, actions })
+    }
+
+    /// Decides a cached flow anew. `None`, and the entry is gone, when the decision is another one: that is a defect of the
+    /// switch, which is counted and shown by `shunt show workers`.
+    #[cold]
+    fn verify(&mut self, scene: &Scene<'_>, flow: &Flow, place: Place, frame: &mut Mbuf) -> Option<()> {
+        let mut packet = Packet::new(frame, flow.key, flow.layout, scene.now);
+        let anew = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
+        self.counters.flows.verified.add(1);
+        let cached = self.cache.at(place)?.actions;
+        if packet.is_cacheable() && anew == cached {
+            return Some(());
+        }
+        self.counters.flows.unsound.add(1);
+        self.cache.remove(place);
+        None
+    }
+
+    /// A frame whose flow the cache does not have: by the stages, and the decision is entered. It comes back when it is
+    /// for this frame alone, or there is no place for it.
+    #[inline(never)]
+    fn miss(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Result<Run, Decision> {
+        let decided = self.decide(scene, flow, frame);
+        self.counters.flows.missed.add(1);
+        if !decided.keep {
+            return Err(decided);
+        }
+        let actions = decided.actions;
+        let entry = Entry {
+            key: flow.key,
+            packets: 0,
+            bytes: 0,
+            generation: scene.topology.generation() as u32,
+            second: scene.now,
+            rests_on: decided.rests_on,
+            actions,
+        };
+        let place = self.cache.enter(flow.hash, entry).ok_or(decided)?;
+        self.counters.flows.entered.add(1);
+        Ok(Run { place, actions })
+    }
+
+    /// Walks the stages.
+    #[inline]
+    fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
+        let mut packet = Packet::new(frame, flow.key, flow.layout, scene.now);
+        let actions = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
+        let decision = Decision {
+            actions,
+            rests_on: packet.rests_on,
+            question: packet.question,
+            keep: packet.is_cacheable(),
+        };
+        match packet.teach {
+            Teach::Nothing => self.learn(scene, &flow.key),
+            lesson => self.teacher.teach(scene.ingress.port.id, flow.key.src(), lesson),
+        }
+        decision
+    }
+
+    #[inline]
+    fn learn(&mut self, scene: &Scene<'_>, key: &FlowKey) {
+        let lesson = ingress::learn(&scene.ingress, key, scene.now);
+        self.teacher.teach(scene.ingress.port.id, key.src(), lesson);
+    }
+
+    /// Carries out what the stages decided for one frame.
+    #[inline]
+    fn finish(&mut self, scene: &Scene<'_>, decided: &Decision, layout: Layout, frame: Mbuf) {
+        match decided.question {
+            None => self.execute(scene, &decided.actions, layout, frame),
+            Some(question) => {
+                scene.ours.drop(DropReason::NeighborUnresolved, 1);
+                if let Some(request) = self.asker.ask(&question, frame) {
+                    self.output.flood(scene.topology, question.network, None, request);
+                }
+            }
+        }
+    }
+
+    /// Runs actions on a frame.
+    #[inline(always)]
+    fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, layout: Layout, mut frame: Mbuf) {
+        let ingress = &scene.ingress;
+        if let Some(mirror) = actions.mirror {
+            self.mirror(scene, mirror, &frame);
+        }
+        if !actions.edits.is_none()
+            && let Err(reason) = execute::edit(actions, layout, &mut frame)
+        {
+            return scene.ours.drop(reason, 1);
+        }
+        match actions.verdict {
+            Verdict::Port(to) => self.output.send(scene.topology, to, frame),
+            Verdict::Flood => {
+                self.output.flood(scene.topology, ingress.network.id, Some(ingress.port.id), frame);
+            }
+            Verdict::FloodInto(network) => self.output.flood(scene.topology, network, None, frame),
+            Verdict::Reply => self.output.send(scene.topology, ingress.port.id, frame),
+            Verdict::Consume => {}
+            Verdict::Drop(reason) => scene.ours.drop(reason, 1),
+        }
+    }
+
+    #[cold]
+    fn mirror(&mut self, scene: &Scene<'_>, to: PortId, frame: &Mbuf) {
+        match frame.deep_copy(self.pool) {
+            Some(copy) => self.output.send(scene.topology, to, copy),
+            None => self.counters.port(to).drop(DropReason::NoBuffers, 1),
+        }
+    }
+
+    /// A frame that could not be parsed as it lies.
+    #[cold]
+    fn refuse(&mut self, scene: &Scene<'_>, state: State, frame: Mbuf) {
+        let State::Split = state else {
+            let State::Bad(reason) = state else { return };
+            return scene.ours.drop(reason, 1);
+        };
+        // A chain with its headers cut up is something only a guest makes. It costs the guest a copy.
+        let Ok(mut frame) = linearize(&frame, self.pool) else {
+            return scene.ours.drop(DropReason::HeadersSplit, 1);
+        };
+        let ingress = &scene.ingress;
+        match parse(frame.data(), frame.len(), ingress.port.id, ingress.network.depth) {
+            Ok((key, layout)) => {
+                let flow = Flow { key, layout, ..Flow::default() };
+                let decided = self.decide(scene, &flow, &mut frame);
+                self.finish(scene, &decided, layout, frame);
+            }
+            Err(_) => scene.ours.drop(DropReason::HeadersSplit, 1),
+        }
+    }
+}
+
+/// What the stages decided.
+struct Decision {
+    actions: Actions,
+    rests_on: Dependencies,
+    question: Option<Question>,
+    /// The decision holds for all frames of the flow.
+    keep: bool,
+}
+
+#[cfg(test)]
+mod tests;
