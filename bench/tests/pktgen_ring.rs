@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use shunt_bench::pktgen::pace::Load;
-use shunt_bench::pktgen::rig::{Rig, Trial};
+use shunt_bench::pktgen::rig::Rig;
 use shunt_bench::pktgen::scenario::Scenario;
 use shunt_bench::pktgen::session;
 use shunt_bench::pktgen::traffic::Traffic;
+use shunt_bench::pktgen::trial::Trial;
+use shunt_ffi::alloc_count::{self, CountingAllocator};
 use shunt_ffi::eal::{Eal, EalOptions, Memory};
 use shunt_tests::require;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn scenario(text: &str) -> Scenario {
     Scenario::parse(text, "test").unwrap()
@@ -49,6 +54,24 @@ fn a_loop_loses_nothing_and_keeps_the_order() {
         assert_eq!(latency.frames, told.warm.received);
         assert!(latency.min_us < latency.p99_us && latency.p99_us <= latency.max_us, "{latency:?}");
     }
+}
+
+#[test]
+fn the_loop_allocates_nothing() {
+    require!(root());
+    let scenario = scenario(
+        "[devices]\ntx = \"net_ring0\"\n[frames]\nmix = \"imix\"\n[flows]\ncount = 100\n[fastest]\n",
+    );
+    let mut rig = rig(&scenario);
+    let mut seen = Vec::with_capacity(100);
+    rig.trial(Load::Rate(50_000.0), Duration::from_millis(550), |sofar| {
+        seen.push((alloc_count::allocations(), sofar.received));
+        Ok(())
+    })
+    .unwrap();
+    let (first, last) = (seen[0], seen[seen.len() - 1]);
+    assert!(seen.len() > 2 && last.1 > first.1 + 5_000, "there was no traffic in between: {seen:?}");
+    assert_eq!(first.0, last.0);
 }
 
 #[test]

@@ -170,6 +170,21 @@ impl Mbuf {
         Ok(())
     }
 
+    /// Tells the state of an unfinished frame that its link header grows (or shrinks) by `bytes`. Fails, and changes nothing,
+    /// when the header would get longer than the state can say (127 bytes) or shorter than nothing.
+    #[inline]
+    pub fn move_transport(&mut self, bytes: i16) -> Result<(), BadOffload> {
+        if !self.needs_offload() {
+            return Ok(());
+        }
+        let raw = self.raw_mut();
+        // SAFETY: `tx_offload` is the plain integer view of the union; every bit pattern is valid.
+        let fields = unsafe { raw.__bindgen_anon_3.tx_offload };
+        let link = (fields & L2_MASK).checked_add_signed(bytes.into()).filter(|link| *link <= L2_MASK);
+        raw.__bindgen_anon_3.tx_offload = fields & !L2_MASK | link.ok_or(BadOffload)?;
+        Ok(())
+    }
+
     /// Removes all offload state: the frame is exactly its bytes.
     #[inline]
     pub fn clear_offload(&mut self) {

@@ -62,6 +62,12 @@ drop_reasons! {
     LinkDown = "link_down",
     /// The frame's headers are cut into several buffers and it is too long for one.
     HeadersSplit = "headers_split",
+    /// No room in front of the frame for a tag or a tunnel's headers.
+    NoHeadroom = "no_headroom",
+    /// A tag was to be removed from a frame that has none.
+    NoTag = "no_tag",
+    /// The actions name a template or a translation that the topology does not have: a defect of the switch.
+    NoRewrite = "no_rewrite",
     /// Sent to the gateway, but its IP header is not sound: version, length or extension chain.
     BadIpHeader = "bad_ip_header",
     /// Sent to the gateway's MAC address, but neither IPv4 nor IPv6.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use shunt_config::{NetworkName, PortName};
 
 use crate::flow::Depth;
+use crate::flow::execute::Rewrites;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
@@ -83,6 +84,9 @@ pub struct Plan {
     pub ports: Vec<Port>,
     /// Flow keys hold every field they can, whatever the stages read: for measuring.
     pub full_key: bool,
+    /// Templates and translations that actions name by index. A plan that changes them gives what is new a new index: cached
+    /// flows keep theirs.
+    pub rewrites: Arc<Rewrites>,
 }
 
 /// A network in a [`Plan`].
@@ -107,6 +111,7 @@ pub struct Topology {
     routers: Box<[Router]>,
     stamps: Stamps,
     egress: Box<[Egress]>,
+    rewrites: Arc<Rewrites>,
 }
 
 /// What sending out of a port asks of it for every frame, in 8 bytes.
@@ -171,7 +176,7 @@ impl Topology {
         });
         let egress = egress.collect();
         let stamps = Stamps::all(generation, plan.networks.len());
-        Self { generation, ports, networks, routers: routers.collect(), stamps, egress }
+        Self { generation, ports, networks, routers: routers.collect(), stamps, egress, rewrites: plan.rewrites.clone() }
     }
 
     /// Tells this topology that it follows `previous`: what did not change between the two keeps its stamp, so that
@@ -198,6 +203,12 @@ impl Topology {
     #[inline]
     pub fn port(&self, id: PortId) -> Option<&Port> {
         self.ports[id.index()].as_ref()
+    }
+
+    /// Templates and translations that actions name by index.
+    #[inline]
+    pub fn rewrites(&self) -> &Rewrites {
+        &self.rewrites
     }
 
     /// What sending out of port `id` asks of it.

@@ -110,9 +110,18 @@ fn what_was_done_is_one_line() {
 #[test]
 fn the_manual_has_every_command_and_option() {
     let page = String::from_utf8(man::page(Options::command())).unwrap().replace('\\', "");
-    for command in
-        ["apply", "show ports", "show config", "port add", "port reset", "dump-flows", "trace", "health", "completion", "man"]
-    {
+    for command in [
+        "apply",
+        "show ports",
+        "show config",
+        "port add",
+        "port reset",
+        "dump-flows",
+        "trace",
+        "health",
+        "completion",
+        "man",
+    ] {
         assert!(page.contains(&format!(".TP\nfBshunt {command}fR")), "{command} in {page}");
     }
     for text in ["--socket", "--json", "--watch <SECONDS>", "Exit codes:"] {

@@ -181,11 +181,8 @@ fn routed_networks() {
         via: (*via).into(),
         network: (*network).into(),
     };
-    let routes = [
-        ("0.0.0.0/0", "10.0.2.254", "right"),
-        ("10.0.1.0/24", "", "left"),
-        ("192.168.0.0/16", "", ""),
-    ];
+    let routes =
+        [("0.0.0.0/0", "10.0.2.254", "right"), ("10.0.1.0/24", "", "left"), ("192.168.0.0/16", "", "")];
     let row = proto::Topology {
         networks: vec![
             network("alone", &[], ""),

@@ -1,5 +1,5 @@
 //! A worker allocates nothing: an allocator that counts watches the worker threads while frames of every fate go
-//! through them (known, flooded, answered, dropped, learned) and topologies change under them.
+//! through them (known, flooded, answered, dropped, learned), topologies change under them and their caches are dumped.
 
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,8 @@ fn workers_allocate_nothing() {
     for round in 0..20 {
         let up = round % 2 == 1;
         handle.call(move |control| control.set_port("other", up)).unwrap().unwrap();
+        let (flows, _) = handle.call(|control| control.flows(100, None)).unwrap().unwrap();
+        assert!(!flows.is_empty(), "no flow is cached in round {round}");
     }
     while packets() < before + 200_000 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));

@@ -7,7 +7,7 @@
 //! Exit codes: 0 all rows were measured, 1 a row failed or the machine is not quiet, 2 bad arguments, 130 interrupted.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use clap::builder::PossibleValuesParser;
 use shunt_bench::fastpath::results;
 use shunt_bench::fastpath::scenario::{SCENARIOS, Scenario};
 use shunt_bench::plan::Plan;
+use shunt_bench::plot;
 use shunt_bench::report::{Markers, write_json};
 use shunt_bench::session::{self, Session};
 
@@ -44,7 +45,7 @@ struct Arguments {
     /// Where the JSON goes.
     #[arg(long, default_value = "target/bench/results.json")]
     out: PathBuf,
-    /// A Markdown file to put the figures into, between `<!-- fastpath -->` and `<!-- end fastpath -->`.
+    /// A Markdown file to put the figures into, between `<!-- fastpath -->` and `<!-- end fastpath -->`; plots go into `img` beside it.
     #[arg(long)]
     doc: Option<PathBuf>,
     /// Measure although the machine is busy. The report says so.
@@ -101,11 +102,27 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     let text = report.markdown_with(&results::table(&report.figures, &report.failed));
     println!("{text}\n{}", results::verdict(&report.figures, report.failed.len()));
-    write_json(&arguments.out, &results::json(&report.figures, &report.date, &report.machine))?;
+    let json = results::json(&report.figures, &report.date, &report.machine);
+    write_json(&arguments.out, &json)?;
     // A table that somebody reads is not replaced by half of one.
     measured?;
     if let Some(doc) = &arguments.doc {
-        report.write_doc(doc, &text)?;
+        report.write_doc(doc, &(text + &pictures(&json, doc)))?;
     }
     Ok(report.failed.is_empty())
+}
+
+/// Draws what can be drawn beside a document; the lines that show it there.
+fn pictures(results: &serde_json::Value, doc: &Path) -> String {
+    let dir = doc.parent().unwrap_or(Path::new("")).join("img");
+    match plot::write_all(results, &dir) {
+        Ok(files) => {
+            let names = files.iter().filter_map(|file| file.file_stem()?.to_str());
+            names.map(|name| format!("\n![{name}](img/{name}.svg)\n")).collect()
+        }
+        Err(error) => {
+            eprintln!("bench: no plots: {error:#}");
+            String::new()
+        }
+    }
 }

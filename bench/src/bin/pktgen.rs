@@ -47,16 +47,30 @@ struct Arguments {
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_ansi(false)
+        // EAL warns of every page size that the machine has none of.
+        .with_max_level(tracing_subscriber::filter::LevelFilter::ERROR)
         .init();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<stop::Interrupted>() => ExitCode::from(130),
         Err(error) => {
-            eprintln!("pktgen: {error:#}");
+            eprintln!("pktgen: {}", said(&error));
             ExitCode::from(if error.is::<ScenarioError>() { 2 } else { 1 })
         }
     }
+}
+
+/// The causes on one line; those that a message names already are not said again.
+fn said(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !said.contains(cause.trim_end()) {
+            said += if said.is_empty() { "" } else { ": " };
+            said += cause.trim_end();
+        }
+    }
+    said
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

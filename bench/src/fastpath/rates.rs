@@ -50,8 +50,8 @@ pub fn measure(plan: &Plan, row: &Row) -> Result<Figure> {
     let _pages = oneway::pages(input)?;
     let plain = (row.settings)(row.cache);
     // Each flow has an entry of its own, and room for it.
-    let entries = Some((2 * row.cell.flows).next_power_of_two().clamp(LEAST_ENTRIES, MOST_ENTRIES));
-    let full = (row.settings)(FlowCache { full_key: true, entries });
+    let entries = (2 * row.cell.flows).next_power_of_two().clamp(LEAST_ENTRIES, MOST_ENTRIES);
+    let full = (row.settings)(FlowCache { full_key: true, entries: Some(entries) });
     let full_key = || ours(input, &full, window);
     let peer = || open_vswitch(input, &row.rules, window);
     let floor = || testpmd_io(input, window);
@@ -62,7 +62,6 @@ pub fn measure(plan: &Plan, row: &Row) -> Result<Figure> {
     };
     hold_all(plan, &mut figure, &|| ours(input, &plain, window), &field)?;
     if row.variant {
-        let entries = entries.unwrap_or_default();
         figure
             .notes
             .push(format!("full key: every header field in the key, {entries} entries, one for each flow"));

@@ -17,7 +17,7 @@ use shunt_tests::Hugepages;
 
 pub use floor::testpmd_io;
 pub use open_vswitch::{Rules, SOURCES, open_vswitch};
-pub use ours::{HIT_PERCENT, Settings, ours, sources, start};
+pub use ours::{ENTERED_PERCENT, HIT_PERCENT, Settings, ours, sources, start};
 
 /// Frames in one file at most.
 pub const PER_FILE: u32 = 250_000;

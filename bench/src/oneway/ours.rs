@@ -15,6 +15,8 @@ const MAX_BURST: u64 = 64;
 
 /// What is counted beside: frames whose flow was in the flow cache.
 pub const HIT_PERCENT: &str = "cache hits %";
+/// The same: frames whose flow was entered into it.
+pub const ENTERED_PERCENT: &str = "entered %";
 
 /// What stands in the configuration beside worker, memory and sources.
 #[derive(Clone, Debug)]
@@ -71,6 +73,6 @@ pub fn ours(input: &Input, settings: &Settings, window: Duration) -> Result<Samp
 fn sample(work: Work) -> Sample {
     let mut beside = vec![("cycles/packet", work.cycles_per_packet)];
     beside.extend(work.hit_percent.map(|percent| (HIT_PERCENT, percent)));
-    beside.extend(work.entered_percent.map(|percent| ("entered %", percent)));
+    beside.extend(work.entered_percent.map(|percent| (ENTERED_PERCENT, percent)));
     Sample::new(work.mpps, beside)
 }

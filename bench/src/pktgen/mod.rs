@@ -8,7 +8,7 @@
 //! | [`tracker`] | lost, duplicated and reordered frames, from sequence numbers |
 //! | [`latency`] | histograms and what is told of them |
 //! | [`pace`] | how many frames are due: fixed rate, bursts, as fast as it goes |
-//! | [`rig`] | the devices, and one trial over them: the loop that sends and receives |
+//! | [`rig`], [`trial`] | the devices, and one trial over them: the loop that sends and receives; what became of it |
 //! | [`search`] | the highest rate without loss (RFC 2544 section 26.1) |
 //! | [`session`], [`outcome`] | all trials of a scenario; JSON and the table |
 //! | [`progress`] | one line on a terminal |
@@ -29,3 +29,4 @@ pub mod stamp;
 pub mod template;
 pub mod tracker;
 pub mod traffic;
+pub mod trial;

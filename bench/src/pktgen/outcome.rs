@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::latency::Latency;
-use super::rig::{Phase, Trial};
 use super::scenario::Scenario;
 use super::search::Found;
 use super::traffic::Traffic;
+use super::trial::{Phase, Trial};
 
 /// Preamble, start of frame and the gap between frames on a wire, bytes (IEEE 802.3).
 const BETWEEN_FRAMES: f64 = 20.0;

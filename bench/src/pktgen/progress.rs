@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
-use super::rig::Sofar;
+use super::trial::Sofar;
 
 /// The line.
 #[derive(Debug)]

@@ -1,5 +1,8 @@
 //! What to send, how fast and over which devices: TOML, every key checked, defaults for all but devices and load.
 
+mod check;
+mod mac;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,9 +12,7 @@ use serde::Deserialize;
 use super::pace::Load;
 use super::template::Protocol;
 
-/// Longest frame: what one packet buffer holds.
-const LONGEST: usize = 9_600;
-const MOST_FLOWS: u32 = 10_000_000;
+pub use mac::Mac;
 
 /// Why a scenario is refused.
 #[derive(Debug, thiserror::Error)]
@@ -205,25 +206,6 @@ pub struct Find {
     pub latency_seconds: f64,
 }
 
-/// A MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Mac(pub [u8; 6]);
-
-impl TryFrom<String> for Mac {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let bad =
-            || format!("`{text}` is no MAC address: write six pairs of hex digits, as 02:00:00:00:00:01");
-        let parts: Vec<u8> = text
-            .split(':')
-            .map(|part| u8::from_str_radix(part, 16).ok().filter(|_| part.len() == 2).ok_or_else(bad))
-            .collect::<Result<_, _>>()?;
-        parts.try_into().map(Mac).map_err(|_| bad())
-    }
-}
-
 fn yes() -> bool {
     true
 }
@@ -360,138 +342,7 @@ impl Scenario {
         let fastest = self.fastest.as_ref()?;
         Some(("fastest", Load::Fastest, Duration::from_secs_f64(fastest.seconds)))
     }
-
-    /// The first value that is out of its range, and what to do about it.
-    fn mistake(&self) -> Option<String> {
-        let modes =
-            [self.rate.is_some(), self.burst.is_some(), self.fastest.is_some(), self.search.is_some()];
-        let modes = modes.into_iter().filter(|given| *given).count();
-        let flows = &self.flows;
-        let checks = [
-            (
-                modes == 1,
-                format!("{modes} loads are given: give one of [rate], [burst], [fastest], [search]"),
-            ),
-            (
-                !self.devices.tx.is_empty(),
-                "devices.tx is empty: give DPDK device arguments, as net_ring0".into(),
-            ),
-            (!self.frames.sizes().is_empty(), "frames.sizes is empty: give at least one, as [64]".into()),
-            (
-                self.frames.sizes().iter().all(|size| (64..=LONGEST).contains(size)),
-                format!(
-                    "frames.sizes holds one that is not 64 to {LONGEST} bytes (checksum of the wire included)"
-                ),
-            ),
-            (
-                !self.frames.protocols.is_empty(),
-                "frames.protocols is empty: give at least one, as [\"udp4\"]".into(),
-            ),
-            (
-                self.frames.vlan.is_none_or(|vlan| (1..4095).contains(&vlan)),
-                "frames.vlan is not 1 to 4094".into(),
-            ),
-            ((1..=MOST_FLOWS).contains(&flows.count), format!("flows.count is not 1 to {MOST_FLOWS}")),
-            (flows.destinations > 0, "flows.destinations is 0: give at least 1".into()),
-        ];
-        let first = checks.into_iter().find(|(holds, _)| !holds).map(|(_, what)| what);
-        first.or_else(|| self.mistaken_load())
-    }
-
-    fn mistaken_load(&self) -> Option<String> {
-        let length = |seconds: f64| (0.01..=3600.0).contains(&seconds);
-        let seconds = "seconds is not 0.01 to 3600";
-        if let Some(rate) = &self.rate {
-            if !(rate.frames_per_second > 0.0 && rate.frames_per_second <= 1e9) {
-                return Some("rate.frames_per_second is not more than 0 and at most 1e9".into());
-            }
-            return (!length(rate.seconds)).then(|| format!("rate.{seconds}"));
-        }
-        if let Some(burst) = &self.burst {
-            if burst.frames == 0 || !(burst.gap_us > 0.0 && burst.gap_us <= 1e9) {
-                return Some(
-                    "burst.frames and burst.gap_us are to be more than 0 (and a gap at most 1e9)".into(),
-                );
-            }
-            return (!length(burst.seconds)).then(|| format!("burst.{seconds}"));
-        }
-        if let Some(fastest) = &self.fastest {
-            return (!length(fastest.seconds)).then(|| format!("fastest.{seconds}"));
-        }
-        let find = self.search.as_ref()?;
-        let percent = |value: f64| (0.0..100.0).contains(&value);
-        let checks = [
-            (!find.loss_percent.is_empty(), "search.loss_percent is empty: give at least one, as [0.0]"),
-            (
-                find.loss_percent.iter().all(|loss| percent(*loss)),
-                "search.loss_percent is not 0 to below 100",
-            ),
-            (
-                find.resolution_percent > 0.0 && percent(find.resolution_percent),
-                "search.resolution_percent is not above 0 and below 100",
-            ),
-            (length(find.trial_seconds), "search.trial_seconds is not 0.01 to 3600"),
-            (length(find.latency_seconds), "search.latency_seconds is not 0.01 to 3600"),
-            ((0.0..=1.0).contains(&find.latency_share), "search.latency_share is not 0 to 1"),
-            (
-                find.ceiling.is_none_or(|rate| rate > 0.0 && rate <= 1e9),
-                "search.ceiling is not more than 0 and at most 1e9",
-            ),
-            (find.retries <= 10, "search.retries is more than 10"),
-        ];
-        checks.into_iter().find(|(holds, _)| !holds).map(|(_, what)| what.to_owned())
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEAST: &str = "[devices]\ntx = \"net_ring0\"\n[rate]\nframes_per_second = 1000\n";
-
-    fn refused(text: &str) -> String {
-        Scenario::parse(text, "x.toml").unwrap_err().to_string()
-    }
-
-    #[test]
-    fn little_is_needed_and_the_rest_has_defaults() {
-        let scenario = Scenario::parse(LEAST, "x.toml").unwrap();
-        assert_eq!((scenario.frames.sizes(), scenario.flows.count), (vec![64], 1));
-        let five = Duration::from_secs(5);
-        assert_eq!(scenario.fixed(), Some(("rate", Load::Rate(1000.0), five)));
-    }
-
-    #[test]
-    fn mistakes_are_named_with_their_place() {
-        let text = refused(&(LEAST.to_owned() + "secnods = 3\n"));
-        assert!(
-            text.contains("x.toml: ") && text.contains("line 5") && text.contains("unknown field `secnods`"),
-            "{text}"
-        );
-        let text = refused(&LEAST.replace("net_ring0\"", "net_ring0\"\nmtu = \"big\""));
-        assert!(text.contains("line 3") && text.contains("mtu"), "{text}");
-        let text = refused("[devices]\ntx = \"a\"\n");
-        assert!(text.contains("0 loads are given"), "{text}");
-        let text = refused(&(LEAST.to_owned() + "[fastest]\n"));
-        assert!(text.contains("2 loads are given"), "{text}");
-        let text = refused(&(LEAST.to_owned() + "[frames]\nsizes = [64, 63]\n"));
-        assert!(text.contains("64 to 9600"), "{text}");
-        let text = refused(&(LEAST.to_owned() + "[frames]\nsource_mac = \"2:0\"\n"));
-        assert!(text.contains("`2:0` is no MAC address"), "{text}");
-        let text = refused("[devices]\ntx = \"a\"\n[search]\nloss_percent = [100.0]\n");
-        assert!(text.contains("loss_percent"), "{text}");
-    }
-
-    #[test]
-    fn every_scenario_that_comes_with_us_is_one() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let mut count = 0;
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let scenario = Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
-            assert!(!scenario.about.is_empty(), "{}: say what it is for", path.display());
-            count += 1;
-        }
-        assert!(count >= 5, "{count} scenarios");
-    }
-}
+mod tests;

@@ -7,9 +7,10 @@ use anyhow::Result;
 use super::outcome::{FoundOut, Outcome, TrialOut};
 use super::pace::Load;
 use super::progress::Progress;
-use super::rig::{Rig, Trial};
+use super::rig::Rig;
 use super::scenario::{Find, Scenario};
 use super::search::{Search, Told, search};
+use super::trial::Trial;
 use crate::stop;
 
 /// Runs a scenario over an open rig.

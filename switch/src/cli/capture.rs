@@ -21,7 +21,8 @@ const NEXT_GENERATION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// The file cannot be read or is no capture of Ethernet frames, or it has fewer frames.
 pub fn frame(path: &Path, number: u32) -> Result<Vec<u8>, Failure> {
     let wrong = |text: String| Failure::bad_input(format!("shunt: {}: {text}", path.display()));
-    let unreadable = |error: &dyn std::fmt::Display| wrong(format!("{error}; give the path of a pcap or pcapng file"));
+    let unreadable =
+        |error: &dyn std::fmt::Display| wrong(format!("{error}; give the path of a pcap or pcapng file"));
     let mut file = File::open(path).map_err(|error| unreadable(&error))?;
     let mut magic = [0; 4];
     let read = file.read_exact(&mut magic).and_then(|()| file.rewind());
@@ -34,7 +35,9 @@ pub fn frame(path: &Path, number: u32) -> Result<Vec<u8>, Failure> {
         Err(count) => return Err(wrong(format!("it has {count} frames, there is no number {number}"))),
     };
     if link != DataLink::ETHERNET {
-        return Err(wrong(format!("frame {number} is of link type {link:?}; only ethernet frames can be traced")));
+        return Err(wrong(format!(
+            "frame {number} is of link type {link:?}; only ethernet frames can be traced"
+        )));
     }
     bytes.resize(bytes.len().max(length.min(LONGEST)), 0);
     Ok(bytes)
@@ -71,7 +74,8 @@ fn from_pcapng(file: impl Read, number: u32) -> Result<Captured, PcapError> {
         };
         count += 1;
         if count == number {
-            let link = reader.interfaces().get(interface).map_or(DataLink::ETHERNET, |interface| interface.linktype);
+            let link =
+                reader.interfaces().get(interface).map_or(DataLink::ETHERNET, |interface| interface.linktype);
             return Ok(Ok((link, bytes, length as usize)));
         }
     }
@@ -119,7 +123,11 @@ mod tests {
         for text in ["", "no capture at all, and longer than a header"] {
             fs::write(file.path(), text).unwrap();
             let failure = frame(file.path(), 1).unwrap_err();
-            assert!(failure.message.ends_with("; give the path of a pcap or pcapng file"), "{}", failure.message);
+            assert!(
+                failure.message.ends_with("; give the path of a pcap or pcapng file"),
+                "{}",
+                failure.message
+            );
         }
         assert!(frame(Path::new("/nonexistent/x.pcap"), 1).is_err());
     }

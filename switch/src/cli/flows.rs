@@ -20,7 +20,11 @@ pub fn request(wanted: &DumpFlows) -> Result<proto::DumpFlowsRequest, Failure> {
 }
 
 /// Asks and prints.
-pub(super) async fn run(client: &mut Client, request: proto::DumpFlowsRequest, json: bool) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &mut Client,
+    request: proto::DumpFlowsRequest,
+    json: bool,
+) -> Result<(), Failure> {
     let flows = client.dump_flows(request).await?;
     output(json, &flows, || text(&flows))
 }
@@ -30,17 +34,9 @@ pub fn text(flows: &proto::Flows) -> String {
     if flows.flows.is_empty() {
         return "no flow is cached\n".to_owned();
     }
-    let mut table = Table::new(&[
-        ">WORKER",
-        "PORT",
-        ">PACKETS",
-        ">BYTES",
-        ">SEEN-S",
-        ">GENERATION",
-        "MATCH",
-        "ACTIONS",
-    ])
-    .within(usize::MAX);
+    let mut table =
+        Table::new(&[">WORKER", "PORT", ">PACKETS", ">BYTES", ">SEEN-S", ">GENERATION", "MATCH", "ACTIONS"])
+            .within(usize::MAX);
     for flow in &flows.flows {
         let stale = if flow.stale { " (stale: decided anew by the next frame)" } else { "" };
         table.row([

@@ -125,7 +125,7 @@ pub struct Trace {
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
     /// Which frame of the capture, from 1.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "pcap", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, conflicts_with_all = ["expression", "hex"], value_parser = clap::value_parser!(u32).range(1..))]
     pub packet: u32,
 }
 

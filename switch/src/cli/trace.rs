@@ -35,8 +35,10 @@ pub fn request(wanted: &Trace) -> Result<proto::TraceRequest, Failure> {
 
 /// The bytes of a frame in hexadecimal; blanks, colons and line ends do not matter.
 fn bytes(digits: &str) -> Result<Vec<u8>, String> {
-    let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b':').collect();
-    let wrong = || "--hex takes an even number of hexadecimal digits: a frame from the ethernet header on".to_owned();
+    let digits: Vec<u8> =
+        digits.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b':').collect();
+    let wrong =
+        || "--hex takes an even number of hexadecimal digits: a frame from the ethernet header on".to_owned();
     if digits.is_empty() || digits.len() % 2 == 1 {
         return Err(wrong());
     }
@@ -52,7 +54,11 @@ fn bytes(digits: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Asks and prints.
-pub(super) async fn run(client: &mut Client, request: proto::TraceRequest, json: bool) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &mut Client,
+    request: proto::TraceRequest,
+    json: bool,
+) -> Result<(), Failure> {
     let traced = client.trace(request).await?;
     output(json, &traced, || text(&traced))
 }
@@ -93,11 +99,15 @@ pub fn text(traced: &proto::Traced) -> String {
     }
     if !traced.r#match.is_empty() {
         let rests = traced.rests_on.join(", ");
-        line(&mut text, "cache", &if traced.cacheable {
-            format!("kept for the flow until one of these changes: {rests}")
-        } else {
-            "not kept: made anew for every such frame".to_owned()
-        });
+        line(
+            &mut text,
+            "cache",
+            &if traced.cacheable {
+                format!("kept for the flow until one of these changes: {rests}")
+            } else {
+                "not kept: made anew for every such frame".to_owned()
+            },
+        );
     }
     for effect in &traced.effects {
         line(&mut text, "would", effect);

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange, PortName};
 
+use super::neighbors::has_l3_port;
 use super::{Control, routes};
 use crate::ids::MAX_PORTS;
 use crate::port::{OpenError, Opened};
@@ -112,8 +113,8 @@ impl Control {
         self.learned.retain(&kept);
         self.routers = routes::routers(&self.config, &self.routers);
         for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {
-            let has_l3_port = self.ports.has_l3(&change.to.name);
-            self.learned.network(&change.to.name).change_gateway(&change.to, has_l3_port);
+            let has_l3 = has_l3_port(&self.ports, &change.to.name);
+            self.learned.network(&change.to.name).change_gateway(&change.to, has_l3);
         }
         for change in diff.changed_ports.iter().filter(|change| !anew(change)) {
             self.change(&change.to);

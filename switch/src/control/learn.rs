@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use shunt_config::NetworkName;
 
 use super::Control;
-use super::neighbors::{Neighbors, learnable};
+use super::neighbors::{Neighbors, has_l3_port, learnable};
 use crate::ids::PortId;
 use crate::table::fdb::{Entry, Fdb, Row};
 use crate::table::neighbor::{Neighbor, NeighborTable};
@@ -203,9 +203,9 @@ impl Control {
         if !port.is_up() {
             return;
         }
-        let has_l3_port = || self.ports.has_l3(&name);
+        let has_l3_port = || has_l3_port(&self.ports, &name);
         let neighbor =
-            lesson.neighbor.filter(|&(address, mac)| learnable(network, has_l3_port(), address, mac));
+            lesson.neighbor.filter(|&(address, mac)| learnable(network, has_l3_port, address, mac));
         let gateway = (!network.gateways.is_empty()).then(|| Mac::from(network.gateway_mac()));
         let lessons = self.learned.network(&name);
         if let Some((address, mac)) = neighbor {

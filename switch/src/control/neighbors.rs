@@ -8,8 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::Network;
+use shunt_config::{Network, NetworkName};
 
+use super::ports::Ports;
 use crate::table::neighbor::{Neighbor, NeighborTable, Row};
 use crate::wire::ethernet::Mac;
 
@@ -84,7 +85,7 @@ impl Neighbors {
 
     /// Forgets what [`learnable`] would not learn in `network` as it is now.
     pub(super) fn keep_learnable(&mut self, network: &Network, has_l3_port: bool) {
-        self.retain(|address, learned| learnable(network, has_l3_port, *address, learned.mac));
+        self.retain(|address, learned| learnable(network, || has_l3_port, *address, learned.mac));
     }
 
     /// Forgets what was not confirmed for `limit` seconds; true when there was any.
@@ -113,13 +114,24 @@ impl Neighbors {
     }
 }
 
+/// True when `network` has an L3 port whose device is open.
+pub(super) fn has_l3_port(ports: &Ports, network: &NetworkName) -> bool {
+    ports.iter().any(|port| port.config.network == *network && port.l3().is_some())
+}
+
 /// True when traffic may teach that `mac` has `address`. A gateway has use for addresses in its subnets only, and its own
 /// MAC address is nobody else's; an L3 port may send anywhere.
-pub(super) fn learnable(network: &Network, has_l3_port: bool, address: IpAddr, mac: Mac) -> bool {
+pub(super) fn learnable(
+    network: &Network,
+    has_l3_port: impl FnOnce() -> bool,
+    address: IpAddr,
+    mac: Mac,
+) -> bool {
     if network.gateways.is_empty() {
         return true;
     }
-    mac != Mac::from(network.gateway_mac()) && (has_l3_port || network.subnet_of(address).is_some())
+    // Last what asks every port.
+    mac != Mac::from(network.gateway_mac()) && (network.subnet_of(address).is_some() || has_l3_port())
 }
 
 #[cfg(test)]
@@ -181,12 +193,12 @@ mod tests {
         let text = "[[router]]\nname = \"r\"\n[[network]]\nname = \"n\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\"]\n";
         let network = shunt_config::parse(text, "test").unwrap().networks.remove(0);
         let own = Mac::from(network.gateway_mac());
-        let learn = |text, mac, l3| learnable(&network, l3, address(text), mac);
+        let learn = |text, mac, l3| learnable(&network, || l3, address(text), mac);
         assert!(learn("10.0.1.9", Mac(2), false));
         assert!(!learn("10.0.1.9", own, false) && !learn("10.0.1.9", own, true));
         assert!(!learn("10.0.2.9", Mac(2), false) && !learn("fe80::9", Mac(2), false));
         assert!(!learn("10.0.1.255", Mac(2), false), "the broadcast address is no station's");
         assert!(learn("10.0.2.9", Mac(2), true));
-        assert!(learnable(&Network::default(), false, address("10.0.2.9"), Mac(2)));
+        assert!(learnable(&Network::default(), || false, address("10.0.2.9"), Mac(2)));
     }
 }

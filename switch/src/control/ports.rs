@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shunt_config::{Config, NetworkName, PortName};
+use shunt_config::{Config, PortName};
 
 use super::Control;
 use crate::ids::{MAX_PORTS, PortId};
@@ -108,11 +108,6 @@ impl Ports {
             State::Closed { .. } => DeviceStatus::default(),
         };
         self.slots.iter_mut().flatten().map(status).collect()
-    }
-
-    /// True when `network` has an L3 port whose device is open.
-    pub(super) fn has_l3(&self, network: &NetworkName) -> bool {
-        self.iter().any(|port| port.config.network == *network && port.l3().is_some())
     }
 
     pub(super) fn by_name_mut(&mut self, name: &PortName) -> Option<&mut PortState> {

@@ -1,5 +1,7 @@
 //! What `shunt show` prints: plain rows, collected on the control thread, the same for tables and JSON.
 
+mod networks;
+
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
 
@@ -9,11 +11,8 @@ use super::Control;
 use crate::drop::DropReason;
 use crate::ids::PortId;
 use crate::port::DeviceStatus;
-use crate::table::fib::Route;
-use crate::topology::{Network, Router, Topology};
 
-/// Routes of one router that [`Control::topology`] gives: what a person reads, and what fits a message.
-const ROUTES_SHOWN: usize = 1_000;
+pub use networks::{NetworkRow, RouteRow, RouterRow};
 
 /// A port.
 #[derive(Clone, Debug, Serialize)]
@@ -188,57 +187,6 @@ pub struct GenerationRow {
     pub worst_stall_us: Option<f64>,
 }
 
-/// A network of the running topology.
-#[derive(Clone, Debug, Serialize)]
-pub struct NetworkRow {
-    /// Name.
-    pub name: String,
-    /// Ports that are up.
-    pub members: Vec<String>,
-    /// MAC addresses known.
-    pub macs: usize,
-    /// Most it learns.
-    pub mac_limit: u32,
-    /// Addresses that turned up behind another port.
-    pub mac_moves: u64,
-    /// Addresses not learned because of a limit.
-    pub mac_refused: u64,
-    /// Neighbours known.
-    pub neighbors: usize,
-    /// MTU.
-    pub mtu: u16,
-    /// Its router; empty when there is none.
-    pub router: String,
-    /// The router's addresses in it, with the length of their prefix.
-    pub gateways: Vec<String>,
-    /// The router's MAC address in it; empty when there is none.
-    pub gateway_mac: String,
-}
-
-/// A router of the running topology.
-#[derive(Clone, Debug, Serialize)]
-pub struct RouterRow {
-    /// Name.
-    pub name: String,
-    /// Networks that it joins.
-    pub networks: Vec<String>,
-    /// Routes it has.
-    pub route_count: usize,
-    /// The first of them by prefix.
-    pub routes: Vec<RouteRow>,
-}
-
-/// A route of the running topology.
-#[derive(Clone, Debug, Serialize)]
-pub struct RouteRow {
-    /// Prefix.
-    pub to: String,
-    /// Next router; empty for subnets of the router's networks and for black holes.
-    pub via: String,
-    /// Network it leads into; empty for black holes.
-    pub network: String,
-}
-
 /// The running topology in short.
 #[derive(Clone, Debug, Serialize)]
 pub struct TopologyRow {
@@ -398,59 +346,16 @@ impl Control {
     /// The running topology.
     pub fn topology(&self) -> TopologyRow {
         let current = self.publisher.current();
-        let name = |id: &PortId| current.port(*id).map_or_else(String::new, |port| port.name.to_string());
-        let networks = self.config.networks.iter().filter_map(|config| {
-            let network = current.networks().iter().find(|network| network.name == config.name)?;
-            let lessons = self.learned.get(&config.name);
-            Some(NetworkRow {
-                name: config.name.to_string(),
-                members: network.members.iter().map(name).collect(),
-                macs: network.fdb.len(),
-                mac_limit: config.mac_limit,
-                mac_moves: lessons.map_or(0, |lessons| lessons.moves),
-                mac_refused: lessons.map_or(0, |lessons| lessons.refused),
-                neighbors: network.neighbors.len(),
-                mtu: config.mtu,
-                router: config.router.as_ref().map_or_else(String::new, ToString::to_string),
-                gateways: config.gateways.iter().map(ToString::to_string).collect(),
-                gateway_mac: network.gateway.as_ref().map_or_else(String::new, |gateway| {
-                    shunt_config::MacAddr::from(gateway.mac).to_string()
-                }),
-            })
-        });
         TopologyRow {
             generation: current.generation(),
-            networks: networks.collect(),
-            routers: current.routers().iter().map(|router| router_row(current, router)).collect(),
+            networks: self.network_rows(current),
+            routers: networks::router_rows(current),
             ports: current.ports().count(),
             workers: self.workers.len(),
             mbufs: (self.config.memory.mbufs, self.site.pool.available()),
             hugepages: self.hugepages,
             uptime: self.started.elapsed().as_secs(),
         }
-    }
-}
-
-fn router_row(topology: &Topology, router: &Router) -> RouterRow {
-    let joined = |network: &&Network| network.gateway.as_ref().is_some_and(|gateway| gateway.router == router.id);
-    let name = |network: &Network| network.name.to_string();
-    let routes = router.fib.iter().take(ROUTES_SHOWN).map(|row| {
-        let (network, via) = match row.route {
-            Route::Connected(network) => (Some(network), None),
-            Route::Via(network, via) => (Some(network), Some(via)),
-            Route::Blackhole => (None, None),
-        };
-        RouteRow {
-            to: row.prefix.to_string(),
-            via: via.map_or_else(String::new, |via| via.to_string()),
-            network: network.and_then(|id| topology.network(id)).map_or_else(String::new, name),
-        }
-    });
-    RouterRow {
-        name: router.name.to_string(),
-        networks: topology.networks().iter().filter(joined).map(name).collect(),
-        route_count: router.fib.len(),
-        routes: routes.collect(),
     }
 }
 

@@ -195,16 +195,23 @@ fn place(topology: &Topology, id: PortId) -> Option<Ingress<'_>> {
 
 impl TraceRow {
     /// What `worker/forward.rs` does to one frame, with everything written down.
-    fn walk(&mut self, topology: &Topology, id: PortId, frame: &mut Mbuf, now: u32) -> Result<(), DropReason> {
+    fn walk(
+        &mut self,
+        topology: &Topology,
+        id: PortId,
+        frame: &mut Mbuf,
+        now: u32,
+    ) -> Result<(), DropReason> {
         let ingress = Ingress::of(topology, id)?;
-        let (key, layout) = parse(frame.data(), frame.len(), id, ingress.network.depth).map_err(|error| match error {
-            Unparsed::Runt => DropReason::Runt,
-            Unparsed::Split => DropReason::HeadersSplit,
-        })?;
+        let (key, layout) =
+            parse(frame.data(), frame.len(), id, ingress.network.depth).map_err(|error| match error {
+                Unparsed::Runt => DropReason::Runt,
+                Unparsed::Split => DropReason::HeadersSplit,
+            })?;
         self.r#match = words::key(&key);
         let mut notes = Notes::new(ingress.network);
         let second = untouched(&ingress, frame.data(), now);
-        let mut packet = Packet::new(frame, key, layout, second);
+        let mut packet = Packet::new(frame, &key, layout, second);
         let actions = pipeline::run(topology, &ingress, &mut packet, &mut notes);
         self.cacheable = packet.is_cacheable();
         let (rests_on, question) = (packet.rests_on, packet.question);
@@ -230,14 +237,18 @@ impl TraceRow {
         });
         if let Some(question) = question {
             let network = topology.network(question.network).map_or("?", |network| network.name.as_str());
-            self.effects.push(format!("ask who has {} in network {network}, for {}", question.target, question.source));
+            self.effects.push(format!(
+                "ask who has {} in network {network}, for {}",
+                question.target, question.source
+            ));
         }
         self.decided(topology, &ingress, &actions, question.is_some());
         if self.drop.is_some() {
             return Ok(());
         }
         if !actions.edits.is_none() {
-            execute::edit(&actions, layout, frame)?;
+            // The hash chooses no more than the source port of a tunnel, and each worker has its own.
+            execute::edit(&actions, layout, topology.rewrites(), 0, frame)?;
         }
         self.outputs = egress::outputs(topology, &ingress, actions.verdict, frame);
         match self.outputs.is_empty() && matches!(actions.verdict, Verdict::Flood) {
@@ -282,14 +293,20 @@ impl TraceRow {
 /// to its row. With the one that is there already, a trace leaves no trace.
 fn untouched(ingress: &Ingress<'_>, frame: &[u8], now: u32) -> u32 {
     let address = arp::parse(frame).map(|message| IpAddr::from(message.sender_ip)).or_else(|| {
-        nd::parse(frame).map(|message| if message.solicitation { message.source } else { message.target }.into())
+        nd::parse(frame)
+            .map(|message| if message.solicitation { message.source } else { message.target }.into())
     });
     let row = address.and_then(|address| ingress.network.neighbors.iter().find(|row| row.address == address));
     row.map_or(now, |row| row.last_seen)
 }
 
 /// What a decision rests on, in words: rows that were looked up and whose slots are among `rests_on`.
-fn rests(topology: &Topology, ingress: &Ingress<'_>, rests_on: &Dependencies, notes: &Notes<'_>) -> Vec<String> {
+fn rests(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    rests_on: &Dependencies,
+    notes: &Notes<'_>,
+) -> Vec<String> {
     let mut words = vec![format!("port {}", ingress.port.name), format!("network {}", ingress.network.name)];
     // Adding a slot that is held already changes nothing.
     let holds = |add: &dyn Fn(&mut Dependencies)| {

@@ -60,6 +60,12 @@ impl Edits {
         self.0 & other.0 == other.0
     }
 
+    /// True when more is edited than TTL and MAC addresses.
+    #[inline]
+    pub const fn is_rare(self) -> bool {
+        self.0 & !(Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0) != 0
+    }
+
     /// True when nothing is edited.
     #[inline]
     pub const fn is_none(self) -> bool {

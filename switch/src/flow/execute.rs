@@ -1,13 +1,23 @@
-//! Running the edits of compiled [`Actions`] on a frame.
+//! Running the edits of compiled [`Actions`] on a frame, in the order of [`Edits`].
 //!
-//! The frame's offload state needs no change for what is edited here: neither MAC addresses nor the TTL are part of a
-//! transport checksum or of its pseudo header.
+//! In: the frame, where its headers are *behind* what is stripped, and the tables that actions name by index. Out: the same
+//! buffer, edited in place; new headers go into the headroom. A frame that does not have what is to be edited, or has no
+//! room for what is to be added, is dropped with a reason.
+//!
+//! Offload state stays right: MAC addresses and TTL are part of no transport checksum; a tag moves the transport header,
+//! which the state is told; an address is part of the pseudo header, which a partial checksum holds.
+
+mod encap;
+mod translate;
+mod vlan;
 
 use shunt_ffi::Mbuf;
 
 use super::actions::{Actions, Edits};
 use super::parse::Layout;
 use crate::drop::DropReason;
+pub use encap::{Template, TemplateError};
+pub use translate::Translation;
 
 /// Offset of the TTL and of the header checksum in an IPv4 header (RFC 791 section 3.1).
 const TTL: usize = 8;
@@ -15,10 +25,34 @@ const CHECKSUM: usize = 10;
 /// Offset of the hop limit in an IPv6 header (RFC 8200 section 3).
 const HOP_LIMIT: usize = 7;
 
-/// Makes all edits. A frame that does not have what is to be edited is dropped.
+/// What actions name by index.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrites {
+    /// Outer headers of tunnels.
+    pub templates: Box<[Template]>,
+    /// Static translations of addresses and ports.
+    pub translations: Box<[Translation]>,
+}
+
+/// Makes all edits. `hash` is the flow's: it chooses the UDP source port of a tunnel.
 #[inline]
-pub fn edit(actions: &Actions, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
-    let data = frame.data_mut();
+pub fn edit(
+    actions: &Actions,
+    layout: Layout,
+    rewrites: &Rewrites,
+    hash: u64,
+    frame: &mut Mbuf,
+) -> Result<(), DropReason> {
+    let edits = actions.edits;
+    if edits.is_rare() {
+        return edit_rare(actions, layout, rewrites, hash, frame);
+    }
+    edit_headers(actions, layout, frame.data_mut())
+}
+
+/// TTL and MAC addresses: what every routed packet gets.
+#[inline(always)]
+fn edit_headers(actions: &Actions, layout: Layout, data: &mut [u8]) -> Result<(), DropReason> {
     if actions.edits.has(Edits::TTL) {
         decrement_ttl(data.get_mut(usize::from(layout.l3)..)).ok_or(DropReason::BadIpHeader)?;
     }
@@ -29,6 +63,36 @@ pub fn edit(actions: &Actions, layout: Layout, frame: &mut Mbuf) -> Result<(), D
     if actions.edits.has(Edits::MACS) {
         let addresses = data.first_chunk_mut::<12>().ok_or(DropReason::Runt)?;
         *addresses = actions.macs;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn edit_rare(
+    actions: &Actions,
+    layout: Layout,
+    rewrites: &Rewrites,
+    hash: u64,
+    frame: &mut Mbuf,
+) -> Result<(), DropReason> {
+    let edits = actions.edits;
+    if edits.has(Edits::STRIP) {
+        encap::strip(frame, actions.strip)?;
+    }
+    if edits.has(Edits::TRANSLATE) {
+        let translation = rewrites.translations.get(actions.translation as usize);
+        translation.ok_or(DropReason::NoRewrite)?.apply(layout, frame)?;
+    }
+    edit_headers(actions, layout, frame.data_mut())?;
+    if edits.has(Edits::POP_VLAN) {
+        vlan::pop(frame)?;
+    }
+    if edits.has(Edits::PUSH_VLAN) {
+        vlan::push(frame, actions.tci, edits.has(Edits::SERVICE_TAG))?;
+    }
+    if edits.has(Edits::ENCAP) {
+        let template = rewrites.templates.get(usize::from(actions.template));
+        template.ok_or(DropReason::NoRewrite)?.push(hash, frame)?;
     }
     Ok(())
 }
@@ -49,21 +113,4 @@ fn decrement_ttl(header: Option<&mut [u8]>) -> Option<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::checksum::Sum;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn the_checksum_follows_the_ttl(mut header: [u8; 20], ttl in 1_u8..) {
-            header[TTL] = ttl;
-            [header[CHECKSUM], header[CHECKSUM + 1]] = [0, 0];
-            let checksum = Sum::new().bytes(&header).checksum();
-            [header[CHECKSUM], header[CHECKSUM + 1]] = checksum.to_be_bytes();
-            decrement_ttl(Some(&mut header)).unwrap();
-            prop_assert_eq!(header[TTL], ttl - 1);
-            prop_assert_eq!(Sum::new().bytes(&header).value(), 0xffff);
-        }
-    }
-}
+mod tests;

@@ -23,7 +23,12 @@ pub fn resolve(
     let network = ingress.network;
     packet.rests_on.neighbor(network.id, destination);
     let known = || network.neighbors.get(destination).map(|neighbor| neighbor.mac);
-    if let Some(mac) = group_mac(destination).or_else(known) {
+    // What is in no subnet of the network is for its gateway, as the pod's own routing table would say.
+    let beyond = || {
+        let gateway = network.gateway.as_ref()?;
+        gateway.source_for(destination).is_none().then_some(gateway.mac)
+    };
+    if let Some(mac) = group_mac(destination).or_else(known).or_else(beyond) {
         packet.actions.set_macs(mac, interface.mac);
         packet.dst = mac;
         see.step(Step::Rewrote("ethernet header of an L3 port"));

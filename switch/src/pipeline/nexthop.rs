@@ -34,7 +34,8 @@ pub fn resolve(
         }));
     };
     see.step(Step::Neighbor(hop.address, Some(neighbor.mac)));
-    if neighbor.own {
+    // Another gateway of the router is the switch itself. (The address of an L3 port is ours for ARP only.)
+    if gateway.owns(hop.address) {
         return Err(DropReason::ForSwitch);
     }
     packet.actions.set_macs(neighbor.mac, gateway.mac);

@@ -43,7 +43,7 @@ pub struct Question {
 /// [`Packet::look_inside`]: then the decision holds for this frame only.
 #[derive(Debug)]
 pub struct Packet<'f> {
-    key: FlowKey,
+    key: &'f FlowKey,
     layout: Layout,
     frame: &'f mut Mbuf,
     inside: bool,
@@ -64,7 +64,7 @@ pub struct Packet<'f> {
 impl<'f> Packet<'f> {
     /// A frame with its key; `key` and `layout` come from [`crate::flow::parse::parse`] of this frame.
     #[inline]
-    pub fn new(frame: &'f mut Mbuf, key: FlowKey, layout: Layout, now: u32) -> Self {
+    pub fn new(frame: &'f mut Mbuf, key: &'f FlowKey, layout: Layout, now: u32) -> Self {
         Self {
             dst: key.dst(),
             key,
@@ -81,8 +81,8 @@ impl<'f> Packet<'f> {
 
     /// The header fields that stages may decide by.
     #[inline]
-    pub fn key(&self) -> &FlowKey {
-        &self.key
+    pub fn key(&self) -> &'f FlowKey {
+        self.key
     }
 
     /// The frame itself, to read what the key does not have, or to turn it into an answer. The decision is then not kept.

@@ -42,16 +42,14 @@ pub fn route(
     if !may_be_routed(source, destination) {
         return Err(DropReason::NotRoutable);
     }
-    let own = ingress.network.neighbors.get(destination).is_some_and(|neighbor| neighbor.own);
-    packet.rests_on.neighbor(ingress.network.id, destination);
-    if own {
+    let gateway = ingress.network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
+    if gateway.owns(destination) {
         return Err(DropReason::ForSwitch);
     }
     if marks.ttl_expired {
         return Err(DropReason::TtlExceeded);
     }
-    let router = ingress.network.gateway.as_ref().and_then(|gateway| topology.router(gateway.router));
-    let route = router.and_then(|router| router.fib.get(destination));
+    let route = topology.router(gateway.router).and_then(|router| router.fib.get(destination));
     see.step(Step::Route(topology, destination, route));
     packet.actions.edits = packet.actions.edits.and(ttl);
     match route {

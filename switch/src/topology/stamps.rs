@@ -23,7 +23,7 @@ const SLOTS: usize = 4096;
 const NEVER: u16 = 0;
 /// The slot that changes with every publication, for a decision that rests on more than fits.
 const ALWAYS: u16 = 1;
-const FIRST: u64 = 2;
+const FIRST: u16 = 2;
 
 /// Up to four slots on which a decision rests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
 #[inline]
 fn slot(network: NetworkId, low: u64, high: u64) -> u16 {
     let mixed = (low ^ high.rotate_left(29) ^ (network.index() as u64) << 50).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (FIRST + (mixed >> 40) % (SLOTS as u64 - FIRST)) as u16
+    ((mixed >> (64 - SLOTS.trailing_zeros())) as u16).max(FIRST)
 }
 
 #[inline]

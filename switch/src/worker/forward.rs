@@ -228,13 +228,13 @@ impl Forwarder {
                 None => match self.miss(scene, flow, &mut frame) {
                     Ok(run) => (run, 1),
                     Err(decided) => {
-                        self.finish(scene, &decided, flow.layout, frame);
+                        self.finish(scene, &decided, flow, frame);
                         continue;
                     }
                 },
             };
             let (mut packets, mut bytes) = (1, u64::from(frame.len()));
-            self.execute(scene, &run.actions, flow.layout, frame);
+            self.execute(scene, &run.actions, flow, frame);
             while let Some((next, behind)) = rest.split_first()
                 && next.state == State::Same
                 && let Some(frame) = frames.next()
@@ -242,7 +242,7 @@ impl Forwarder {
                 rest = behind;
                 packets += 1;
                 bytes += u64::from(frame.len());
-                self.execute(scene, &run.actions, next.layout, frame);
+                self.execute(scene, &run.actions, next, frame);
             }
             if let Some(entry) = self.cache.at(run.place) {
                 entry.packets += packets;
@@ -258,7 +258,7 @@ impl Forwarder {
             match flow.state {
                 State::New | State::Same => {
                     let decided = self.decide(scene, flow, &mut frame);
-                    self.finish(scene, &decided, flow.layout, frame);
+                    self.finish(scene, &decided, flow, frame);
                 }
                 state => self.refuse(scene, state, frame),
             }
@@ -298,7 +298,7 @@ impl Forwarder {
     /// switch, which is counted and shown by `shunt show workers`.
     #[cold]
     fn verify(&mut self, scene: &Scene<'_>, flow: &Flow, place: Place, frame: &mut Mbuf) -> Option<()> {
-        let mut packet = Packet::new(frame, flow.key, flow.layout, scene.now);
+        let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
         let anew = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
         self.counters.flows.verified.add(1);
         let cached = self.cache.at(place)?.actions;
@@ -337,7 +337,7 @@ impl Forwarder {
     /// Walks the stages.
     #[inline]
     fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        let mut packet = Packet::new(frame, flow.key, flow.layout, scene.now);
+        let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
         let actions = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
         let decision = Decision {
             actions,
@@ -360,9 +360,9 @@ impl Forwarder {
 
     /// Carries out what the stages decided for one frame.
     #[inline]
-    fn finish(&mut self, scene: &Scene<'_>, decided: &Decision, layout: Layout, frame: Mbuf) {
+    fn finish(&mut self, scene: &Scene<'_>, decided: &Decision, flow: &Flow, frame: Mbuf) {
         match decided.question {
-            None => self.execute(scene, &decided.actions, layout, frame),
+            None => self.execute(scene, &decided.actions, flow, frame),
             Some(question) => {
                 scene.ours.drop(DropReason::NeighborUnresolved, 1);
                 if let Some(request) = self.asker.ask(&question, frame) {
@@ -374,13 +374,14 @@ impl Forwarder {
 
     /// Runs actions on a frame.
     #[inline(always)]
-    fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, layout: Layout, mut frame: Mbuf) {
+    fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, mut frame: Mbuf) {
         let ingress = &scene.ingress;
         if let Some(mirror) = actions.mirror {
             self.mirror(scene, mirror, &frame);
         }
         if !actions.edits.is_none()
-            && let Err(reason) = execute::edit(actions, layout, &mut frame)
+            && let Err(reason) =
+                execute::edit(actions, flow.layout, scene.topology.rewrites(), flow.hash, &mut frame)
         {
             return scene.ours.drop(reason, 1);
         }
@@ -420,7 +421,7 @@ impl Forwarder {
             Ok((key, layout)) => {
                 let flow = Flow { key, layout, ..Flow::default() };
                 let decided = self.decide(scene, &flow, &mut frame);
-                self.finish(scene, &decided, layout, frame);
+                self.finish(scene, &decided, &flow, frame);
             }
             Err(_) => scene.ours.drop(DropReason::HeadersSplit, 1),
         }

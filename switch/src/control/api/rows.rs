@@ -5,7 +5,8 @@ use super::proto;
 use crate::control::Applied;
 use crate::control::flows::FlowRow;
 use crate::control::status::{
-    CacheUse, Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, RouteRow, RouterRow, TopologyRow, WorkerRow,
+    CacheUse, Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, RouteRow, RouterRow, TopologyRow,
+    WorkerRow,
 };
 use crate::control::trace::{FrameRow, OutputRow, TableRow, TraceRow};
 

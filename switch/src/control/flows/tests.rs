@@ -37,7 +37,10 @@ fn the_busiest_are_kept_and_the_others_counted() {
     assert_eq!(rows.iter().map(|row| row.packets).collect::<Vec<_>>(), [9, 9, 7]);
     let row = &rows[0];
     assert_eq!((row.worker, row.bytes, row.age, row.generation), (1, 540, 2, 5 << 32 | 3));
-    assert_eq!((row.port.as_str(), row.actions.as_slice()), ("(slot 0)", &["drop(same_port)".to_owned()][..]));
+    assert_eq!(
+        (row.port.as_str(), row.actions.as_slice()),
+        ("(slot 0)", &["drop(same_port)".to_owned()][..])
+    );
     let mut none = FlowWalk::new(0, None);
     none.keep(kept(1));
     assert_eq!((none.more(), none.rows(&Names::default()).len()), (1, 0));
@@ -62,14 +65,26 @@ fn keys_in_words_name_what_is_in_them() {
 
     key.set_vlan(0x0800, 0x2005, 7);
     key.set_ipv4(0x0a00_0001, 0x0a00_0002);
-    let marks =
-        Marks { depth: Depth::Network, tags: 2, service_tag: true, l3: L3::Ipv4, ttl_expired: true, ..Marks::default() };
+    let marks = Marks {
+        depth: Depth::Network,
+        tags: 2,
+        service_tag: true,
+        l3: L3::Ipv4,
+        ttl_expired: true,
+        ..Marks::default()
+    };
     key.set_facts(6, 0, marks);
     let addresses = "ip4.src==10.0.0.1 && ip4.dst==10.0.0.2";
     let tags = "vlan.tci==0x2005 && vlan.tpid==0x88a8 && vlan.inner.tci==0x0007";
     assert_eq!(words::key(&key), format!("{ends} && {tags} && {addresses} && ip.proto==6 && ip.ttl<=1"));
 
-    let marks = Marks { depth: Depth::Transport, l3: L3::Ipv4, l4: L4::Known, tcp: TcpClass::Fin, ..Marks::default() };
+    let marks = Marks {
+        depth: Depth::Transport,
+        l3: L3::Ipv4,
+        l4: L4::Known,
+        tcp: TcpClass::Fin,
+        ..Marks::default()
+    };
     key.set_facts(6, 0xb8, marks);
     key.set_ports(1000, 80);
     let rest = "ip.tos==0xb8 && tcp.src==1000 && tcp.dst==80 && tcp.flags==fin";

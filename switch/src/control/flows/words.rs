@@ -147,12 +147,15 @@ fn ports(key: &FlowKey, protocol: u8, name: &str, terms: &mut Terms) {
     terms.is(&format!("{name}.src"), src);
     terms.is(&format!("{name}.dst"), dst);
     if name == "tcp" {
-        terms.is("tcp.flags", match key.marks().tcp {
-            TcpClass::Data => "ack",
-            TcpClass::Syn => "syn",
-            TcpClass::Fin => "fin",
-            TcpClass::Reset => "rst",
-        });
+        terms.is(
+            "tcp.flags",
+            match key.marks().tcp {
+                TcpClass::Data => "ack",
+                TcpClass::Syn => "syn",
+                TcpClass::Fin => "fin",
+                TcpClass::Reset => "rst",
+            },
+        );
     }
 }
 

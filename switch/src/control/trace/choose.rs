@@ -59,7 +59,9 @@ impl Chosen<'_> {
     fn without_ethernet(&mut self, ingress: &Ingress<'_>) -> Result<(), ExpressionError> {
         let refused = |what: &str| {
             let name = &ingress.port.name;
-            Err(ExpressionError(format!("{what}: {name} is an l3 port, its frames are bare IP packets; leave it out")))
+            Err(ExpressionError(format!(
+                "{what}: {name} is an l3 port, its frames are bare IP packets; leave it out"
+            )))
         };
         for field in ["eth.src", "eth.dst", "vlan.id", "vlan.tci", "vlan.inner.tci"] {
             if self.probe.value(field).is_some() {
@@ -71,7 +73,8 @@ impl Chosen<'_> {
         }
         let (source, destination) = documentation(self.is_v6());
         let others = ingress.network.neighbors.iter().filter(|row| !row.neighbor.own);
-        let theirs = others.map(|row| row.address).filter(|address| address.is_ipv6() == source.is_ipv6()).min();
+        let theirs =
+            others.map(|row| row.address).filter(|address| address.is_ipv6() == source.is_ipv6()).min();
         self.set("ip.src", Value::Address(source), "an address for documentation");
         let why = if theirs.is_some() { "a neighbour" } else { "an address for documentation" };
         self.set("ip.dst", Value::Address(theirs.unwrap_or(destination)), why);
@@ -81,11 +84,13 @@ impl Chosen<'_> {
     /// Who sends: a station behind the port, by preference one whose IP address is known.
     fn sender(&mut self, ingress: &Ingress<'_>) {
         let network = ingress.network;
-        let by_address = self.source_address().and_then(|address| network.neighbors.get(address)).map(|found| found.mac);
+        let by_address =
+            self.source_address().and_then(|address| network.neighbors.get(address)).map(|found| found.mac);
         let wanted = |address: IpAddr| address.is_ipv6() == self.is_v6();
         let known: HashSet<Mac> =
             network.neighbors.iter().filter(|row| wanted(row.address)).map(|row| row.neighbor.mac).collect();
-        let behind = network.fdb.iter().filter(|entry| entry.port() == ingress.port.id).map(|entry| entry.mac());
+        let behind =
+            network.fdb.iter().filter(|entry| entry.port() == ingress.port.id).map(|entry| entry.mac());
         match by_address.or_else(|| behind.min_by_key(|mac| (!known.contains(mac), mac.bytes()))) {
             Some(mac) => {
                 let why = format!("a station behind {}", ingress.port.name);

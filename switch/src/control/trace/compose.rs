@@ -6,8 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeader,
-    Ipv6Header, TcpHeader, UdpHeader,
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel,
+    Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
 };
 
 use super::expression::{ExpressionError, Probe};
@@ -74,7 +74,8 @@ pub fn compose(probe: &Probe) -> Result<Vec<u8>, ExpressionError> {
 
 fn tags(probe: &Probe, frame: &mut Vec<u8>) {
     let parts = [probe.number("vlan.pcp").map(|pcp| pcp << 13), probe.number("vlan.id")];
-    let outer = probe.number("vlan.tci").or_else(|| parts.iter().flatten().copied().reduce(|all, part| all | part));
+    let outer =
+        probe.number("vlan.tci").or_else(|| parts.iter().flatten().copied().reduce(|all, part| all | part));
     let inner = probe.number("vlan.inner.tci");
     let tpid = probe.number("vlan.tpid");
     if outer.is_some() || inner.is_some() || tpid.is_some() {

@@ -48,8 +48,14 @@ impl OutputRow {
 }
 
 /// The ports that `verdict` sends the edited `frame` to.
-pub(super) fn outputs(topology: &Topology, ingress: &Ingress<'_>, verdict: Verdict, frame: &Mbuf) -> Vec<OutputRow> {
-    let rows = |ports: Vec<PortId>| ports.into_iter().map(|port| OutputRow::of(topology, port, frame)).collect();
+pub(super) fn outputs(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    verdict: Verdict,
+    frame: &Mbuf,
+) -> Vec<OutputRow> {
+    let rows =
+        |ports: Vec<PortId>| ports.into_iter().map(|port| OutputRow::of(topology, port, frame)).collect();
     let is_ip = output::is_ip(frame);
     match verdict {
         Verdict::Port(to) => rows(vec![to]),

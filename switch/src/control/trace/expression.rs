@@ -35,7 +35,9 @@ impl Probe {
     /// The first mistake: a field that does not exist, a value it does not take, terms that contradict each other.
     pub fn parse(text: &str) -> Result<Self, ExpressionError> {
         if text.len() > LONGEST_TEXT {
-            return Err(wrong(format!("the expression is longer than {LONGEST_TEXT} bytes; use --hex or --pcap")));
+            return Err(wrong(format!(
+                "the expression is longer than {LONGEST_TEXT} bytes; use --hex or --pcap"
+            )));
         }
         let mut probe = Self::default();
         for term in text.split("&&").map(str::trim) {
@@ -55,7 +57,9 @@ impl Probe {
         };
         let field = Field::named(name).ok_or_else(|| unknown(name, term))?;
         let value = match text {
-            Some(text) => field.value(text).map_err(|wants| wrong(format!("{name} {wants}, not {text:?}")))?,
+            Some(text) => {
+                field.value(text).map_err(|wants| wrong(format!("{name} {wants}, not {text:?}")))?
+            }
             None if field.takes == super::fields::Takes::Nothing => Value::Word,
             None => return Err(wrong(format!("{name} wants a value: write {name}==VALUE"))),
         };
@@ -79,7 +83,9 @@ impl Probe {
         if let Some(family) = family {
             self.family = Some(match self.family.take() {
                 None => (family, term.to_owned()),
-                Some((held, by)) if held == family || family == Family::Ip && held != Family::Arp => (held, by),
+                Some((held, by)) if held == family || family == Family::Ip && held != Family::Arp => {
+                    (held, by)
+                }
                 Some((Family::Ip, _)) if family != Family::Arp => (family, term.to_owned()),
                 Some((_, by)) => return Err(contradiction(&by, term)),
             });
@@ -122,7 +128,9 @@ impl Probe {
         }
         let tci = self.number("vlan.tci");
         let bits = |name, shift: u32| self.number(name).map(|value| value << shift);
-        for (name, given, mask) in [("vlan.id", bits("vlan.id", 0), 0x0fff), ("vlan.pcp", bits("vlan.pcp", 13), 0xe000)] {
+        for (name, given, mask) in
+            [("vlan.id", bits("vlan.id", 0), 0x0fff), ("vlan.pcp", bits("vlan.pcp", 13), 0xe000)]
+        {
             if let (Some(tci), Some(given)) = (tci, given)
                 && tci & mask != given
             {

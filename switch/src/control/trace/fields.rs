@@ -178,9 +178,7 @@ impl Field {
                 "reply" => Some(Value::Number(2)),
                 _ => number(text, u16::MAX),
             },
-            Piece => {
-                PIECES.iter().position(|piece| *piece == text).map(|piece| Value::Number(piece as u16))
-            }
+            Piece => PIECES.iter().position(|piece| *piece == text).map(|piece| Value::Number(piece as u16)),
             Flags => flags(text).or_else(|| number(text, 0x3f)),
         };
         value.ok_or_else(|| self.wants())
@@ -197,7 +195,9 @@ impl Field {
             Number(max) => format!("takes a number from 0 to {max}, decimal or as 0x1f"),
             Operation => "takes `request`, `reply` or a number".to_owned(),
             Piece => format!("takes one of {}", PIECES.join(", ")),
-            Flags => format!("takes some of {}, with | between them, or a number up to 0x3f", FLAGS.join(", ")),
+            Flags => {
+                format!("takes some of {}, with | between them, or a number up to 0x3f", FLAGS.join(", "))
+            }
         }
     }
 }
@@ -215,10 +215,12 @@ fn number(text: &str, max: u16) -> Option<Value> {
 
 /// Flags by name.
 fn flags(text: &str) -> Option<Value> {
-    text.split('|').try_fold(0, |bits, name| {
-        let bit = FLAGS.iter().position(|flag| *flag == name.trim())?;
-        Some(bits | 1 << bit)
-    }).map(Value::Number)
+    text.split('|')
+        .try_fold(0, |bits, name| {
+            let bit = FLAGS.iter().position(|flag| *flag == name.trim())?;
+            Some(bits | 1 << bit)
+        })
+        .map(Value::Number)
 }
 
 #[cfg(test)]
@@ -237,7 +239,10 @@ mod tests {
     fn numbers_are_bounded_and_flags_add_up() {
         let value = |field: &str, text: &str| Field::named(field).unwrap().value(text);
         assert_eq!(value("vlan.id", "0xfff"), Ok(Value::Number(4095)));
-        assert_eq!(value("vlan.id", "4096").unwrap_err(), "takes a number from 0 to 4095, decimal or as 0x1f");
+        assert_eq!(
+            value("vlan.id", "4096").unwrap_err(),
+            "takes a number from 0 to 4095, decimal or as 0x1f"
+        );
         assert_eq!(value("tcp.flags", "syn|ack"), Ok(Value::Number(0x12)));
         assert_eq!(value("tcp.flags", "0x04"), Ok(Value::Number(4)));
         for text in ["+1", "0x+1", "-1", "", "1x", "0x"] {

@@ -60,12 +60,15 @@ impl<'t> Notes<'t> {
         let name = |id: NetworkId| {
             topology.network(id).map_or_else(|| "?".to_owned(), |network| network.name.to_string())
         };
-        let prefix = self.prefix(topology, address).map_or_else(|| "?".to_owned(), |prefix| prefix.to_string());
+        let prefix =
+            self.prefix(topology, address).map_or_else(|| "?".to_owned(), |prefix| prefix.to_string());
         match route {
             Some(Route::Connected(id)) => {
                 format!("{address}: route {prefix}, connected to network {}", name(id))
             }
-            Some(Route::Via(id, hop)) => format!("{address}: route {prefix} via {hop} in network {}", name(id)),
+            Some(Route::Via(id, hop)) => {
+                format!("{address}: route {prefix} via {hop} in network {}", name(id))
+            }
             Some(Route::Blackhole) => format!("{address}: route {prefix}, blackhole"),
             None => format!("{address}: no route"),
         }

@@ -42,7 +42,8 @@ fn network(net: &NetHeaders, bare: bool) -> Vec<String> {
     let protocol = |protocol: u8| bare.then(|| format!("protocol {protocol}"));
     match net {
         NetHeaders::Ipv4(header, _) => {
-            let (source, destination) = (std::net::Ipv4Addr::from(header.source), std::net::Ipv4Addr::from(header.destination));
+            let (source, destination) =
+                (std::net::Ipv4Addr::from(header.source), std::net::Ipv4Addr::from(header.destination));
             parts.push(format!("ipv4 {source} > {destination} ttl {}", header.time_to_live));
             if header.is_fragmenting_payload() {
                 let offset = u32::from(header.fragment_offset.value()) * 8;
@@ -88,7 +89,8 @@ fn layer4(transport: &TransportHeader) -> String {
         TransportHeader::Udp(header) => format!("udp {} > {}", header.source_port, header.destination_port),
         TransportHeader::Tcp(header) => {
             let set = [header.fin, header.syn, header.rst, header.psh, header.ack, header.urg];
-            let flags: Vec<&str> = FLAGS.iter().zip(set).filter(|(_, set)| *set).map(|(flag, _)| *flag).collect();
+            let flags: Vec<&str> =
+                FLAGS.iter().zip(set).filter(|(_, set)| *set).map(|(flag, _)| *flag).collect();
             format!("tcp {} > {} {}", header.source_port, header.destination_port, flags.join("|"))
         }
         TransportHeader::Icmpv4(header) => icmp("icmp4", &header.to_bytes()),

@@ -52,12 +52,12 @@ fn both(forwarder: &mut Forwarder, world: &World, port: PortId, bytes: &[u8], no
         return None;
     }
     let edited = |actions: Actions, mut frame: Mbuf| {
-        let done = execute::edit(&actions, flow.layout, &mut frame);
+        let done = execute::edit(&actions, flow.layout, topology.rewrites(), flow.hash, &mut frame);
         (actions, done, frame.to_vec())
     };
 
     let mut fresh = pool().frame(bytes).unwrap();
-    let mut packet = Packet::new(&mut fresh, flow.key, flow.layout, now);
+    let mut packet = Packet::new(&mut fresh, &flow.key, flow.layout, now);
     let uncached = pipeline::run(topology, &ingress, &mut packet, &mut Silent);
     let keep = packet.is_cacheable();
 

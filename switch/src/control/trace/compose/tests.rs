@@ -21,7 +21,9 @@ fn key(frame: &[u8], depth: Depth) -> FlowKey {
 
 #[test]
 fn checksums_are_right() {
-    for text in ["ip4 && tcp", "ip4 && udp", "icmp4", "ip6 && tcp", "ip6 && udp", "icmp6", "ip.tos==0xb8 && len==900"] {
+    for text in
+        ["ip4 && tcp", "ip4 && udp", "icmp4", "ip6 && tcp", "ip6 && udp", "icmp6", "ip.tos==0xb8 && len==900"]
+    {
         let frame = made(text);
         let packet = SlicedPacket::from_ethernet(&frame).unwrap();
         let pseudo = match packet.net.as_ref().unwrap() {
@@ -72,7 +74,10 @@ fn one_line_says_what_is_in_a_frame() {
         ),
         ("tcp.flags==syn|ack && ip6", "ipv6 2001:db8::1 > 2001:db8::2 ttl 64, tcp 49152 > 80 syn|ack"),
         ("icmp4", "ipv4 192.0.2.1 > 192.0.2.2 ttl 64, icmp4 type 8 code 0"),
-        ("arp.op==reply && arp.spa==10.0.0.1 && arp.tpa==10.0.0.2", "arp reply, 10.0.0.1 at 00:00:00:00:00:00 to 10.0.0.2"),
+        (
+            "arp.op==reply && arp.spa==10.0.0.1 && arp.tpa==10.0.0.2",
+            "arp reply, 10.0.0.1 at 00:00:00:00:00:00 to 10.0.0.2",
+        ),
         ("sctp", "ipv4 192.0.2.1 > 192.0.2.2 ttl 64, protocol 132"),
         ("ip6 && ip.frag==later", "ipv6 2001:db8::1 > 2001:db8::2 ttl 64, fragment at 1480, protocol 17"),
         ("eth.type==0x88b5", "0x88b5"),
@@ -101,18 +106,19 @@ fn expression() -> impl Strategy<Value = String> {
         (any::<u16>(), any::<u16>()).prop_map(|(src, dst)| format!("udp.src=={src} && udp.dst=={dst}")),
         (any::<u16>(), 0_u8..64).prop_map(|(dst, flags)| format!("tcp.dst=={dst} && tcp.flags=={flags}")),
         any::<u16>().prop_map(|src| format!("sctp.src=={src}")),
-        (0_u8..255).prop_filter("has a header of its own", |protocol| {
-            ![0, 1, 6, 17, 43, 44, 50, 51, 58, 60, 132, 135, 139, 140, 253, 254].contains(protocol)
-        }).prop_map(|protocol| format!("ip.proto=={protocol}")),
+        (0_u8..255)
+            .prop_filter("has a header of its own", |protocol| {
+                ![0, 1, 6, 17, 43, 44, 50, 51, 58, 60, 132, 135, 139, 140, 253, 254].contains(protocol)
+            })
+            .prop_map(|protocol| format!("ip.proto=={protocol}")),
         Just("ip.proto==17 && ip.frag==later".to_owned()),
         Just("udp.dst==9 && ip.frag==first".to_owned()),
     ];
     let whole = (ip, transport, tag, 0_u8..4, 0_u8..=255).prop_map(|(ip, transport, tag, ttl, tos)| {
         format!("eth.src==02:00:00:00:00:01 && {ip} && {transport}{tag} && ip.ttl=={ttl} && ip.tos=={tos}")
     });
-    let icmp = (0_u8..=255, 0_u8..=255, any::<u16>()).prop_map(|(kind, code, id)| {
-        format!("icmp4.type=={kind} && icmp4.code=={code} && icmp4.id=={id}")
-    });
+    let icmp = (0_u8..=255, 0_u8..=255, any::<u16>())
+        .prop_map(|(kind, code, id)| format!("icmp4.type=={kind} && icmp4.code=={code} && icmp4.id=={id}"));
     let others = prop_oneof![
         Just("arp.tpa==10.0.0.1".to_owned()),
         Just("eth.type==0x88b5 && eth.dst==ff:ff:ff:ff:ff:ff".to_owned()),

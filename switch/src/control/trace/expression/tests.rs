@@ -46,7 +46,10 @@ fn mistakes_are_one_line_that_says_what_to_write() {
     for (text, message) in [
         ("", "a term is missing; write field==value, with && between two of them"),
         ("ip4 &&", "a term is missing; write field==value, with && between two of them"),
-        ("ip4.src=10.0.0.1", "\"ip4.src=10.0.0.1\" is no term; write field==value, with && between two of them"),
+        (
+            "ip4.src=10.0.0.1",
+            "\"ip4.src=10.0.0.1\" is no term; write field==value, with && between two of them",
+        ),
         ("ip.ttl<=2", "\"ip.ttl<=2\" is no term; write field==value, with && between two of them"),
         ("tcp || udp", "\"tcp || udp\" is no term; write field==value, with && between two of them"),
         ("udp.dst", "udp.dst wants a value: write udp.dst==VALUE"),
@@ -60,10 +63,7 @@ fn mistakes_are_one_line_that_says_what_to_write() {
             "tcp.flags takes some of fin, syn, rst, psh, ack, urg, with | between them, or a number up to 0x3f, not \"sin\"",
         ),
         ("ip4.ttl==1 && ip.ttl==2", "ip.ttl is given twice, with different values; give it once"),
-        (
-            "ip.malformed",
-            "ip.malformed cannot be made up; give a captured frame by --hex or --pcap",
-        ),
+        ("ip.malformed", "ip.malformed cannot be made up; give a captured frame by --hex or --pcap"),
     ] {
         assert_eq!(Probe::parse(text).unwrap_err().to_string(), message, "{text:?}");
     }
@@ -73,7 +73,9 @@ fn mistakes_are_one_line_that_says_what_to_write() {
         assert!(unknown.contains(field.name), "{}", field.name);
     }
     let long = vec!["ip4"; 2000].join("&&");
-    assert!(Probe::parse(&long).unwrap_err().to_string().starts_with("the expression is longer than 4096 bytes"));
+    assert!(
+        Probe::parse(&long).unwrap_err().to_string().starts_with("the expression is longer than 4096 bytes")
+    );
 }
 
 #[test]
@@ -92,7 +94,8 @@ fn no_frame_is_two_things_at_once() {
         ("eth.type==0x0800", "ip6"),
     ] {
         let message = Probe::parse(&format!("{one} && {other}")).unwrap_err().to_string();
-        let wanted = format!("{one} and {other} contradict each other: no frame is both; leave one of them out");
+        let wanted =
+            format!("{one} and {other} contradict each other: no frame is both; leave one of them out");
         assert_eq!(message, wanted);
     }
     for (text, named) in [

@@ -278,6 +278,7 @@ impl World {
             routers: vec![router],
             ports: ports.collect(),
             full_key: self.full_key,
+            rewrites: Arc::default(),
         };
         let next = Topology::build(self.topology.generation() + 1, &plan).following(&self.topology);
         self.topology = next;

@@ -1,0 +1,289 @@
+//! Oracles: `etherparse`, which reads every packet back and computes every checksum anew; and identities.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
+
+use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use proptest::prelude::*;
+use shunt_ffi::Mempool;
+use shunt_ffi::eal::{Eal, EalOptions, Memory};
+use shunt_ffi::offload::{Checksum as State, Offload};
+
+use super::translate::Addresses;
+use super::*;
+use crate::drop::DropReason;
+use crate::flow::Depth;
+use crate::flow::actions::Verdict;
+use crate::flow::parse::parse;
+use crate::ids::PortId;
+use crate::wire::checksum::Sum;
+
+fn pool() -> Mempool {
+    static POOL: OnceLock<Mempool> = OnceLock::new();
+    *POOL.get_or_init(|| {
+        let memory = Memory::Ordinary { megabytes: 64 };
+        let eal = Eal::start(&EalOptions { memory, pci: false }).expect("EAL starts without privileges");
+        Mempool::new(eal, "edits", 256, 2048).expect("memory for a small pool")
+    })
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Tcp,
+    Udp,
+    Echo,
+}
+
+#[derive(Clone, Debug)]
+struct Sample {
+    kind: Kind,
+    v6: bool,
+    tag: bool,
+    addresses: ([u8; 16], [u8; 16]),
+    ports: (u16, u16),
+    payload: Vec<u8>,
+}
+
+fn sample() -> impl Strategy<Value = Sample> {
+    let kind = prop::sample::select(vec![Kind::Tcp, Kind::Udp, Kind::Echo]);
+    let payload = prop::collection::vec(any::<u8>(), 0..60);
+    (kind, any::<bool>(), any::<bool>(), any::<([u8; 16], [u8; 16])>(), any::<(u16, u16)>(), payload)
+        .prop_map(|(kind, v6, tag, addresses, ports, payload)| Sample { kind, v6, tag, addresses, ports, payload })
+}
+
+impl Sample {
+    fn bytes(&self) -> Vec<u8> {
+        let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let (a, b) = self.addresses;
+        let [a4, b4] = [a, b].map(|address| [address[0], address[1], address[2], address[3]]);
+        let ip = match (self.tag, self.v6) {
+            (false, false) => link.ipv4(a4, b4, 64),
+            (false, true) => link.ipv6(a, b, 64),
+            (true, false) => link.single_vlan(etherparse::VlanId::try_new(100).unwrap()).ipv4(a4, b4, 64),
+            (true, true) => link.single_vlan(etherparse::VlanId::try_new(100).unwrap()).ipv6(a, b, 64),
+        };
+        let mut bytes = Vec::new();
+        let (source, destination) = self.ports;
+        match self.kind {
+            Kind::Tcp => ip.tcp(source, destination, 7, 1024).write(&mut bytes, &self.payload),
+            Kind::Udp => ip.udp(source, destination).write(&mut bytes, &self.payload),
+            Kind::Echo if self.v6 => ip.icmpv6_echo_request(source, 3).write(&mut bytes, &self.payload),
+            Kind::Echo => ip.icmpv4_echo_request(source, 3).write(&mut bytes, &self.payload),
+        }
+        .unwrap();
+        bytes
+    }
+}
+
+/// True when every checksum in the packet is the one that `etherparse` computes.
+fn checksums_hold(bytes: &[u8]) -> bool {
+    let packet = SlicedPacket::from_ethernet(bytes).unwrap();
+    let payload = packet.ip_payload().unwrap().payload;
+    let pseudo = |protocol: u8| match packet.net.as_ref().unwrap() {
+        NetSlice::Ipv4(ip) => {
+            assert_eq!(ip.header().header_checksum(), ip.header().to_header().calc_header_checksum());
+            Sum::pseudo_v4(ip.header().source(), ip.header().destination(), protocol, payload.len() as u16)
+        }
+        NetSlice::Ipv6(ip) => {
+            Sum::pseudo_v6(ip.header().source(), ip.header().destination(), protocol, payload.len() as u32)
+        }
+        NetSlice::Arp(_) => unreachable!(),
+    };
+    let whole = match packet.transport.as_ref().unwrap() {
+        TransportSlice::Tcp(_) => pseudo(6),
+        TransportSlice::Udp(_) => pseudo(17),
+        TransportSlice::Icmpv6(_) => pseudo(58),
+        // No pseudo header; the IP header's checksum is looked at all the same.
+        TransportSlice::Icmpv4(_) | TransportSlice::Igmp(_) => {
+            let _ = pseudo(1);
+            Sum::new()
+        }
+    };
+    whole.bytes(payload).value() == 0xffff
+}
+
+fn layout(bytes: &[u8]) -> Layout {
+    parse(bytes, bytes.len() as u32, PortId::new(0).unwrap(), Depth::Transport).unwrap().1
+}
+
+fn with(edits: Edits) -> Actions {
+    Actions { edits, ..Actions::unchanged(Verdict::Flood) }
+}
+
+fn translation(v6: bool, to: ([u8; 16], [u8; 16]), ports: (Option<u16>, Option<u16>), both: bool) -> Translation {
+    let addresses = if v6 {
+        Addresses::V6(Some(Ipv6Addr::from(to.0)), both.then(|| Ipv6Addr::from(to.1)))
+    } else {
+        let short = |bytes: [u8; 16]| Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]);
+        Addresses::V4(Some(short(to.0)), both.then(|| short(to.1)))
+    };
+    Translation { addresses, source: ports.0, destination: ports.1 }
+}
+
+/// The partial state that a kernel would give the frame, and the field as a kernel leaves it.
+fn make_partial(frame: &mut Mbuf, sample: &Sample, layout: Layout) {
+    let (offset, protocol) = match sample.kind {
+        Kind::Tcp => (16, 6),
+        Kind::Udp => (6, 17),
+        Kind::Echo => return,
+    };
+    let bytes = frame.to_vec();
+    let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
+    let length = bytes.len() - l4;
+    let sum = if sample.v6 {
+        let at = |from: usize| -> [u8; 16] { bytes[l3 + from..l3 + from + 16].try_into().unwrap() };
+        Sum::pseudo_v6(at(8), at(24), protocol, length as u32)
+    } else {
+        let at = |from: usize| -> [u8; 4] { bytes[l3 + from..l3 + from + 4].try_into().unwrap() };
+        Sum::pseudo_v4(at(12), at(16), protocol, length as u16)
+    };
+    let field = l4 + usize::from(offset);
+    frame.data_mut()[field..field + 2].copy_from_slice(&sum.value().to_be_bytes());
+    frame
+        .set_offload(Offload { checksum: State::Partial { start: layout.l4, offset }, gso: None })
+        .unwrap();
+}
+
+/// Completes what [`make_partial`] left open.
+fn complete(frame: &mut Mbuf) {
+    let State::Partial { start, offset } = frame.offload().unwrap().checksum else { return };
+    let (start, field) = (usize::from(start), usize::from(start + offset));
+    let sum = Sum::new().bytes(&frame.to_vec()[start..]).checksum();
+    frame.data_mut()[field..field + 2].copy_from_slice(&sum.to_be_bytes());
+    frame.clear_offload();
+}
+
+proptest! {
+    #[test]
+    fn the_checksum_follows_the_ttl(mut header: [u8; 20], ttl in 1_u8..) {
+        header[TTL] = ttl;
+        [header[CHECKSUM], header[CHECKSUM + 1]] = [0, 0];
+        let checksum = Sum::new().bytes(&header).checksum();
+        [header[CHECKSUM], header[CHECKSUM + 1]] = checksum.to_be_bytes();
+        decrement_ttl(Some(&mut header)).unwrap();
+        prop_assert_eq!(header[TTL], ttl - 1);
+        prop_assert_eq!(Sum::new().bytes(&header).value(), 0xffff);
+    }
+
+    #[test]
+    fn a_translated_packet_is_the_packet_that_was_meant(
+        sample in sample(), to: ([u8; 16], [u8; 16]), ports: (Option<u16>, Option<u16>), both: bool, partial: bool,
+    ) {
+        let bytes = sample.bytes();
+        let layout = layout(&bytes);
+        let mut frame = pool().frame(&bytes).unwrap();
+        if partial {
+            make_partial(&mut frame, &sample, layout);
+        }
+        let rewrites = Rewrites { translations: [translation(sample.v6, to, ports, both)].into(), ..Rewrites::default() };
+        edit(&with(Edits::TRANSLATE), layout, &rewrites, 0, &mut frame).unwrap();
+        complete(&mut frame);
+        let edited = frame.to_vec();
+        prop_assert!(checksums_hold(&edited));
+        let destination = if both { to.1 } else { sample.addresses.1 };
+        let echo = matches!(sample.kind, Kind::Echo);
+        let meant = Sample {
+            addresses: (to.0, destination),
+            ports: (
+                ports.0.unwrap_or(sample.ports.0),
+                if echo { sample.ports.1 } else { ports.1.unwrap_or(sample.ports.1) },
+            ),
+            ..sample
+        };
+        prop_assert_eq!(edited, meant.bytes());
+    }
+
+    #[test]
+    fn there_and_back_is_where_it_was(sample in sample(), to: ([u8; 16], [u8; 16]), ports: (u16, u16)) {
+        let bytes = sample.bytes();
+        let layout = layout(&bytes);
+        let there = translation(sample.v6, to, (Some(ports.0), Some(ports.1)), true);
+        let back = translation(sample.v6, sample.addresses, (Some(sample.ports.0), Some(sample.ports.1)), true);
+        let rewrites = Rewrites { translations: [there, back].into(), ..Rewrites::default() };
+        let mut frame = pool().frame(&bytes).unwrap();
+        for translation in 0..2 {
+            let actions = Actions { translation, ..with(Edits::TRANSLATE) };
+            edit(&actions, layout, &rewrites, 0, &mut frame).unwrap();
+        }
+        prop_assert_eq!(frame.to_vec(), bytes);
+    }
+
+    #[test]
+    fn a_tag_comes_and_goes_and_the_offload_state_follows(sample in sample(), tci: u16, service: bool, partial: bool) {
+        let bytes = sample.bytes();
+        let mut frame = pool().frame(&bytes).unwrap();
+        if partial {
+            make_partial(&mut frame, &sample, layout(&bytes));
+        }
+        let before = (frame.to_vec(), frame.offload().unwrap());
+        let push = if service { Edits::PUSH_VLAN.and(Edits::SERVICE_TAG) } else { Edits::PUSH_VLAN };
+        edit(&Actions { tci, ..with(push) }, Layout::default(), &Rewrites::default(), 0, &mut frame).unwrap();
+        let tagged = frame.to_vec();
+        let tpid = if service { [0x88, 0xa8] } else { [0x81, 0] };
+        prop_assert_eq!(&tagged[..12], &bytes[..12]);
+        prop_assert_eq!(&tagged[12..16], &[tpid, tci.to_be_bytes()].concat());
+        prop_assert_eq!(&tagged[16..], &before.0[12..]);
+        if let State::Partial { start, .. } = before.1.checksum {
+            let moved = matches!(frame.offload().unwrap().checksum, State::Partial { start: now, .. } if now == start + 4);
+            prop_assert!(moved);
+        }
+        edit(&with(Edits::POP_VLAN), Layout::default(), &Rewrites::default(), 0, &mut frame).unwrap();
+        prop_assert_eq!((frame.to_vec(), frame.offload().unwrap()), before);
+    }
+
+    #[test]
+    fn a_tunnel_is_put_on_and_taken_off(sample in sample(), v6: bool, hash: u64) {
+        let bytes = sample.bytes();
+        let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 3], [2, 0, 0, 0, 0, 4]);
+        let ip = if v6 { link.ipv6([3; 16], [4; 16], 64) } else { link.ipv4([3; 4], [4; 4], 64) };
+        let vxlan = [8, 0, 0, 0, 0, 0, 100, 0];
+        let mut headers = Vec::new();
+        ip.udp(0, 4789).write(&mut headers, &vxlan).unwrap();
+        let udp = if v6 { 54 } else { 34 };
+        headers[udp + 6..udp + 8].fill(0);
+        let template = Template::new(headers, 14, Some(udp as u16)).unwrap();
+        let added = template.len();
+        let rewrites = Rewrites { templates: [template].into(), ..Rewrites::default() };
+        let mut frame = pool().frame(&bytes).unwrap();
+        edit(&with(Edits::ENCAP), Layout::default(), &rewrites, hash, &mut frame).unwrap();
+        let outer = frame.to_vec();
+        let packet = SlicedPacket::from_ethernet(&outer).unwrap();
+        if let Some(NetSlice::Ipv4(ip)) = &packet.net {
+            prop_assert_eq!(ip.header().header_checksum(), ip.header().to_header().calc_header_checksum());
+            prop_assert_eq!(usize::from(ip.header().total_len()), outer.len() - 14);
+        }
+        let Some(TransportSlice::Udp(datagram)) = packet.transport else { panic!("no UDP in the tunnel") };
+        prop_assert_eq!(usize::from(datagram.length()), 8 + 8 + bytes.len());
+        prop_assert!(datagram.source_port() >= 49_152);
+        prop_assert_eq!(datagram.payload(), [&vxlan[..], &bytes].concat());
+        let strip = Actions { strip: added as u16, ..with(Edits::STRIP) };
+        edit(&strip, Layout::default(), &rewrites, hash, &mut frame).unwrap();
+        prop_assert_eq!(frame.to_vec(), bytes);
+    }
+}
+
+#[test]
+fn what_cannot_be_edited_is_dropped_with_its_reason() {
+    let frame = |bytes: &[u8]| pool().frame(bytes).unwrap();
+    let none = Rewrites::default();
+    let run = |edits: Edits, mut frame: Mbuf| edit(&with(edits), Layout::default(), &none, 0, &mut frame);
+    assert_eq!(run(Edits::POP_VLAN, frame(&[0; 60])), Err(DropReason::NoTag));
+    assert_eq!(run(Edits::POP_VLAN, frame(&[[0_u8; 12].as_slice(), &[0x81, 0, 0]].concat())), Err(DropReason::NoTag));
+    assert_eq!(run(Edits::TRANSLATE, frame(&[0; 60])), Err(DropReason::NoRewrite));
+    assert_eq!(run(Edits::ENCAP, frame(&[0; 60])), Err(DropReason::NoRewrite));
+    assert_eq!(run(Edits::TTL, frame(&[0; 11])), Err(DropReason::BadIpHeader));
+    assert_eq!(run(Edits::HOP_LIMIT, frame(&[0; 5])), Err(DropReason::BadIpHeader));
+    assert_eq!(run(Edits::MACS, frame(&[0; 11])), Err(DropReason::Runt));
+    let mut full = frame(&[0; 60]);
+    while full.prepend(1).is_some() {}
+    assert_eq!(run(Edits::PUSH_VLAN, full), Err(DropReason::NoHeadroom));
+}
+
+#[test]
+fn a_template_has_whole_headers_and_is_short() {
+    assert_eq!(Template::new(vec![0; 500], 14, None), Err(TemplateError::TooLong(500)));
+    assert_eq!(Template::new(vec![0; 60], 14, None), Err(TemplateError::NoHeader));
+    assert_eq!(Template::new([vec![0; 14], vec![0x45; 19]].concat(), 14, None), Err(TemplateError::NoHeader));
+    assert_eq!(Template::new([vec![0; 14], vec![0x45; 20]].concat(), 14, Some(34)), Err(TemplateError::NoHeader));
+    assert!(Template::new([vec![0; 14], vec![0x45; 20]].concat(), 14, None).is_ok());
+}

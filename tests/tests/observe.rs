@@ -1,0 +1,77 @@
+//! Looking into a switch at work: the flows that real traffic leaves in the cache, and traces of the same frames.
+
+mod node;
+
+use node::{Kind, Node, Plan};
+use serde_json::Value;
+use shunt_tests::{Ping, require};
+
+/// Reads the address that a pod's interface has.
+fn mac(node: &Node, pod: usize) -> String {
+    let shown = node.pods[pod].netns.exec(&["cat", "/sys/class/net/eth0/address"]).unwrap();
+    shown.stdout.trim().to_owned()
+}
+
+#[track_caller]
+fn trace(node: &Node, port: &str, words: &[&str]) -> Value {
+    node.shuntd.cli(&[&["trace", "--json", "--in", port], words].concat()).unwrap()
+}
+
+#[track_caller]
+fn flows(node: &Node, holds: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let rows = |answer: &Value| answer["flows"].as_array().cloned().unwrap_or_default();
+    let dump = ["dump-flows", "--cached", "--json"];
+    let answer = node.shuntd.cli_until(&dump, node::PATIENCE, |answer| holds(&rows(answer))).unwrap();
+    rows(&answer)
+}
+
+#[test]
+fn the_flow_of_a_ping_is_in_the_cache_and_a_trace_goes_the_same_way() {
+    require!(root(), tool("ping"), shuntd());
+    let node = Node::start(&Plan { pods: &[Kind::Veth; 3], quiet: true, ..Plan::default() });
+    let answers = Ping { count: 20, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap();
+    assert_eq!(answers.received, 20);
+    let (one, other) = (mac(&node, 0), mac(&node, 1));
+    let key = format!("eth.src=={one} && eth.dst=={other} && eth.type==0x0800");
+    let is = |row: &Value| row["match"] == key.as_str() && row["port"] == "pod1";
+    let rows = flows(&node, |rows| rows.iter().any(is));
+    let flow = rows.iter().find(|row| is(row)).unwrap();
+    assert_eq!(flow["actions"], serde_json::json!(["output:pod2"]), "{flow}");
+    let (packets, bytes) = (flow["packets"].as_u64().unwrap(), flow["bytes"].as_u64().unwrap());
+    assert!((10..=20).contains(&packets) && bytes == packets * 98, "{flow}");
+
+    // The dump's own words, and a frame byte by byte: both go where the pings went.
+    let hex = format!("{}{}0800{}", other.replace(':', ""), one.replace(':', ""), "00".repeat(46));
+    for words in [&[key.as_str()][..], &["--hex", &hex]] {
+        let traced = trace(&node, "pod1", words);
+        assert_eq!(traced["verdict"], "output to pod2", "{traced}");
+        assert_eq!(traced["outputs"], serde_json::json!([{"port": "pod2", "outcome": "sent", "drop": null}]));
+        assert_eq!((&traced["cacheable"], &traced["match"]), (&true.into(), &key.as_str().into()));
+    }
+    let unknown = trace(&node, "pod1", &["eth.dst==02:00:00:00:00:77"]);
+    assert_eq!(unknown["verdict"], "flood to pod2, pod3", "{unknown}");
+    let text = node.cli("trace --in pod1 eth.dst==02:00:00:00:00:77");
+    assert!(text.contains("02:00:00:00:00:77 is behind no known port\n"), "{text}");
+
+    // Nothing of this was sent.
+    let before = node.port("pod3").tx_packets;
+    trace(&node, "pod1", &["eth.dst==ff:ff:ff:ff:ff:ff"]);
+    assert_eq!(node.port("pod3").tx_packets, before);
+
+    let workers = node.show("workers");
+    let cache = &workers[0]["cache"];
+    assert!(cache["hits"].as_u64().unwrap() >= packets && cache["unsound"] == 0, "{cache}");
+    let refused = node.shuntd.cli_cmd(&["trace", "--in", "pod9", "ip4"]).unwrap().run().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
+}
+
+#[test]
+fn a_flow_that_falls_silent_leaves_the_dump() {
+    require!(root(), tool("ping"), shuntd());
+    let head = format!("{}[flow_cache]\nidle_timeout = \"1s\"\n", node::MEMORY);
+    let node = Node::start(&Plan { pods: &[Kind::Veth; 2], quiet: true, head: &head, ..Plan::default() });
+    Ping { count: 3, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap();
+    flows(&node, |rows| !rows.is_empty());
+    flows(&node, |rows| rows.is_empty());
+    assert_eq!(node.cli("dump-flows --cached"), "no flow is cached\n");
+}
