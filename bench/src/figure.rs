@@ -234,6 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn bars_of_one_value_and_of_latencies_are_judged_by_the_median() {
+        assert_eq!(figure(Bar::AtLeast(5.0), &[4.0, 5.0, 9.0], &[]).met(), Some(true));
+        assert_eq!(figure(Bar::AtLeast(5.0), &[4.9], &[]).met(), Some(false));
+        assert_eq!(figure(Bar::RatioBelow(1.0), &[10.0], &[10.0]).met(), Some(true));
+        assert_eq!(figure(Bar::RatioBelow(1.0), &[11.0], &[10.0]).met(), Some(false));
+        assert_eq!(figure(Bar::RatioBelow(1.0), &[11.0], &[]).met(), None, "nobody to compare with");
+    }
+
+    #[test]
     fn quantiles_are_values_that_were_measured_and_the_even_middle_lies_between() {
         let values = [5.0, 1.0, 4.0, 2.0, 3.0];
         assert_eq!(quantile(&values, 0.5), Some(3.0));

@@ -100,12 +100,29 @@ fn frame(host: u32, source: u16, destination: u16) -> Frame {
     ip[9] = 17;
     ip[12..16].copy_from_slice(&[10, 0, 1, 10]);
     ip[16..20].copy_from_slice(&[10, 0, 2, host as u8 + 1]);
-    let checksum = shunt_switch::wire::checksum::Sum::default().bytes(ip).checksum();
-    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+    seal(ip);
     frame[34..36].copy_from_slice(&source.to_be_bytes());
     frame[36..38].copy_from_slice(&destination.to_be_bytes());
     frame[38..40].copy_from_slice(&UDP.to_be_bytes());
     frame
+}
+
+/// The frame as another pod would send it: an address is behind one port only, or a switch that learns would follow it from
+/// port to port. Pod 0 is the sender of all frames as they are made; others are 02:00:00:00:00:02 with 10.0.1.12 and so on.
+pub fn sent_by(pod: u8, mut frame: Frame) -> Frame {
+    if pod > 0 {
+        frame[11] = 1 + pod;
+        frame[29] = 11 + pod;
+        seal(&mut frame[14..34]);
+    }
+    frame
+}
+
+/// Makes the checksum of an IPv4 header right.
+fn seal(ip: &mut [u8]) {
+    ip[10..12].fill(0);
+    let checksum = shunt_switch::wire::checksum::Sum::default().bytes(ip).checksum();
+    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -145,6 +162,15 @@ mod tests {
         assert!(flows.iter().all(|flow| flow[6..] != DROPPED.to_be_bytes() && (1..=250).contains(&flow[3])));
         let hosts: std::collections::HashSet<u8> = flows.iter().map(|flow| flow[3]).collect();
         assert_eq!(hosts.len(), 250);
+    }
+
+    #[test]
+    fn each_pod_has_addresses_of_its_own_and_right_checksums() {
+        let plain = frame(0, 1024, 5000);
+        assert_eq!(sent_by(0, plain), plain);
+        let other = sent_by(2, plain);
+        assert_eq!((&other[6..12], &other[26..30]), (&[2, 0, 0, 0, 0, 3][..], &[10, 0, 1, 13][..]));
+        assert_eq!(shunt_switch::wire::checksum::Sum::default().bytes(&other[14..34]).checksum(), 0);
     }
 
     // FNV-1a of the files that the Python script beside the published figures writes.

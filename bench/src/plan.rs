@@ -82,9 +82,10 @@ impl Plan {
         let name = |index| self.dir().join(format!("{prefix}{flows}-{index}.pcap"));
         let captures: Vec<PathBuf> = (0..count).map(name).collect();
         if captures.iter().any(|file| !file.exists()) {
-            let mut frames = make();
-            for capture in &captures {
-                frames::write(capture, frames.by_ref().take(PER_FILE as usize))?;
+            let mut all = make();
+            for (pod, capture) in captures.iter().enumerate() {
+                let part = all.by_ref().take(PER_FILE as usize);
+                frames::write(capture, part.map(|frame| frames::sent_by(pod as u8, frame)))?;
             }
         }
         Ok(Input { captures, frames: flows })

@@ -143,12 +143,21 @@ impl Report {
     /// # Errors
     /// The file has no markers, or cannot be read or written.
     pub fn write_doc(&self, path: &Path, figures: &str) -> Result<()> {
-        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let Markers { begin, end } = self.markers;
-        let text = fill(&text, self.markers, figures).with_context(|| {
-            format!("{} has no line {begin} with {end} below it: add them", path.display())
-        })?;
+        let text = self.markers.replace_in(path, figures)?;
         fs::write(path, text).with_context(|| format!("write {}", path.display()))
+    }
+}
+
+impl Markers {
+    /// The text of a file with other figures.
+    ///
+    /// # Errors
+    /// It has no markers, or cannot be read: to be asked for before hours are spent on measuring.
+    pub fn replace_in(self, path: &Path, figures: &str) -> Result<String> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let Self { begin, end } = self;
+        fill(&text, self, figures)
+            .with_context(|| format!("{} has no line {begin} with {end} below it: add them", path.display()))
     }
 }
 

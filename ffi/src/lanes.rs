@@ -1,8 +1,6 @@
 //! Comparing eight 16-bit numbers at once (SSE2, which every x86-64 processor has).
 
-use std::arch::x86_64::{
-    __m128i, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi16,
-};
+use std::arch::x86_64::{__m128i, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi16};
 
 /// Where `wanted` is among `lanes`: the first place that has it, or `None`.
 ///

@@ -124,7 +124,11 @@ pub struct WorkerCounters {
 impl WorkerCounters {
     /// Zeroed counters for [`MAX_PORTS`] ports.
     pub fn new() -> Self {
-        Self { time: CachePadded::default(), flows: CachePadded::default(), ports: (0..MAX_PORTS).map(|_| CachePadded::default()).collect() }
+        Self {
+            time: CachePadded::default(),
+            flows: CachePadded::default(),
+            ports: (0..MAX_PORTS).map(|_| CachePadded::default()).collect(),
+        }
     }
 
     /// The counters of port `id`.

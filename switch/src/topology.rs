@@ -20,8 +20,8 @@ use crate::table::neighbor::NeighborTable;
 use crate::wire::ethernet::Mac;
 
 pub use diff::{Change, diff};
-pub use stamps::Stamps;
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
+pub use stamps::Stamps;
 
 /// The addresses with which the switch speaks for an L3 port (TUN), whose frames have no Ethernet header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +146,11 @@ impl Topology {
             let mut members: Vec<PortId> = of_network().filter(|port| port.up).map(|port| port.id).collect();
             members.sort_unstable();
             if let Some(gateway) = &network.gateway {
-                assert!(gateway.router.index() < plan.routers.len(), "network {} has no router", network.name);
+                assert!(
+                    gateway.router.index() < plan.routers.len(),
+                    "network {} has no router",
+                    network.name
+                );
             }
             let has_l3 = network.gateway.is_some() || of_network().any(|port| port.l3.is_some());
             Network {
@@ -176,7 +180,15 @@ impl Topology {
         });
         let egress = egress.collect();
         let stamps = Stamps::all(generation, plan.networks.len());
-        Self { generation, ports, networks, routers: routers.collect(), stamps, egress, rewrites: plan.rewrites.clone() }
+        Self {
+            generation,
+            ports,
+            networks,
+            routers: routers.collect(),
+            stamps,
+            egress,
+            rewrites: plan.rewrites.clone(),
+        }
     }
 
     /// Tells this topology that it follows `previous`: what did not change between the two keeps its stamp, so that

@@ -23,8 +23,8 @@ use shunt_ffi::rcu::Reader;
 use shunt_ffi::{Burst, Mempool};
 
 use crate::counters::WorkerCounters;
-use crate::ids::PortId;
 use crate::flow::FlowCache;
+use crate::ids::PortId;
 use crate::port::{Received, RxQueue};
 use crate::topology::Topology;
 use forward::{Flows, Forwarder};

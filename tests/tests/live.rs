@@ -244,3 +244,139 @@ fn a_late_pod_works_under_load() {
     });
     node.pods.push(late);
 }
+
+/// Flows of the routed load: destinations behind the second pod.
+const FLOWS: u32 = 1_000;
+/// Datagrams of the routed load, 5,000 a second.
+const DATAGRAMS: u32 = 60_000;
+/// Addresses that turn up beside it, 100 a second.
+const NEWCOMERS: u32 = 1_100;
+
+/// Sends numbered datagrams to the flows in turn.
+const SEND: &str = r#"
+use strict; use Socket; use Time::HiRes qw(time);
+my ($flows, $count) = @ARGV;
+socket(my $s, AF_INET, SOCK_DGRAM, 0) or die "socket: $!";
+my @to = map { pack_sockaddr_in(5201, inet_aton(sprintf "10.7.%d.%d", $_ >> 8, $_ & 255)) } 0 .. $flows - 1;
+for my $n (0 .. $count - 1) {
+    defined(send($s, pack("N", $n), 0, $to[$n % $flows])) or die "send: $!";
+    select undef, undef, undef, 0.01 if $n % 50 == 49;
+}
+"#;
+
+/// Says when each of them has come, once.
+const RECEIVE: &str = r#"
+use strict; use Socket; $| = 1;
+my ($count) = @ARGV; my ($seen, $got) = ("", 0);
+socket(my $s, AF_INET, SOCK_DGRAM, 0) or die "socket: $!";
+setsockopt($s, SOL_SOCKET, 33, pack("i", 32 << 20));
+bind($s, pack_sockaddr_in(5201, INADDR_ANY)) or die "bind: $!";
+print "listening\n";
+while (defined recv($s, my $data, 64, 0)) {
+    my $n = unpack("N", $data);
+    die "twice: $n\n" if vec($seen, $n, 1);
+    vec($seen, $n, 1) = 1;
+    $got++;
+    print "got $got\n" if $got % 1000 == 0;
+    print "complete\n" if $got == $count;
+}
+"#;
+
+/// Frames to the gateway's address, each from a station of its own, a hundredth of a second after each other.
+const NEWCOME: &str = r#"
+use strict; use Time::HiRes; $| = 1;
+my ($gateway, $round, $count) = @ARGV;
+open(my $f, "<", "/sys/class/net/eth0/ifindex") or die "ifindex: $!"; my $index = <$f> + 0;
+socket(my $s, 17, 3, 0) or die "socket: $!";
+bind($s, pack("S n i S C C a8", 17, 0x88b5, $index, 0, 0, 0, "")) or die "bind: $!";
+for my $n (0 .. $count - 1) {
+    my $mac = sprintf "0200%02x00%04x", 0xb0 + $round, $n;
+    defined(send($s, pack("H*", $gateway . $mac . "88b5") . "\0" x 46, 0)) or die "send: $!";
+    select undef, undef, undef, 0.009;
+}
+print "done\n";
+"#;
+
+/// Routed flows stay in the cache, and none of their packets is lost, while the topology changes 100 times a second for reasons
+/// that do not concern them: stations that turn up in one of their networks, ports that come and go.
+#[test]
+fn routed_flows_stay_cached_while_others_change() {
+    require!(root(), tool("perl"), shuntd());
+    let router = "[[router]]\nname = \"r\"\nroutes = [{ to = \"10.7.0.0/16\", via = \"10.0.2.2\" }]\n";
+    let head = format!("{}{router}", node::MEMORY);
+    let mut node = Node::start(&Plan {
+        pods: &[Kind::Veth],
+        head: &head,
+        network: "router = \"r\"\ngateways = [\"10.0.0.254/24\"]\ngateway_mac = \"02:00:00:00:fe:01\"",
+        tail: "[[network]]\nname = \"beyond\"\nrouter = \"r\"\ngateways = [\"10.0.2.254/24\"]\n",
+        ..TWO
+    });
+    for (n, address, network) in [(2, "10.0.2.2", "beyond"), (3, "10.0.0.3", "default")] {
+        let mut pod = Pod::new(Kind::Veth, n, 1500, true, &node.netns);
+        pod.v4 = address.to_owned();
+        pod.plug(1500, true, &node.netns);
+        node.cli(&format!("port add pod{n} kind=veth device=h-pod{n} network={network}"));
+        node.pods.push(pod);
+    }
+    node.wait_ports("all are open", |ports| ports.values().all(|port| port.oper_up && port.link));
+    let [a, b, newcomers] = &node.pods[..] else { unreachable!("three pods") };
+    let step = |pod: &Pod, line: &str| pod.netns.exec(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    step(a, "ip route add default via 10.0.0.254 dev eth0");
+    step(b, "ip route add default via 10.0.2.254 dev eth0");
+    step(b, "ip route add local 10.7.0.0/16 dev lo");
+    let ping = shunt_tests::Ping { wait_ms: 200, ..shunt_tests::Ping::to("10.7.3.231") };
+    let deadline = Instant::now() + node::PATIENCE;
+    while ping.run(&a.netns).unwrap().received == 0 {
+        assert!(Instant::now() < deadline, "no way to {}: {:?}", ping.to, node.drops());
+    }
+
+    let mut rounds = 0..;
+    let round = || {
+        let round = rounds.next().unwrap_or_default().to_string();
+        let (count, flows, stations) = (DATAGRAMS.to_string(), FLOWS.to_string(), NEWCOMERS.to_string());
+        let receiver = b.netns.spawn(&["perl", "-e", RECEIVE, &count]).unwrap();
+        receiver.expect("listening\n", 0, node::PATIENCE).unwrap();
+        let before = (cache(&node), node.generation(), node.ports());
+        let start = Instant::now();
+        let mut sender = a.netns.spawn(&["perl", "-e", SEND, &flows, &count]).unwrap();
+        let others = ["perl", "-e", NEWCOME, "02000000fe01", &round, &stations];
+        let mut others = newcomers.netns.spawn(&others).unwrap();
+        let mut ports = 0;
+        while sender.try_wait().unwrap().is_none() || others.try_wait().unwrap().is_none() {
+            node.cli("port add late kind=dpdk devargs=net_null_late,no-rx=1 network=beyond");
+            node.cli("port del late");
+            ports += 1;
+            assert!(start.elapsed() < Duration::from_secs(60), "the load does not end");
+            thread::sleep(Duration::from_millis(200));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        for program in [&mut sender, &mut others] {
+            assert!(program.wait(node::PATIENCE).unwrap().success(), "{}", program.stderr().text(0));
+        }
+        let complete = receiver.expect("complete\n", 0, node::PATIENCE);
+        let after = (cache(&node), node.generation(), node.ports());
+        let published = after.1 - before.1;
+        let [hits, misses, stale] = std::array::from_fn(|n| after.0[n] - before.0[n]);
+        println!(
+            "{published} publications in {seconds:.1} s, {ports} ports; hits {hits}, misses {misses}, stale {stale}"
+        );
+        // A defect of the switch whatever the machine does: a frame lost by it, or a cache that each change empties. (Every
+        // flow has a packet five times a second, so that each would find its entry stale.)
+        for port in ["pod1", "pod2"] {
+            assert_eq!(after.2[port].drops, before.2[port].drops, "{port}: {:?}", node.drops());
+        }
+        assert!(published > u64::from(NEWCOMERS) / 2, "only {published} publications");
+        assert!(stale < u64::from(DATAGRAMS) / 20, "{stale} stale, {misses} misses of {hits} hits");
+        let firsts = u64::from(FLOWS + NEWCOMERS);
+        assert!(misses < firsts + stale + u64::from(DATAGRAMS) / 100, "{misses} misses, {stale} stale");
+        complete.map(drop).map_err(|error| format!("{error}; {:?}, {:?}", before.2["pod1"], after.2["pod1"]))
+    };
+    traffic::thrice(round).unwrap();
+}
+
+/// Hits, misses and stale entries of the first worker's cache.
+#[track_caller]
+fn cache(node: &Node) -> [u64; 3] {
+    let workers = node.show("workers");
+    ["hits", "misses", "stale"].map(|key| workers[0]["cache"][key].as_u64().unwrap())
+}

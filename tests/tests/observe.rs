@@ -75,3 +75,28 @@ fn a_flow_that_falls_silent_leaves_the_dump() {
     flows(&node, |rows| rows.is_empty());
     assert_eq!(node.cli("dump-flows --cached"), "no flow is cached\n");
 }
+
+#[test]
+fn a_bare_ip_packet_gets_its_ethernet_header_in_the_trace_too() {
+    require!(root(), tool("ping"), shuntd());
+    let node = Node::start(&Plan { pods: &[Kind::Veth, Kind::Tun], quiet: true, ..Plan::default() });
+    // The first ones are lost until the neighbour is known.
+    let answers = Ping { count: 10, ..Ping::to("10.0.0.1") }.run(&node.pods[1].netns).unwrap();
+    assert!(answers.received > 0, "{answers:?}");
+    let traced = trace(&node, "pod2", &["ip4.src==10.0.0.2 && ip4.dst==10.0.0.1 && icmp4"]);
+    assert_eq!(traced["verdict"], "output to pod1", "{traced}");
+    assert_eq!(traced["tables"][0]["steps"], serde_json::json!(["made ethernet header of an L3 port"]));
+    let after = traced["after"]["summary"].as_str().unwrap();
+    assert!(
+        after.contains(&format!(" > {}, ipv4 10.0.0.2 > 10.0.0.1 ttl 64, icmp4 ", mac(&node, 0))),
+        "{after}"
+    );
+
+    let cmd = node.shuntd.cli_cmd(&["trace", "--in", "pod2", "eth.src==02:00:00:00:00:01"]).unwrap();
+    let refused = cmd.run().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(
+        refused.stderr.trim_end(),
+        "shunt: eth.src: pod2 is an l3 port, its frames are bare IP packets; leave it out"
+    );
+}

@@ -26,6 +26,15 @@ struct Arguments {
     /// Buffers in the pool; more than the file has frames.
     #[arg(long, default_value_t = 65_536)]
     mbufs: u32,
+    /// Route between two networks instead of switching.
+    #[arg(long)]
+    l3: bool,
+    /// Places in the flow cache.
+    #[arg(long, default_value_t = 65_536)]
+    entries: u32,
+    /// Every field in the key.
+    #[arg(long)]
+    full: bool,
     /// Frames per burst.
     #[arg(long, default_value_t = 32)]
     burst: u16,
@@ -34,16 +43,37 @@ struct Arguments {
 fn main() -> Result<()> {
     tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
     let arguments = Arguments::parse();
-    let text = format!(
-        "[memory]\nmbufs = {}\n[workers]\ncores = [{}]\npoll = \"busy\"\nburst = {}\n[[network]]\nname = \"default\"\n\
-         [[port]]\nname = \"in\"\nnetwork = \"default\"\nkind = \"dpdk\"\ndevargs = \"net_pcap0,rx_pcap={},infinite_rx=1\"\n\
-         [[port]]\nname = \"out\"\nnetwork = \"default\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\n\
-         stations = [\"02:00:00:00:00:fe\"]\n",
+    let head = format!(
+        "[memory]\nmbufs = {}\n[workers]\ncores = [{}]\npoll = \"busy\"\nburst = {}\n[flow_cache]\nentries = {}\nkey = \"{}\"\nidle_timeout = \"60s\"\n",
         arguments.mbufs,
         arguments.core,
         arguments.burst,
-        arguments.pcap.display()
+        arguments.entries,
+        if arguments.full { "full" } else { "needed" }
     );
+    let devargs = format!("net_pcap0,rx_pcap={},infinite_rx=1", arguments.pcap.display());
+    let text = head
+        + &if arguments.l3 {
+            let endpoints: Vec<String> = (1..=250)
+                .map(|host| format!("{{ mac = \"02:00:00:02:00:{:02x}\", ip = [\"10.0.2.{host}\"] }}", host))
+                .collect();
+            format!(
+                "[[router]]\nname = \"r\"\n\
+             [[network]]\nname = \"left\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\"]\ngateway_mac = \"02:00:00:00:00:fe\"\n\
+             [[network]]\nname = \"right\"\nrouter = \"r\"\ngateways = [\"10.0.2.254/24\"]\ngateway_mac = \"02:00:00:00:00:fd\"\n\
+             [[port]]\nname = \"in\"\nnetwork = \"left\"\nkind = \"dpdk\"\ndevargs = \"{devargs}\"\n\
+             [[port]]\nname = \"out\"\nnetwork = \"right\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\n\
+             endpoints = [{}]\n",
+                endpoints.join(", ")
+            )
+        } else {
+            format!(
+                "[[network]]\nname = \"default\"\n\
+             [[port]]\nname = \"in\"\nnetwork = \"default\"\nkind = \"dpdk\"\ndevargs = \"{devargs}\"\n\
+             [[port]]\nname = \"out\"\nnetwork = \"default\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\n\
+             stations = [\"02:00:00:00:00:fe\"]\n"
+            )
+        };
     let config = shunt_config::parse(&text, "bench")?;
     let mut control = Control::start(&config)?;
     if let Some(error) = control.apply_at_start(&config).into_iter().next() {

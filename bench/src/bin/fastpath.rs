@@ -21,6 +21,7 @@ use shunt_bench::plot;
 use shunt_bench::report::{Markers, write_json};
 use shunt_bench::session::{self, Session};
 
+const MARKERS: Markers = Markers { begin: "<!-- fastpath -->", end: "<!-- end fastpath -->" };
 /// A quick look starts no row later than this: with the row it then is in, it ends within three minutes.
 const QUICK: Duration = Duration::from_secs(145);
 
@@ -76,6 +77,9 @@ fn main() -> ExitCode {
 /// Measures and writes; false when a row failed.
 fn run(arguments: &Arguments) -> Result<bool> {
     let started = Instant::now();
+    if let Some(doc) = &arguments.doc {
+        MARKERS.replace_in(doc, "")?;
+    }
     let mut session = Session::open("scripts/bench", arguments.anyway)?;
     let (runs, seconds) = if arguments.quick { (1, 1) } else { (3, 5) };
     let (runs, seconds) = (arguments.runs.unwrap_or(runs), arguments.seconds.unwrap_or(seconds));
@@ -96,7 +100,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     let mut report = session.report;
-    report.markers = Markers { begin: "<!-- fastpath -->", end: "<!-- end fastpath -->" };
+    report.markers = MARKERS;
     if let Err(error) = &measured {
         report.warnings.push(format!("ended early: {error:#}"));
     }

@@ -15,6 +15,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use shunt_bench::plan::Plan;
+use shunt_bench::report::Markers;
 use shunt_bench::rows::ROWS;
 use shunt_bench::session::{self, Session};
 
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
 /// Measures and writes; false when a row failed.
 fn run(arguments: &Arguments) -> Result<bool> {
     ensure!(arguments.minutes.is_finite() && arguments.minutes > 0.0, "--minutes must be more than 0");
+    if let Some(doc) = &arguments.doc {
+        Markers::default().replace_in(doc, "")?;
+    }
     let mut session = Session::open("scripts/figures", arguments.anyway)?;
     let soak = Duration::from_secs_f64(arguments.minutes * 60.0);
     let plan = Plan::new(arguments.runs.into(), arguments.seconds, soak)?;

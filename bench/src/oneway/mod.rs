@@ -2,7 +2,8 @@
 //!
 //! One file for each contestant: shuntd, Open vSwitch with DPDK, and testpmd on the same devices with nothing in between.
 //! An input of more than [`PER_FILE`] frames comes from several sources, because a pool of Open vSwitch has 262,144 buffers at
-//! most and `net_pcap infinite_rx` keeps the whole file in it; ours and the floor then have the same sources.
+//! most and `net_pcap infinite_rx` keeps the whole file in it; ours and the floor then have the same sources. Each is a pod of
+//! its own, with its own addresses.
 
 mod floor;
 mod open_vswitch;

@@ -59,7 +59,12 @@ pub(super) async fn run(
     request: proto::TraceRequest,
     json: bool,
 ) -> Result<(), Failure> {
-    let traced = client.trace(request).await?;
+    let named = |failure: Failure| match failure.message.strip_prefix("shunt: ") {
+        Some(_) => failure,
+        // What the daemon finds wrong with an expression has no place in a file to begin with.
+        None => Failure { message: format!("shunt: {}", failure.message), ..failure },
+    };
+    let traced = client.trace(request).await.map_err(named)?;
     output(json, &traced, || text(&traced))
 }
 

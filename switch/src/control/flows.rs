@@ -175,8 +175,8 @@ fn row(kept: &Kept, names: &Names) -> FlowRow {
 }
 
 impl Control {
-    /// The `limit` busiest flows of all caches, or of one port's frames, and how many more there are. Takes a millisecond
-    /// for some ten thousand places; who must not hold up the control thread calls [`Control::walk_flows`] instead.
+    /// The `limit` busiest flows of all caches, or of one port's frames, and how many more there are. Blocks the control
+    /// thread until all caches were walked; the API, which must not, goes by [`Control::walk_flows`].
     ///
     /// # Errors
     /// There is no such port, or a worker does not answer.

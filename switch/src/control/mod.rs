@@ -28,9 +28,9 @@ mod reset;
 mod routes;
 mod start;
 pub mod status;
-pub mod trace;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -120,8 +120,7 @@ impl Control {
         }
         let hugepages = matches!(memory, Memory::Hugepages { .. });
         tracing::info!(workers = workers.len(), ?cores, hugepages, mbufs, "switch started");
-        let base =
-            Config { routers: Vec::new(), networks: Vec::new(), ports: Vec::new(), ..config.clone() };
+        let base = Config { routers: Vec::new(), networks: Vec::new(), ports: Vec::new(), ..config.clone() };
         Ok(Self {
             config: base,
             site: Site { eal, pool, large, workers: cores.len() },

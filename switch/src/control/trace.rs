@@ -12,6 +12,7 @@
 //! | [`compose`] | values -> frame |
 //! | `notes` | the observer |
 //! | `egress` | what the output stage makes of the verdict |
+//! | `row` | what is said of it |
 //! | [`summary`] | a frame's headers in one line |
 
 mod choose;
@@ -20,30 +21,35 @@ mod egress;
 pub mod expression;
 pub mod fields;
 mod notes;
+mod row;
 pub mod summary;
 
 use std::net::IpAddr;
 
-use serde::Serialize;
 use shunt_ffi::Mbuf;
 
 use super::Control;
 use super::flows::{port_named, words};
 use crate::drop::DropReason;
 use crate::flow::parse::{Unparsed, parse};
-use crate::flow::{Actions, Verdict, execute};
+use crate::flow::{Verdict, execute};
 use crate::ids::PortId;
 use crate::pipeline::{self, Ingress, Packet, Teach, ingress};
 use crate::topology::Topology;
 use crate::topology::stamps::Dependencies;
+use crate::wire::ethernet::Mac;
 use crate::wire::{arp, nd};
 pub use egress::OutputRow;
 use expression::{ExpressionError, Probe};
 use notes::Notes;
 pub use notes::TableRow;
+pub use row::{FrameRow, TraceRow};
 
 /// Longest frame that is traced, bytes.
 pub const LONGEST: usize = 65_535;
+
+/// Stations that no decision asks for: group addresses. Each has the slot of some row; both have that of one row hardly ever.
+const STRANGERS: [Mac; 2] = [Mac(0x01), Mac(0x1_0001)];
 
 /// What is traced.
 #[derive(Clone, Debug)]
@@ -52,64 +58,6 @@ pub enum Frame {
     Made(Probe),
     /// These bytes, from the Ethernet header on, without FCS.
     Raw(Vec<u8>),
-}
-
-/// A frame, shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FrameRow {
-    /// Its bytes, two digits each.
-    pub hex: String,
-    /// Length, bytes.
-    pub length: u32,
-    /// Its headers in one line.
-    pub summary: String,
-}
-
-impl FrameRow {
-    fn of(frame: &[u8]) -> Self {
-        use std::fmt::Write as _;
-        let mut hex = String::with_capacity(frame.len() * 2);
-        for byte in frame {
-            // Writing to a string does not fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Self { hex, length: frame.len() as u32, summary: summary::summary(frame) }
-    }
-}
-
-/// What would become of a frame.
-#[derive(Clone, Debug, Serialize)]
-pub struct TraceRow {
-    /// Generation of the topology that decided.
-    pub generation: u64,
-    /// Port it comes in by.
-    pub port: String,
-    /// That port's network.
-    pub network: String,
-    /// Fields that were chosen, with the reason.
-    pub assumed: Vec<String>,
-    /// The frame as it comes in.
-    pub before: FrameRow,
-    /// The fields that tell its flow from others.
-    pub r#match: String,
-    /// The logical tables it went through.
-    pub tables: Vec<TableRow>,
-    /// What is done to it, in order, the verdict last.
-    pub actions: Vec<String>,
-    /// The frame as it goes out; `None` when it does not or when nothing changed.
-    pub after: Option<FrameRow>,
-    /// The verdict in words.
-    pub verdict: String,
-    /// Name of the reason when it is dropped.
-    pub drop: Option<&'static str>,
-    /// Ports it would go to.
-    pub outputs: Vec<OutputRow>,
-    /// The decision holds for every frame of the flow.
-    pub cacheable: bool,
-    /// What the decision rests on.
-    pub rests_on: Vec<String>,
-    /// What a real frame would set off besides.
-    pub effects: Vec<String>,
 }
 
 /// Why nothing was traced.
@@ -152,23 +100,9 @@ impl Control {
             return Err(TraceError::TooLong(bytes.len()));
         }
         let mut mbuf = self.site.pool.frame(&bytes).ok_or(TraceError::NoBuffers)?;
-        let mut row = TraceRow {
-            generation: topology.generation(),
-            port: port.to_owned(),
-            network: place(topology, id).map_or_else(String::new, |ingress| ingress.network.name.to_string()),
-            assumed,
-            before: FrameRow::of(&bytes),
-            r#match: String::new(),
-            tables: Vec::new(),
-            actions: Vec::new(),
-            after: None,
-            verdict: String::new(),
-            drop: None,
-            outputs: Vec::new(),
-            cacheable: false,
-            rests_on: Vec::new(),
-            effects: Vec::new(),
-        };
+        let network = place(topology, id).map(|ingress| ingress.network.name.to_string());
+        let mut row = TraceRow::new(topology.generation(), port, network, &bytes);
+        row.assumed = assumed;
         if let Err(reason) = row.walk(topology, id, &mut mbuf, now) {
             row.dropped(reason);
         } else if row.drop.is_none() {
@@ -242,50 +176,14 @@ impl TraceRow {
                 question.target, question.source
             ));
         }
-        self.decided(topology, &ingress, &actions, question.is_some());
-        if self.drop.is_some() {
-            return Ok(());
-        }
-        if !actions.edits.is_none() {
+        if !matches!(actions.verdict, Verdict::Drop(_)) && !actions.edits.is_none() {
             // The hash chooses no more than the source port of a tunnel, and each worker has its own.
             execute::edit(&actions, layout, topology.rewrites(), 0, frame)?;
         }
-        self.outputs = egress::outputs(topology, &ingress, actions.verdict, frame);
-        match self.outputs.is_empty() && matches!(actions.verdict, Verdict::Flood) {
-            true => Err(DropReason::NoReceiver),
-            false => Ok(()),
-        }
-    }
-
-    /// Writes the verdict down.
-    fn decided(&mut self, topology: &Topology, ingress: &Ingress<'_>, actions: &Actions, asks: bool) {
-        let names = words::Names::of(topology);
-        self.actions = words::actions(&names, actions);
-        self.verdict = match actions.verdict {
-            Verdict::Port(to) => format!("output to {}", names.port(to.index())),
-            Verdict::Flood => {
-                let others = ingress.network.members.iter().filter(|port| **port != ingress.port.id);
-                let others: Vec<String> = others.map(|port| names.port(port.index())).collect();
-                format!("flood to {}", others.join(", "))
-            }
-            Verdict::FloodInto(network) => {
-                let members = topology.network(network).map_or(&[][..], |network| &network.members);
-                let members: Vec<String> = members.iter().map(|port| names.port(port.index())).collect();
-                format!("flood to {}", members.join(", "))
-            }
-            Verdict::Reply => format!("reply to {}", ingress.port.name),
-            Verdict::Consume => "taken by the switch itself".to_owned(),
-            Verdict::Drop(reason) => return self.dropped(reason),
-        };
-        debug_assert!(!asks, "a packet that is given up is dropped");
-    }
-
-    fn dropped(&mut self, reason: DropReason) {
-        self.drop = Some(reason.name());
-        self.verdict = format!("drop: {} ({})", reason.name(), reason.describe().trim_end_matches('.'));
-        if self.actions.is_empty() {
-            self.actions.push(format!("drop({})", reason.name()));
-        }
+        let outputs = egress::outputs(topology, &ingress, actions.verdict, frame);
+        let alone = outputs.is_empty() && actions.verdict == Verdict::Flood;
+        self.decided(&words::Names::of(topology), &actions, outputs);
+        if alone { Err(DropReason::NoReceiver) } else { Ok(()) }
     }
 }
 
@@ -314,6 +212,11 @@ fn rests(
         add(&mut with);
         with == *rests_on
     };
+    // More rows than there are slots for: it is made anew after every publication.
+    if STRANGERS.iter().all(|mac| holds(&|all| all.station(ingress.network.id, *mac))) {
+        words.push("anything else".to_owned());
+        return words;
+    }
     for network in topology.networks() {
         for mac in &notes.stations {
             if holds(&|all| all.station(network.id, *mac)) {

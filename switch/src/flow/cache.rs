@@ -212,6 +212,12 @@ impl FlowCache {
         None
     }
 
+    /// The actions at `place`, which a search or [`FlowCache::enter`] has given.
+    #[inline]
+    pub fn actions(&self, place: Place) -> Actions {
+        self.entries[place.index()].actions
+    }
+
     /// The entry at `place`.
     #[inline]
     pub fn at(&mut self, place: Place) -> Option<&mut Entry> {

@@ -50,7 +50,12 @@ mod tests {
         let seed = Seed::new(7);
         let mut buckets = [0_u32; 1024];
         for flow in 0..65_536_u32 {
-            let mut key = FlowKey::ethernet(PortId::new(1).unwrap(), Mac(0xfe00_0000_0002), Mac(0x0100_0000_0002), 0x0800);
+            let mut key = FlowKey::ethernet(
+                PortId::new(1).unwrap(),
+                Mac(0xfe00_0000_0002),
+                Mac(0x0100_0000_0002),
+                0x0800,
+            );
             key.set_ipv4(0x0a00_010a, 0x0a00_0200 + flow % 250);
             key.set_ports(1024 + (flow / 250) as u16, 5000);
             buckets[(seed.hash(&key) & 1023) as usize] += 1;

@@ -26,9 +26,9 @@ pub enum Depth {
     /// Ethernet addresses and EtherType: an L2 network. VLAN tags are payload.
     #[default]
     Ethernet = 0,
-    /// Also VLAN tags, IP addresses, protocol, traffic class, TTL class and fragment state: routing.
+    /// Also VLAN tags, IP addresses, protocol, TTL class and fragment state: routing.
     Network = 1,
-    /// Also ports, ICMP type and TCP flag class: policy, services, connections.
+    /// Also traffic class, ports, ICMP type and TCP flag class: policy, services, connections.
     Transport = 2,
 }
 
@@ -56,7 +56,7 @@ pub enum L4 {
     Other = 0,
     /// Ports of TCP, UDP or SCTP; type, code and identifier of ICMP.
     Known = 1,
-    /// A known protocol whose header does not fit the packet.
+    /// A known protocol whose header does not fit the packet, or is cut off in a first fragment (RFC 1858, RFC 7112).
     Malformed = 2,
 }
 
@@ -95,7 +95,7 @@ pub struct Marks {
     pub depth: Depth,
     /// VLAN tags in front of the EtherType, 0 to 2. A third tag is the EtherType of an unknown payload.
     pub tags: u8,
-    /// The outer tag is a service tag (802.1ad, TPID 0x88a8).
+    /// The outer tag is a service tag (802.1ad, TPID 0x88a8). The inner one's TPID is not in the key: nobody decides by it.
     pub service_tag: bool,
     /// Network layer.
     pub l3: L3,
@@ -293,7 +293,8 @@ impl FlowKey {
                 Ipv4Addr::from_bits(self.words[6] as u32).into(),
             )),
             L3::Ipv6 => {
-                let join = |high: u64, low: u64| Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low));
+                let join =
+                    |high: u64, low: u64| Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low));
                 Some((join(self.words[4], self.words[5]).into(), join(self.words[6], self.words[7]).into()))
             }
             L3::Other | L3::Malformed => None,
@@ -323,8 +324,8 @@ mod tests {
 
     fn marks() -> impl Strategy<Value = Marks> {
         let small = (0_u8..3, 0_u8..3, any::<bool>(), 0_u8..4, 0_u8..3, 0_u8..3);
-        (small, any::<bool>(), any::<bool>(), 0_u8..4).prop_map(|((depth, tags, service_tag, l3, l4, fragment), ttl_expired, options, tcp)| {
-            Marks {
+        (small, any::<bool>(), any::<bool>(), 0_u8..4).prop_map(
+            |((depth, tags, service_tag, l3, l4, fragment), ttl_expired, options, tcp)| Marks {
                 depth: [Depth::Ethernet, Depth::Network, Depth::Transport][usize::from(depth)],
                 tags,
                 service_tag,
@@ -334,8 +335,8 @@ mod tests {
                 ttl_expired,
                 options,
                 tcp: [TcpClass::Data, TcpClass::Syn, TcpClass::Fin, TcpClass::Reset][usize::from(tcp)],
-            }
-        })
+            },
+        )
     }
 
     proptest! {

@@ -37,16 +37,16 @@ pub fn admit(
     if ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
         return Err(DropReason::SourceIsGateway);
     }
-    // That the address is behind this port is checked for cached flows by `learn`, and at once when its row changes.
-    packet.rests_on.station(ingress.network.id, source);
+    packet.rests_on.source(ingress.network.id, source);
     if ingress.network.has_l3 {
         return answer(ingress, packet, see);
     }
     Ok(Next::Continue)
 }
 
-/// What the source address of a frame teaches; keeps the row of a known one alive. Asked for every frame on the slow path
-/// and once a second for a cached flow.
+/// What the source address of a frame teaches; keeps the row of a known one alive. Asked for every frame on the slow path,
+/// and for a cached flow once a second and when the row of its source has changed: a station that comes back is heard at
+/// once.
 #[inline]
 pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
     let source = key.src();
@@ -84,7 +84,9 @@ fn answer_arp(
     learn_neighbor(ingress, packet, message.sender_ip.into(), message.sender_mac);
     let asked = ingress.network.neighbors.get(message.target_ip.into()).filter(|neighbor| neighbor.own);
     match (message.operation, asked) {
-        (arp::Operation::Request, Some(own)) if arp::turn_into_reply(packet.look_inside().0.data_mut(), own.mac) => {
+        (arp::Operation::Request, Some(own))
+            if arp::turn_into_reply(packet.look_inside().0.data_mut(), own.mac) =>
+        {
             see.step(Step::Rewrote("arp reply for an address of the switch"));
             Ok(Next::Done(Verdict::Reply))
         }

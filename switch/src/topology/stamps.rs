@@ -25,13 +25,22 @@ const NEVER: u16 = 0;
 const ALWAYS: u16 = 1;
 const FIRST: u16 = 2;
 
-/// Up to four slots on which a decision rests.
+/// On what a decision rests: up to three slots, and that of the frame's source, which teaches rather than decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dependencies([u16; 4]);
+
+/// Place of the source's slot.
+const SOURCE: usize = 3;
 
 impl Dependencies {
     /// Rests on ingress port and network alone.
     pub const NONE: Self = Self([NEVER; 4]);
+
+    /// The frame came from this station: when its row changes, what the frame teaches is to be looked at again.
+    #[inline]
+    pub fn source(&mut self, network: NetworkId, mac: Mac) {
+        self.0[SOURCE] = slot(network, mac.0, 0);
+    }
 
     /// The decision has asked for the row of a station.
     #[inline]
@@ -47,7 +56,7 @@ impl Dependencies {
 
     #[inline]
     fn add(&mut self, new: u16) {
-        for held in &mut self.0 {
+        for held in &mut self.0[..SOURCE] {
             if *held == NEVER || *held == new {
                 *held = new;
                 return;
@@ -71,11 +80,7 @@ impl Stamps {
         let generation = generation as u32;
         let mut slots = Box::new([generation; SLOTS]);
         slots[usize::from(NEVER)] = 0;
-        Self {
-            slots,
-            ports: Box::new([generation; MAX_PORTS]),
-            networks: vec![generation; networks].into(),
-        }
+        Self { slots, ports: Box::new([generation; MAX_PORTS]), networks: vec![generation; networks].into() }
     }
 
     /// The newest change of a port and its network: older decisions about its frames are doubtful.
@@ -88,8 +93,18 @@ impl Stamps {
     /// The newest change of the rows that a decision rests on.
     #[inline]
     pub fn newest(&self, rests_on: &Dependencies) -> u32 {
-        let at = |index: usize| self.slots[usize::from(rests_on.0[index]) % SLOTS];
-        at(0).max(at(1)).max(at(2).max(at(3)))
+        self.at(rests_on.0[0]).max(self.at(rests_on.0[1])).max(self.at(rests_on.0[2]))
+    }
+
+    /// The newest change of the row of the frame's source.
+    #[inline]
+    pub fn source(&self, rests_on: &Dependencies) -> u32 {
+        self.at(rests_on.0[SOURCE])
+    }
+
+    #[inline]
+    fn at(&self, slot: u16) -> u32 {
+        self.slots[usize::from(slot) % SLOTS]
     }
 
     /// The stamps of `new`, which follows `old`.
@@ -105,7 +120,9 @@ impl Stamps {
         stamps.slots[usize::from(ALWAYS)] = generation;
         for (index, stamp) in stamps.ports.iter_mut().enumerate() {
             let Some(id) = PortId::new(index) else { continue };
-            let about = |topology: &Topology| topology.port(id).map(|port| (port.name.clone(), port.network, port.l3));
+            let about = |topology: &Topology| {
+                topology.port(id).map(|port| (port.name.clone(), port.network, port.l3))
+            };
             if about(old) != about(new) {
                 *stamp = generation;
             }
@@ -170,7 +187,8 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
 
 #[inline]
 fn slot(network: NetworkId, low: u64, high: u64) -> u16 {
-    let mixed = (low ^ high.rotate_left(29) ^ (network.index() as u64) << 50).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        (low ^ high.rotate_left(29) ^ (network.index() as u64) << 50).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed >> (64 - SLOTS.trailing_zeros())) as u16).max(FIRST)
 }
 

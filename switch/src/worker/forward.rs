@@ -83,13 +83,6 @@ struct Scene<'t> {
     changed: u32,
 }
 
-/// Frames of one flow in a row: where its entry is and what is done to them.
-#[derive(Clone, Copy)]
-struct Run {
-    place: Place,
-    actions: Actions,
-}
-
 impl Forwarder {
     pub(super) fn new(
         pool: Mempool,
@@ -160,9 +153,15 @@ impl Forwarder {
         let port = scene.ingress.port.id;
         // The depth is the same for the whole burst: one loop for each, so that none asks for every frame.
         match scene.ingress.network.depth {
-            Depth::Ethernet => self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Ethernet, key)),
-            Depth::Network => self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Network, key)),
-            Depth::Transport => self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Transport, key)),
+            Depth::Ethernet => {
+                self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Ethernet, key))
+            }
+            Depth::Network => {
+                self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Network, key))
+            }
+            Depth::Transport => {
+                self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Transport, key))
+            }
         }
     }
 
@@ -223,18 +222,20 @@ impl Forwarder {
                 self.refuse(scene, flow.state, frame);
                 continue;
             }
-            let (run, missed) = match self.hit(scene, flow, &mut frame) {
-                Some(run) => (run, 0),
+            let (place, missed) = match self.hit(scene, flow, &mut frame) {
+                Some(place) => (place, 0),
                 None => match self.miss(scene, flow, &mut frame) {
-                    Ok(run) => (run, 1),
+                    Ok(place) => (place, 1),
                     Err(decided) => {
                         self.finish(scene, &decided, flow, frame);
                         continue;
                     }
                 },
             };
+            // Copied here once, and handed on in no wrapper: each further copy right behind it would wait for the store buffer.
+            let actions = self.cache.actions(place);
             let (mut packets, mut bytes) = (1, u64::from(frame.len()));
-            self.execute(scene, &run.actions, flow, frame);
+            self.execute(scene, &actions, flow, frame);
             while let Some((next, behind)) = rest.split_first()
                 && next.state == State::Same
                 && let Some(frame) = frames.next()
@@ -242,9 +243,9 @@ impl Forwarder {
                 rest = behind;
                 packets += 1;
                 bytes += u64::from(frame.len());
-                self.execute(scene, &run.actions, next, frame);
+                self.execute(scene, &actions, next, frame);
             }
-            if let Some(entry) = self.cache.at(run.place) {
+            if let Some(entry) = self.cache.at(place) {
                 entry.packets += packets;
                 entry.bytes += bytes;
             }
@@ -265,22 +266,23 @@ impl Forwarder {
         }
     }
 
-    /// The cached actions of a flow, if there are any and they are still right.
+    /// Where the flow's actions are, if there are any and they are still right.
     #[inline(always)]
-    fn hit(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Option<Run> {
+    fn hit(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Option<Place> {
         let place = self.cache.confirm(flow.place, flow.hash, &flow.key)?;
         let generation = scene.topology.generation() as u32;
         let entry = self.cache.at(place)?;
+        let mut learn = entry.second != scene.now;
         if entry.generation != generation {
-            let changed = scene.topology.stamps().newest(&entry.rests_on).max(scene.changed);
-            if changed > entry.generation {
+            let stamps = scene.topology.stamps();
+            if stamps.newest(&entry.rests_on).max(scene.changed) > entry.generation {
                 self.counters.flows.stale.add(1);
                 return None;
             }
+            learn |= stamps.source(&entry.rests_on) > entry.generation;
             entry.generation = generation;
         }
-        let actions = entry.actions;
-        if entry.second != scene.now {
+        if learn {
             entry.second = scene.now;
             self.learn(scene, &flow.key);
         }
@@ -291,7 +293,7 @@ impl Forwarder {
                 self.verify(scene, flow, place, frame)?;
             }
         }
-        Some(Run { place, actions })
+        Some(place)
     }
 
     /// Decides a cached flow anew. `None`, and the entry is gone, when the decision is another one: that is a defect of the
@@ -313,13 +315,12 @@ impl Forwarder {
     /// A frame whose flow the cache does not have: by the stages, and the decision is entered. It comes back when it is
     /// for this frame alone, or there is no place for it.
     #[inline(never)]
-    fn miss(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Result<Run, Decision> {
+    fn miss(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Result<Place, Decision> {
         let decided = self.decide(scene, flow, frame);
         self.counters.flows.missed.add(1);
         if !decided.keep {
             return Err(decided);
         }
-        let actions = decided.actions;
         let entry = Entry {
             key: flow.key,
             packets: 0,
@@ -327,11 +328,11 @@ impl Forwarder {
             generation: scene.topology.generation() as u32,
             second: scene.now,
             rests_on: decided.rests_on,
-            actions,
+            actions: decided.actions,
         };
         let place = self.cache.enter(flow.hash, entry).ok_or(decided)?;
         self.counters.flows.entered.add(1);
-        Ok(Run { place, actions })
+        Ok(place)
     }
 
     /// Walks the stages.

@@ -50,8 +50,9 @@ pub enum Reply {
     Gone(RxPort),
 }
 
-/// Places of the flow cache that one [`Command::DumpFlows`] looks at: what a worker does in some ten microseconds.
-pub const DUMP_PLACES: usize = 1024;
+/// Places of the flow cache that one [`Command::DumpFlows`] looks at. Together with the rows that the asker has room for
+/// (256), this bounds what a worker does for one command to some twenty microseconds.
+pub const DUMP_PLACES: usize = 4096;
 
 /// A piece of a worker's flow cache. All memory is the asker's: the worker copies as many rows as `rows` has capacity for.
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 //!
 //! 4,096 cases a property; `PROPTEST_CASES` changes that.
 
+mod corners;
 mod designed;
+mod fixed;
 mod model;
 #[path = "../../../tests/fuzz/oracles/parse.rs"]
 mod oracle;

@@ -11,10 +11,10 @@ use shunt_switch::ids::PortId;
 /// | 0, 1 | length of the first segment, little-endian, modulo the frame's length and one more |
 /// | 2 | KiB that the frame goes on behind the bytes given |
 /// | 3 | ingress port |
-pub const CONTROL: usize = 4;
+pub(crate) const CONTROL: usize = 4;
 
 /// Panics when a property does not hold. Inputs without a control word say nothing.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let Some((&[low, high, more, port], frame)) = input.split_first_chunk::<CONTROL>() else { return };
     let split = usize::from(u16::from_le_bytes([low, high])) % (frame.len() + 1);
     let len = frame.len() as u32 + u32::from(more) * 1024;
@@ -27,7 +27,7 @@ pub fn check(input: &[u8]) {
 type Parsed = Result<(FlowKey, Layout), Unparsed>;
 
 /// A frame parsed less deep gives what is left of the deeper key.
-pub fn check_depths(data: &[u8], len: u32, port: PortId) {
+pub(crate) fn check_depths(data: &[u8], len: u32, port: PortId) {
     let at = |depth| parse(data, len, port, depth);
     let (ethernet, network, transport) = (at(Depth::Ethernet), at(Depth::Network), at(Depth::Transport));
     let whole = len as usize <= data.len();
@@ -52,7 +52,7 @@ pub fn check_depths(data: &[u8], len: u32, port: PortId) {
 }
 
 /// The first `split` bytes alone give what all do, or say that they do not suffice.
-pub fn check_split(frame: &[u8], len: u32, port: PortId, split: usize) {
+pub(crate) fn check_split(frame: &[u8], len: u32, port: PortId, split: usize) {
     for depth in [Depth::Ethernet, Depth::Network, Depth::Transport] {
         let all: Parsed = parse(frame, len, port, depth);
         let first = parse(&frame[..split], len.max(frame.len() as u32), port, depth);

@@ -49,3 +49,13 @@ fn every_scenario_that_comes_with_us_is_one() {
     }
     assert!(count >= 5, "{count} scenarios");
 }
+
+#[test]
+fn the_example_of_all_keys_has_the_defaults() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let said = Scenario::load(&dir.join("all-keys.toml")).unwrap();
+    let mut least = Scenario::parse("[devices]\ntx = \"net_ring0\"\n[search]\n", "x.toml").unwrap();
+    least.about.clone_from(&said.about);
+    least.devices.rx.clone_from(&said.devices.rx);
+    assert_eq!(format!("{said:?}"), format!("{least:?}"));
+}

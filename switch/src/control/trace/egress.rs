@@ -3,6 +3,7 @@
 use serde::Serialize;
 use shunt_ffi::Mbuf;
 
+use super::row::reason_in_words;
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::ids::PortId;
@@ -35,7 +36,7 @@ impl OutputRow {
     }
 
     fn dropped(&mut self, reason: DropReason) {
-        self.outcome = format!("drop: {} ({})", reason.name(), reason.describe().trim_end_matches('.'));
+        self.outcome = reason_in_words(reason);
         self.drop = Some(reason.name());
     }
 

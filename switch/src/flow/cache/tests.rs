@@ -127,8 +127,17 @@ proptest! {
                 prop_assert_eq!(Some(&held.second), model.get(&number));
             }
             match what {
-                0 | 1 => if cache.enter(hash, entry(number, second)).is_some() { model.insert(number, second); },
-                2 => if let Some(place) = place { cache.remove(place); model.remove(&number); },
+                0 | 1 => {
+                    if cache.enter(hash, entry(number, second)).is_some() {
+                        model.insert(number, second);
+                    }
+                }
+                2 => {
+                    if let Some(place) = place {
+                        cache.remove(place);
+                        model.remove(&number);
+                    }
+                }
                 _ => {}
             }
         }

@@ -57,7 +57,8 @@ impl Template {
             _ => return Err(TemplateError::NoHeader),
         }
         if let Some(udp) = udp {
-            let field = bytes.get_mut(usize::from(udp) + 4..usize::from(udp) + 6).ok_or(TemplateError::NoHeader)?;
+            let field =
+                bytes.get_mut(usize::from(udp) + 4..usize::from(udp) + 6).ok_or(TemplateError::NoHeader)?;
             field.copy_from_slice(&((length - usize::from(udp)) as u16).to_be_bytes());
         }
         Ok(Self { bytes: bytes.into(), ip, udp })

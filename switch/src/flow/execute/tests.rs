@@ -48,7 +48,14 @@ fn sample() -> impl Strategy<Value = Sample> {
     let kind = prop::sample::select(vec![Kind::Tcp, Kind::Udp, Kind::Echo]);
     let payload = prop::collection::vec(any::<u8>(), 0..60);
     (kind, any::<bool>(), any::<bool>(), any::<([u8; 16], [u8; 16])>(), any::<(u16, u16)>(), payload)
-        .prop_map(|(kind, v6, tag, addresses, ports, payload)| Sample { kind, v6, tag, addresses, ports, payload })
+        .prop_map(|(kind, v6, tag, addresses, ports, payload)| Sample {
+            kind,
+            v6,
+            tag,
+            addresses,
+            ports,
+            payload,
+        })
 }
 
 impl Sample {
@@ -110,7 +117,12 @@ fn with(edits: Edits) -> Actions {
     Actions { edits, ..Actions::unchanged(Verdict::Flood) }
 }
 
-fn translation(v6: bool, to: ([u8; 16], [u8; 16]), ports: (Option<u16>, Option<u16>), both: bool) -> Translation {
+fn translation(
+    v6: bool,
+    to: ([u8; 16], [u8; 16]),
+    ports: (Option<u16>, Option<u16>),
+    both: bool,
+) -> Translation {
     let addresses = if v6 {
         Addresses::V6(Some(Ipv6Addr::from(to.0)), both.then(|| Ipv6Addr::from(to.1)))
     } else {
@@ -139,9 +151,7 @@ fn make_partial(frame: &mut Mbuf, sample: &Sample, layout: Layout) {
     };
     let field = l4 + usize::from(offset);
     frame.data_mut()[field..field + 2].copy_from_slice(&sum.value().to_be_bytes());
-    frame
-        .set_offload(Offload { checksum: State::Partial { start: layout.l4, offset }, gso: None })
-        .unwrap();
+    frame.set_offload(Offload { checksum: State::Partial { start: layout.l4, offset }, gso: None }).unwrap();
 }
 
 /// Completes what [`make_partial`] left open.
@@ -268,7 +278,10 @@ fn what_cannot_be_edited_is_dropped_with_its_reason() {
     let none = Rewrites::default();
     let run = |edits: Edits, mut frame: Mbuf| edit(&with(edits), Layout::default(), &none, 0, &mut frame);
     assert_eq!(run(Edits::POP_VLAN, frame(&[0; 60])), Err(DropReason::NoTag));
-    assert_eq!(run(Edits::POP_VLAN, frame(&[[0_u8; 12].as_slice(), &[0x81, 0, 0]].concat())), Err(DropReason::NoTag));
+    assert_eq!(
+        run(Edits::POP_VLAN, frame(&[[0_u8; 12].as_slice(), &[0x81, 0, 0]].concat())),
+        Err(DropReason::NoTag)
+    );
     assert_eq!(run(Edits::TRANSLATE, frame(&[0; 60])), Err(DropReason::NoRewrite));
     assert_eq!(run(Edits::ENCAP, frame(&[0; 60])), Err(DropReason::NoRewrite));
     assert_eq!(run(Edits::TTL, frame(&[0; 11])), Err(DropReason::BadIpHeader));
@@ -284,6 +297,9 @@ fn a_template_has_whole_headers_and_is_short() {
     assert_eq!(Template::new(vec![0; 500], 14, None), Err(TemplateError::TooLong(500)));
     assert_eq!(Template::new(vec![0; 60], 14, None), Err(TemplateError::NoHeader));
     assert_eq!(Template::new([vec![0; 14], vec![0x45; 19]].concat(), 14, None), Err(TemplateError::NoHeader));
-    assert_eq!(Template::new([vec![0; 14], vec![0x45; 20]].concat(), 14, Some(34)), Err(TemplateError::NoHeader));
+    assert_eq!(
+        Template::new([vec![0; 14], vec![0x45; 20]].concat(), 14, Some(34)),
+        Err(TemplateError::NoHeader)
+    );
     assert!(Template::new([vec![0; 14], vec![0x45; 20]].concat(), 14, None).is_ok());
 }

@@ -55,10 +55,8 @@ struct Transport {
 impl Translation {
     /// Translates the packet in `frame`.
     pub(super) fn apply(&self, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
-        let partial = matches!(
-            frame.offload().map_err(|_| DropReason::BadOffload)?.checksum,
-            Checksum::Partial { .. }
-        );
+        let partial =
+            matches!(frame.offload().map_err(|_| DropReason::BadOffload)?.checksum, Checksum::Partial { .. });
         let data = frame.data_mut();
         let l3 = usize::from(layout.l3);
         let transport = transport(data, layout, partial);
@@ -103,9 +101,7 @@ fn transport(data: &[u8], layout: Layout, partial: bool) -> Option<Transport> {
         return None;
     }
     let v4 = data.get(l3)? >> 4 == 4;
-    let header = |checksum, ports, pseudo, udp| {
-        Some(Transport { at, checksum, ports, pseudo, udp, partial })
-    };
+    let header = |checksum, ports, pseudo, udp| Some(Transport { at, checksum, ports, pseudo, udp, partial });
     let protocol = if v4 { *data.get(l3 + 9)? } else { last_header(data, l3, at)? };
     match protocol {
         TCP => header(16, [Some(0), Some(2)], true, false),
@@ -136,7 +132,13 @@ fn last_header(data: &[u8], l3: usize, end: usize) -> Option<u8> {
 
 /// Brings the transport checksum up to date. A partial one holds the sum of the pseudo header: addresses are in it, ports
 /// are not.
-fn cover(data: &mut [u8], transport: Option<&Transport>, old: &[u8], new: &[u8], address: bool) -> Option<()> {
+fn cover(
+    data: &mut [u8],
+    transport: Option<&Transport>,
+    old: &[u8],
+    new: &[u8],
+    address: bool,
+) -> Option<()> {
     let Some(transport) = transport else { return Some(()) };
     if address && !transport.pseudo || !address && transport.partial {
         return Some(());

@@ -14,7 +14,9 @@ const ADDRESSES: usize = 12;
 pub(super) fn pop(frame: &mut Mbuf) -> Result<(), DropReason> {
     let data = frame.data_mut();
     let tpid = data.get(ADDRESSES..ADDRESSES + 2).and_then(|tpid| tpid.first_chunk::<2>());
-    if !tpid.is_some_and(|tpid| matches!(u16::from_be_bytes(*tpid), CUSTOMER | SERVICE)) || data.len() < ADDRESSES + TAG + 2 {
+    if !tpid.is_some_and(|tpid| matches!(u16::from_be_bytes(*tpid), CUSTOMER | SERVICE))
+        || data.len() < ADDRESSES + TAG + 2
+    {
         return Err(DropReason::NoTag);
     }
     data.copy_within(..ADDRESSES, TAG);
@@ -27,7 +29,8 @@ pub(super) fn push(frame: &mut Mbuf, tci: u16, service: bool) -> Result<(), Drop
     frame.move_transport(TAG as i16).map_err(|_| DropReason::BadOffload)?;
     let data = frame.prepend(TAG as u16).ok_or(DropReason::NoHeadroom)?;
     data.copy_within(TAG..TAG + ADDRESSES, 0);
-    let tag = data.get_mut(ADDRESSES..).and_then(|rest| rest.first_chunk_mut::<TAG>()).ok_or(DropReason::Runt)?;
+    let tag =
+        data.get_mut(ADDRESSES..).and_then(|rest| rest.first_chunk_mut::<TAG>()).ok_or(DropReason::Runt)?;
     let tpid = if service { SERVICE } else { CUSTOMER };
     let ([a, b], [c, d]) = (tpid.to_be_bytes(), tci.to_be_bytes());
     *tag = [a, b, c, d];

@@ -83,8 +83,8 @@ pub(super) fn ipv6(packet: Rest<'_>, link: FlowKey, mut marks: Marks, key: &mut 
     let (&[version_class, class_label, _, _, a, b, protocol, hop_limit], addresses) =
         packet.bytes.first_chunk::<IPV6>()?.split_first_chunk()?;
     let payload = usize::from(u16::from_be_bytes([a, b]));
-    // At every depth: what is behind an extension header decides on the protocol, and an empty payload on the length.
-    let plain = version_class >> 4 == 6 && matches!(protocol, TCP | UDP) && payload > 0;
+    // At every depth: what is behind an extension header decides on the protocol.
+    let plain = version_class >> 4 == 6 && matches!(protocol, TCP | UDP);
     if !plain || payload > packet.len.checked_sub(IPV6)? {
         return None;
     }

@@ -35,7 +35,13 @@ fn forwarder(entries: usize) -> Forwarder {
 /// the frame may not come in at all.
 type Outcome = (Actions, Result<(), DropReason>, Vec<u8>);
 
-fn both(forwarder: &mut Forwarder, world: &World, port: PortId, bytes: &[u8], now: u32) -> Option<(Outcome, Outcome)> {
+fn both(
+    forwarder: &mut Forwarder,
+    world: &World,
+    port: PortId,
+    bytes: &[u8],
+    now: u32,
+) -> Option<(Outcome, Outcome)> {
     let topology = &world.topology;
     let ingress = Ingress::of(topology, port).ok()?;
     let counters = WorkerCounters::new();
@@ -62,12 +68,12 @@ fn both(forwarder: &mut Forwarder, world: &World, port: PortId, bytes: &[u8], no
     let keep = packet.is_cacheable();
 
     let cached = match forwarder.hit(&scene, &flow, &mut frame) {
-        Some(run) => {
+        Some(place) => {
             assert!(keep, "a decision that holds for one frame only was in the cache: {uncached:?}");
-            run.actions
+            forwarder.cache.at(place).unwrap().actions
         }
         None => match forwarder.miss(&scene, &flow, &mut frame) {
-            Ok(run) => run.actions,
+            Ok(place) => forwarder.cache.at(place).unwrap().actions,
             Err(decided) => decided.actions,
         },
     };

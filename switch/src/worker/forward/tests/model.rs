@@ -193,7 +193,7 @@ fn fib(outside: Option<u8>) -> Arc<Fib> {
         let route = Route::Via(NetworkId(1), host(1, last).into());
         rows.push(fib::Row { prefix: "0.0.0.0/0".parse().unwrap(), route });
     }
-    Arc::new(Fib::build(rows.into_iter()))
+    Arc::new(Fib::build(rows))
 }
 
 impl World {
@@ -242,11 +242,12 @@ impl World {
                 fixed: false,
                 last_seen: 0,
             });
-            let known = self.neighbors.get(network).into_iter().flatten().map(|(last, station)| neighbor::Row {
-                address: host(network, *last).into(),
-                neighbor: Neighbor { mac: station_mac(*station), own: false, fixed: false },
-                last_seen: 0,
-            });
+            let known =
+                self.neighbors.get(network).into_iter().flatten().map(|(last, station)| neighbor::Row {
+                    address: host(network, *last).into(),
+                    neighbor: Neighbor { mac: station_mac(*station), own: false, fixed: false },
+                    last_seen: 0,
+                });
             let own = (network < 2).then(|| neighbor::Row {
                 address: host(network, 1).into(),
                 neighbor: Neighbor { mac: gateway_mac(network), own: true, fixed: true },
@@ -272,7 +273,8 @@ impl World {
             max_frame: 1514,
             l3: None,
         });
-        let router = PlannedRouter { name: shunt_config::RouterName::new("r").unwrap(), fib: self.fib.clone() };
+        let router =
+            PlannedRouter { name: shunt_config::RouterName::new("r").unwrap(), fib: self.fib.clone() };
         let plan = Plan {
             networks: networks.collect(),
             routers: vec![router],
@@ -316,7 +318,10 @@ impl World {
         frame: &Frame,
     ) -> Result<(Verdict, Option<(Mac, Mac)>), DropReason> {
         let behind = |network: usize, mac: Mac| {
-            self.stations[network].iter().find(|(station, _)| station_mac(**station) == mac).map(|(_, port)| *port)
+            self.stations[network]
+                .iter()
+                .find(|(station, _)| station_mac(**station) == mac)
+                .map(|(_, port)| *port)
         };
         if frame.src.is_group() {
             return Err(DropReason::SourceIsGroup);
@@ -331,7 +336,11 @@ impl World {
                 None => Ok((Verdict::Flood, None)),
             };
         }
-        if frame.to.is_loopback() || frame.to.is_broadcast() || frame.to.is_multicast() || frame.to.is_unspecified() {
+        if frame.to.is_loopback()
+            || frame.to.is_broadcast()
+            || frame.to.is_multicast()
+            || frame.to.is_unspecified()
+        {
             return Err(DropReason::NotRoutable);
         }
         if frame.to == host(network, 1) {

@@ -1,0 +1,121 @@
+//! What a trace says: plain rows, the same for text and JSON, and the verdict in words.
+
+use serde::Serialize;
+
+use super::egress::OutputRow;
+use super::notes::TableRow;
+use super::summary;
+use crate::control::flows::words::{self, Names};
+use crate::drop::DropReason;
+use crate::flow::{Actions, Verdict};
+
+/// A frame, shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FrameRow {
+    /// Its bytes, two digits each.
+    pub hex: String,
+    /// Length, bytes.
+    pub length: u32,
+    /// Its headers in one line.
+    pub summary: String,
+}
+
+impl FrameRow {
+    pub(super) fn of(frame: &[u8]) -> Self {
+        use std::fmt::Write as _;
+        let mut hex = String::with_capacity(frame.len() * 2);
+        for byte in frame {
+            // Writing to a string does not fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Self { hex, length: frame.len() as u32, summary: summary::summary(frame) }
+    }
+}
+
+/// What would become of a frame.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceRow {
+    /// Generation of the topology that decided.
+    pub generation: u64,
+    /// Port it comes in by.
+    pub port: String,
+    /// That port's network.
+    pub network: String,
+    /// Fields that were chosen, with the reason.
+    pub assumed: Vec<String>,
+    /// The frame as it comes in.
+    pub before: FrameRow,
+    /// The fields that tell its flow from others.
+    pub r#match: String,
+    /// The logical tables it went through.
+    pub tables: Vec<TableRow>,
+    /// What is done to it, in order, the verdict last.
+    pub actions: Vec<String>,
+    /// The frame as it goes out; `None` when it does not or when nothing changed.
+    pub after: Option<FrameRow>,
+    /// The verdict in words.
+    pub verdict: String,
+    /// Name of the reason when it is dropped.
+    pub drop: Option<&'static str>,
+    /// Ports it would go to.
+    pub outputs: Vec<OutputRow>,
+    /// The decision holds for every frame of the flow.
+    pub cacheable: bool,
+    /// What the decision rests on.
+    pub rests_on: Vec<String>,
+    /// What a real frame would set off besides.
+    pub effects: Vec<String>,
+}
+
+impl TraceRow {
+    /// A frame of which nothing is known yet.
+    pub(super) fn new(generation: u64, port: &str, network: Option<String>, frame: &[u8]) -> Self {
+        Self {
+            generation,
+            port: port.to_owned(),
+            network: network.unwrap_or_default(),
+            assumed: Vec::new(),
+            before: FrameRow::of(frame),
+            r#match: String::new(),
+            tables: Vec::new(),
+            actions: Vec::new(),
+            after: None,
+            verdict: String::new(),
+            drop: None,
+            outputs: Vec::new(),
+            cacheable: false,
+            rests_on: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Writes down what was decided, and where the frame goes then.
+    pub(super) fn decided(&mut self, names: &Names, actions: &Actions, outputs: Vec<OutputRow>) {
+        self.actions = words::actions(names, actions);
+        let ports: Vec<&str> = outputs.iter().map(|output| output.port.as_str()).collect();
+        let ports = if ports.is_empty() { "nobody".to_owned() } else { ports.join(", ") };
+        self.verdict = match actions.verdict {
+            Verdict::Port(_) => format!("output to {ports}"),
+            Verdict::Flood => format!("flood to {ports}"),
+            Verdict::FloodInto(network) => format!("flood to {ports} in network {}", names.network(network)),
+            Verdict::Reply => format!("reply to {ports}"),
+            Verdict::Consume => "taken by the switch itself".to_owned(),
+            Verdict::Drop(reason) => return self.dropped(reason),
+        };
+        self.outputs = outputs;
+    }
+
+    /// Writes down that it is dropped, whatever was decided before.
+    pub(super) fn dropped(&mut self, reason: DropReason) {
+        self.drop = Some(reason.name());
+        self.verdict = reason_in_words(reason);
+        if self.actions.is_empty() {
+            self.actions.push(format!("drop({})", reason.name()));
+        }
+    }
+}
+
+/// A drop as verdicts say it.
+pub(super) fn reason_in_words(reason: DropReason) -> String {
+    format!("drop: {} ({})", reason.name(), reason.describe().trim_end_matches('.'))
+}
