@@ -18,6 +18,8 @@ usage: scripts/ci.sh <step>...
   integration  the lab and the whole switch: root, real other sides
   doc          documentation, and the examples in it
   shellcheck   the scripts
+  instructions instructions that a worker spends on a frame, against the committed figure (release build, valgrind)
+  fuzz         one minute of the parser's fuzz target (needs cargo-fuzz); not part of all
   deny         licences and advisories (needs cargo-deny)
   all          all of these
 EOF
@@ -49,6 +51,37 @@ step_shellcheck() {
   shellcheck "${scripts[@]}"
 }
 
+# Counted, not timed: the same on every machine with the same compiler. A change of the figure belongs into the commit that
+# makes it: SHUNT_BLESS=1 writes it.
+step_instructions() {
+  if ! command -v valgrind >/dev/null; then
+    echo "SKIP: instructions: valgrind is not installed (scripts/setup test)"
+    return 0
+  fi
+  local target out frames counted now committed
+  cargo build "${locked[@]}" --quiet --release --package shunt-bench --bin instructions
+  target=$(cargo metadata --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]+)".*/\1/')
+  out=$(mktemp)
+  frames=$(valgrind --tool=callgrind --callgrind-out-file="$out" --toggle-collect='*Forwarder::forward*' \
+    "$target/release/instructions" 2>/dev/null | tail -n 1)
+  counted=$(sed -n 's/^\(totals\|summary\): //p' "$out" | tail -n 1)
+  rm -f "$out"
+  now=$((counted / frames))
+  committed=$(cat bench/instructions.txt 2>/dev/null || echo 0)
+  echo "instructions: $now a frame (1,000 flows, routed, cached; driver of the egress port included), committed: $committed"
+  if [ "${SHUNT_BLESS:-}" = 1 ]; then
+    echo "$now" >bench/instructions.txt
+  elif [ $((now * 100)) -gt $((committed * 103)) ]; then
+    echo "instructions: more than 3 % above the committed figure; if that is meant, SHUNT_BLESS=1 scripts/ci.sh instructions" >&2
+    return 1
+  fi
+}
+
+step_fuzz() {
+  mkdir -p tests/fuzz/corpus/parse
+  cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none parse tests/fuzz/corpus/parse tests/fuzz/seeds/parse -- -max_total_time=60 -max_len=512
+}
+
 step_deny() {
   if ! cargo deny --version >/dev/null 2>&1; then
     echo "SKIP: deny: cargo-deny is not installed (cargo install --locked cargo-deny)"
@@ -57,12 +90,12 @@ step_deny() {
   cargo deny check
 }
 
-all=(fmt clippy shellcheck build unit loom integration doc deny)
+all=(fmt clippy shellcheck build unit loom integration doc instructions deny)
 [ $# -gt 0 ] || { usage >&2; exit 2; }
 steps=()
 for step in "$@"; do
   case "$step" in
-    fmt | clippy | build | unit | loom | integration | doc | shellcheck | deny) steps+=("$step") ;;
+    fmt | clippy | build | unit | loom | integration | doc | shellcheck | instructions | fuzz | deny) steps+=("$step") ;;
     all) steps+=("${all[@]}") ;;
     *) echo "ci.sh: no step $step" >&2; usage >&2; exit 2 ;;
   esac

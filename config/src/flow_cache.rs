@@ -44,7 +44,7 @@ impl Default for FlowCache {
         FlowCache {
             entries: 65_536,
             key: KeyFields::Needed,
-            verify: 0,
+            verify: 65_536,
             idle_timeout: Duration::from_secs(10),
         }
     }
@@ -76,7 +76,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "verify",
         kinds: &[],
         takes: "integer, 0 to 1000000000",
-        default: "0",
+        default: "65536",
         meaning: "one remembered decision in so many is made anew and compared; 0 is never",
     },
     Key {

@@ -33,6 +33,11 @@ impl fmt::Display for PortId {
 pub struct NetworkId(pub(crate) u16);
 
 impl NetworkId {
+    /// The id of network number `index` of a plan, which has 65,536 at most.
+    pub const fn new(index: usize) -> Self {
+        Self(index as u16)
+    }
+
     /// Index into the topology's networks.
     #[inline]
     pub const fn index(self) -> usize {

@@ -3,18 +3,23 @@
 //! # A frame's way
 //! 1. [`worker`]: a worker polls a receive queue ([`port::RxQueue`]) and gets a burst of up to 32 frames.
 //! 2. [`pipeline::Ingress`]: port and network of the burst, looked up once in the worker's snapshot of the [`topology`].
-//! 3. [`pipeline::Packet::parse`]: the Ethernet header.
-//! 4. [`pipeline::ingress`] (table 0): is the frame allowed in; what does its source address teach; does the switch
-//!    answer it itself. A frame of an L3 port gets its Ethernet header in [`pipeline::link`].
-//! 5. [`pipeline::lookup`] (table 16): the destination's port in the network's [`table::fdb`], or flood.
-//! 6. `worker::output` (table 20): length check, whatever checksum or segmentation the egress port cannot do
+//! 3. [`flow::parse`]: headers become a [`flow::FlowKey`], as deep as the stages of the network read.
+//! 4. [`flow::cache`]: what was decided for that key before, while it is still right (`worker::forward`).
+//! 5. Only on a miss, the stages of [`pipeline`], on the same core: [`pipeline::ingress`] (table 0: is the frame allowed in;
+//!    does the switch answer it itself; [`pipeline::link`] gives a frame of an L3 port its Ethernet header),
+//!    [`pipeline::lookup`] (table 16: the destination's port in [`table::fdb`], or flood), and for what is sent to a gateway
+//!    [`pipeline::route`] (longest prefix in [`table::fib`]) and [`pipeline::nexthop`] (table 17: [`table::neighbor`]).
+//!    They compile [`flow::Actions`], which the cache keeps.
+//! 6. [`flow::execute`]: TTL, MAC addresses, tags, whatever the actions say.
+//! 7. `worker::output` (table 20): length check, whatever checksum or segmentation the egress port cannot do
 //!    ([`offload`]), the port's transmit buffer.
-//! 7. [`port::TxQueue`]: the whole buffer at once. What the port does not take is dropped and counted ([`drop`]).
+//! 8. [`port::TxQueue`]: the whole buffer at once. What the port does not take is dropped and counted ([`drop`]).
 //!
 //! # The map
 //! | module | holds |
 //! |---|---|
 //! | [`worker`] | the loop, transmit buffers, sleeping, the mailbox to the control thread |
+//! | [`flow`] | keys, compiled actions, the cache |
 //! | [`pipeline`] | the stages, one file each |
 //! | [`topology`] | the immutable snapshot and how it is built and compared |
 //! | [`table`] | its tables |

@@ -19,13 +19,15 @@ use shunt_tests::{Iperf, require};
 #[test]
 fn every_kernel_kind_reaches_the_other_network_with_all_it_can_send() {
     require!(root(), tool("iperf3"), tool("perl"), file("/dev/net/tun"), shuntd());
-    let node = routed(&[(Kind::Veth, 1), (Kind::Veth, 2), (Kind::Tap, 2), (Kind::Tun, 2)], "");
-    let [a, others @ ..] = &node.pods[..] else { unreachable!("four pods") };
+    let places = &[(Kind::Veth, 1), (Kind::Tun, 1), (Kind::Veth, 2), (Kind::Tap, 2), (Kind::Tun, 2)];
+    let node = routed(places, "");
+    let [veth, tun, others @ ..] = &node.pods[..] else { unreachable!("five pods") };
     let terms = Terms { floor_gbits: 0.01, arrives: 1.0 };
     let mut failed = Vec::new();
-    for other in others {
-        if let Err(error) = traffic::thrice(|| traffic::brief(a, other, &terms)) {
-            failed.push(format!("veth with {}: {error}", other.kind.name()));
+    let with_tap = others.iter().filter(|other| other.kind == Kind::Tap).map(|other| (tun, other));
+    for (a, b) in others.iter().map(|other| (veth, other)).chain(with_tap) {
+        if let Err(error) = traffic::thrice(|| traffic::brief(a, b, &terms)) {
+            failed.push(format!("{} with {}: {error}", a.kind.name(), b.kind.name()));
         }
     }
     assert!(failed.is_empty(), "{}\n{:?}\n{:#?}", failed.join("\n"), node.drops(), node.ports());

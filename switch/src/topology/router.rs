@@ -13,6 +13,9 @@ use crate::wire::ethernet::Mac;
 pub struct RouterId(pub(crate) u16);
 
 impl RouterId {
+    /// The first router of a plan.
+    pub const FIRST: Self = Self(0);
+
     /// Index into the topology's routers.
     #[inline]
     pub const fn index(self) -> usize {

@@ -4,6 +4,8 @@
 //! entries of all by their tags, then confirm and run. Frames of one flow that follow each other run as a group: one
 //! search, one look at the generation, one update of the entry's counters.
 
+mod resolve;
+
 use std::sync::Arc;
 
 use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool};
@@ -13,14 +15,14 @@ use super::output::Output;
 use super::teacher::Teacher;
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::drop::DropReason;
-use crate::flow::cache::{Entry, Place};
+use crate::flow::cache::Place;
 use crate::flow::parse::{Layout, Unparsed, parse, parse_into};
 use crate::flow::{Actions, Depth, FlowCache, FlowKey, Verdict, execute};
 use crate::ids::PortId;
 use crate::offload::linearize::linearize;
-use crate::pipeline::{self, Ingress, Packet, Question, Silent, Teach, ingress};
+use crate::pipeline::Ingress;
 use crate::topology::Topology;
-use crate::topology::stamps::Dependencies;
+use resolve::Decision;
 
 /// What one worker needs to forward.
 #[derive(Debug)]
@@ -104,8 +106,9 @@ impl Forwarder {
         }
     }
 
-    /// Carries a burst from `port` to the transmit queues.
-    #[inline]
+    /// Carries a burst from `port` to the transmit queues. Not inlined: its instructions are counted by its name
+    /// (`scripts/ci.sh instructions`).
+    #[inline(never)]
     pub(super) fn forward(
         &mut self,
         topology: &Topology,
@@ -266,99 +269,6 @@ impl Forwarder {
         }
     }
 
-    /// Where the flow's actions are, if there are any and they are still right.
-    #[inline(always)]
-    fn hit(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Option<Place> {
-        let place = self.cache.confirm(flow.place, flow.hash, &flow.key)?;
-        let generation = scene.topology.generation() as u32;
-        let entry = self.cache.at(place)?;
-        let mut learn = entry.second != scene.now;
-        if entry.generation != generation {
-            let stamps = scene.topology.stamps();
-            if stamps.newest(&entry.rests_on).max(scene.changed) > entry.generation {
-                self.counters.flows.stale.add(1);
-                return None;
-            }
-            learn |= stamps.source(&entry.rests_on) > entry.generation;
-            entry.generation = generation;
-        }
-        if learn {
-            entry.second = scene.now;
-            self.learn(scene, &flow.key);
-        }
-        if self.verify != 0 {
-            self.unverified += 1;
-            if self.unverified >= self.verify {
-                self.unverified = 0;
-                self.verify(scene, flow, place, frame)?;
-            }
-        }
-        Some(place)
-    }
-
-    /// Decides a cached flow anew. `None`, and the entry is gone, when the decision is another one: that is a defect of the
-    /// switch, which is counted and shown by `shunt show workers`.
-    #[cold]
-    fn verify(&mut self, scene: &Scene<'_>, flow: &Flow, place: Place, frame: &mut Mbuf) -> Option<()> {
-        let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
-        let anew = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
-        self.counters.flows.verified.add(1);
-        let cached = self.cache.at(place)?.actions;
-        if packet.is_cacheable() && anew == cached {
-            return Some(());
-        }
-        self.counters.flows.unsound.add(1);
-        self.cache.remove(place);
-        None
-    }
-
-    /// A frame whose flow the cache does not have: by the stages, and the decision is entered. It comes back when it is
-    /// for this frame alone, or there is no place for it.
-    #[inline(never)]
-    fn miss(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Result<Place, Decision> {
-        let decided = self.decide(scene, flow, frame);
-        self.counters.flows.missed.add(1);
-        if !decided.keep {
-            return Err(decided);
-        }
-        let entry = Entry {
-            key: flow.key,
-            packets: 0,
-            bytes: 0,
-            generation: scene.topology.generation() as u32,
-            second: scene.now,
-            rests_on: decided.rests_on,
-            actions: decided.actions,
-        };
-        let place = self.cache.enter(flow.hash, entry).ok_or(decided)?;
-        self.counters.flows.entered.add(1);
-        Ok(place)
-    }
-
-    /// Walks the stages.
-    #[inline]
-    fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
-        let actions = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
-        let decision = Decision {
-            actions,
-            rests_on: packet.rests_on,
-            question: packet.question,
-            keep: packet.is_cacheable(),
-        };
-        match packet.teach {
-            Teach::Nothing => self.learn(scene, &flow.key),
-            lesson => self.teacher.teach(scene.ingress.port.id, flow.key.src(), lesson),
-        }
-        decision
-    }
-
-    #[inline]
-    fn learn(&mut self, scene: &Scene<'_>, key: &FlowKey) {
-        let lesson = ingress::learn(&scene.ingress, key, scene.now);
-        self.teacher.teach(scene.ingress.port.id, key.src(), lesson);
-    }
-
     /// Carries out what the stages decided for one frame.
     #[inline]
     fn finish(&mut self, scene: &Scene<'_>, decided: &Decision, flow: &Flow, frame: Mbuf) {
@@ -427,15 +337,6 @@ impl Forwarder {
             Err(_) => scene.ours.drop(DropReason::HeadersSplit, 1),
         }
     }
-}
-
-/// What the stages decided.
-struct Decision {
-    actions: Actions,
-    rests_on: Dependencies,
-    question: Option<Question>,
-    /// The decision holds for all frames of the flow.
-    keep: bool,
 }
 
 #[cfg(test)]

@@ -7,8 +7,12 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use shunt_tests::frames::random::frame;
 use shunt_tests::frames::{Body, Frame};
 
+use super::vary::{alter_field, vary};
+
 /// Frames of which all others are variations, for each network.
 const BASES: usize = 700;
+/// So many of them are seen often.
+const POPULAR: usize = 40;
 /// Frames of the capture of one network.
 pub(crate) const FRAMES: usize = 7_000;
 /// The last host of a subnet that is given; the next one is asked for in vain.
@@ -43,7 +47,7 @@ impl Seed {
     }
 
     /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -51,19 +55,19 @@ impl Seed {
     }
 
     /// A number below `end`.
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    fn host(&mut self) -> u8 {
+    pub(crate) fn host(&mut self) -> u8 {
         2 + self.below(usize::from(LAST_STATION - 1)) as u8
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }
@@ -75,13 +79,15 @@ pub(crate) fn capture(seed: Seed, network: u8) -> Vec<Vec<u8>> {
     let mut frames = Vec::with_capacity(FRAMES);
     while frames.len() < FRAMES {
         // Some are seen often and most rarely; now and then many of one in a row.
-        let some = if seed.one_in(2) { 40 } else { bases.len() };
+        let some = if seed.one_in(2) { POPULAR } else { bases.len() };
         let base = &bases[seed.below(some)];
         let row = if seed.one_in(8) { 1 + seed.below(40) } else { 1 };
         for _ in 0..row.min(FRAMES - frames.len()) {
             let mut frame = base.clone();
-            if seed.one_in(3) {
-                vary(&mut seed, &mut frame);
+            match seed.below(6) {
+                0 => vary(&mut seed, &mut frame),
+                1 | 2 => alter_field(&mut seed, &mut frame),
+                _ => {}
             }
             if !is_lesson(&frame, network) {
                 frames.push(frame);
@@ -96,17 +102,24 @@ fn bases(seed: &mut Seed, network: u8) -> Vec<Vec<u8>> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let strategy = frame();
+    let mut draw = || strategy.new_tree(&mut runner).expect("nothing is filtered").current();
     let mut bases: Vec<Vec<u8>> = (0..BASES)
-        .map(|_| {
-            let mut frame = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
+        .map(|number| {
+            let mut frame = draw();
+            while number < POPULAR / 2 && matches!(frame.body, Body::Other(..)) {
+                frame = draw();
+            }
             aim(seed, network, &mut frame);
+            if number < POPULAR / 2 {
+                make_routable(seed, network, &mut frame);
+            }
             frame.bytes()
         })
         .collect();
     // Questions to the gateway, to others, and answers to questions that nobody asked.
     for host in [1, 1, 1, seed.host(), ABSENT] {
         for operation in [1, 2] {
-            let at = seed.below(bases.len());
+            let at = POPULAR / 2 + seed.below(bases.len() - POPULAR / 2);
             bases[at] = arp(seed, network, operation, host);
             let at = seed.below(bases.len());
             bases[at] = discovery(seed, network, 134 + operation, host);
@@ -168,25 +181,18 @@ fn aim(seed: &mut Seed, network: u8, frame: &mut Frame) {
     }
 }
 
-/// The frame once more, a little different: other bytes, cut off, padded.
-fn vary(seed: &mut Seed, frame: &mut Vec<u8>) {
-    for _ in 0..=seed.below(3) {
-        // Most of it where the lengths, types and flags are.
-        let near = seed.one_in(2);
-        let end = if near { 60 } else { frame.len() };
-        let at = 12 + seed.below(end.saturating_sub(12).max(1));
-        let value = seed.next() as u8;
-        match seed.below(16) {
-            0..5 => frame.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (value & 7)),
-            5..8 => frame.iter_mut().skip(at).take(1).for_each(|byte| *byte = value),
-            // The checksum of UDP over plain IPv4, gone.
-            8 => frame.iter_mut().skip(40).take(2).for_each(|byte| *byte = 0),
-            9 | 10 => frame.truncate(14 + seed.below(60)),
-            11 if value < 16 => frame.truncate(seed.below(14)),
-            12 if value < 64 => frame.resize(1_400 + seed.below(400), value),
-            12 if value < 68 => frame.resize(2_000 + seed.below(4_000), value),
-            _ => frame.resize(frame.len() + 1 + seed.below(24), value),
+/// From a station through the gateway to another network, with hops to lose.
+fn make_routable(seed: &mut Seed, network: u8, frame: &mut Frame) {
+    let (from, to, other) = (seed.host(), seed.host(), 1 + seed.below(2) as u8);
+    (frame.dst, frame.src) = (mac(network, 1), mac(network, from));
+    match &mut frame.body {
+        Body::Ipv4(ip, _) => {
+            (ip.source, ip.destination, ip.ttl) = (ipv4(network, from), ipv4(other, to), 64);
         }
+        Body::Ipv6(ip, _) => {
+            (ip.source, ip.destination, ip.hop_limit) = (ipv6(network, from), ipv6(other, to), 64);
+        }
+        Body::Other(..) => {}
     }
 }
 

@@ -127,10 +127,8 @@ proptest! {
                 prop_assert_eq!(Some(&held.second), model.get(&number));
             }
             match what {
-                0 | 1 => {
-                    if cache.enter(hash, entry(number, second)).is_some() {
-                        model.insert(number, second);
-                    }
+                0 | 1 if cache.enter(hash, entry(number, second)).is_some() => {
+                    model.insert(number, second);
                 }
                 2 => {
                     if let Some(place) = place {

@@ -12,6 +12,7 @@ use shunt_ffi::eal::{Eal, EalOptions, Memory};
 
 use super::*;
 use crate::flow::FlowCache;
+use crate::pipeline::{self, Packet, Silent};
 use model::{Change, Frame, World, change, frame};
 
 fn pool() -> Mempool {

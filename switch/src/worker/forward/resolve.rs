@@ -1,0 +1,118 @@
+//! From a key to what is done with it: the flow cache's entry while it is right, the stages otherwise.
+
+use shunt_ffi::Mbuf;
+
+use super::{Flow, Forwarder, Scene};
+use crate::flow::cache::{Entry, Place};
+use crate::flow::{Actions, FlowKey};
+use crate::pipeline::{self, Packet, Question, Silent, Teach, ingress};
+use crate::topology::stamps::Dependencies;
+
+/// What the stages decided.
+pub(super) struct Decision {
+    pub(super) actions: Actions,
+    rests_on: Dependencies,
+    pub(super) question: Option<Question>,
+    /// The decision holds for all frames of the flow.
+    keep: bool,
+}
+
+impl Forwarder {
+    /// Where the flow's actions are, if there are any and they are still right.
+    #[inline(always)]
+    pub(super) fn hit(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Option<Place> {
+        let place = self.cache.confirm(flow.place, flow.hash, &flow.key)?;
+        let generation = scene.topology.generation() as u32;
+        let entry = self.cache.at(place)?;
+        let mut learn = entry.second != scene.now;
+        if entry.generation != generation {
+            let stamps = scene.topology.stamps();
+            if stamps.newest(&entry.rests_on).max(scene.changed) > entry.generation {
+                self.counters.flows.stale.add(1);
+                return None;
+            }
+            learn |= stamps.source(&entry.rests_on) > entry.generation;
+            entry.generation = generation;
+        }
+        if learn {
+            entry.second = scene.now;
+            self.learn(scene, &flow.key);
+        }
+        if self.verify != 0 {
+            self.unverified += 1;
+            if self.unverified >= self.verify {
+                self.unverified = 0;
+                self.verify(scene, flow, place, frame)?;
+            }
+        }
+        Some(place)
+    }
+
+    /// Decides a cached flow anew. `None`, and the entry is gone, when the decision is another one: that is a defect of the
+    /// switch, which is counted and shown by `shunt show workers`.
+    #[cold]
+    fn verify(&mut self, scene: &Scene<'_>, flow: &Flow, place: Place, frame: &mut Mbuf) -> Option<()> {
+        let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
+        let anew = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
+        self.counters.flows.verified.add(1);
+        let cached = self.cache.at(place)?.actions;
+        if packet.is_cacheable() && anew == cached {
+            return Some(());
+        }
+        self.counters.flows.unsound.add(1);
+        self.cache.remove(place);
+        None
+    }
+
+    /// A frame whose flow the cache does not have: by the stages, and the decision is entered. It comes back when it is
+    /// for this frame alone, or there is no place for it.
+    #[inline(never)]
+    pub(super) fn miss(
+        &mut self,
+        scene: &Scene<'_>,
+        flow: &Flow,
+        frame: &mut Mbuf,
+    ) -> Result<Place, Decision> {
+        let decided = self.decide(scene, flow, frame);
+        self.counters.flows.missed.add(1);
+        if !decided.keep {
+            return Err(decided);
+        }
+        let entry = Entry {
+            key: flow.key,
+            packets: 0,
+            bytes: 0,
+            generation: scene.topology.generation() as u32,
+            second: scene.now,
+            rests_on: decided.rests_on,
+            actions: decided.actions,
+        };
+        let place = self.cache.enter(flow.hash, entry).ok_or(decided)?;
+        self.counters.flows.entered.add(1);
+        Ok(place)
+    }
+
+    /// Walks the stages.
+    #[inline]
+    pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
+        let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
+        let actions = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
+        let decision = Decision {
+            actions,
+            rests_on: packet.rests_on,
+            question: packet.question,
+            keep: packet.is_cacheable(),
+        };
+        match packet.teach {
+            Teach::Nothing => self.learn(scene, &flow.key),
+            lesson => self.teacher.teach(scene.ingress.port.id, flow.key.src(), lesson),
+        }
+        decision
+    }
+
+    #[inline]
+    fn learn(&mut self, scene: &Scene<'_>, key: &FlowKey) {
+        let lesson = ingress::learn(&scene.ingress, key, scene.now);
+        self.teacher.teach(scene.ingress.port.id, key.src(), lesson);
+    }
+}
