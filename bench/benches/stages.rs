@@ -176,8 +176,8 @@ fn cache(criterion: &mut Criterion) {
         let (actions, rests_on) = decide(flow, buffer);
         Entry { key: keys[flow].0, packets: 0, bytes: 0, generation: 1, second: 0, rests_on, actions }
     };
-    for flow in 0..FLOWS {
-        let hash = cache.hash(&keys[flow].0);
+    for (flow, (key, _)) in keys.iter().enumerate() {
+        let hash = cache.hash(key);
         cache.enter(hash, entry(flow, &mut buffer));
     }
 
