@@ -215,7 +215,8 @@ fn cache(criterion: &mut Criterion) {
         bencher.iter_batched_ref(
             || pool.frame(&frame(0)).expect("a free buffer"),
             |buffer| execute::edit(&actions, layout, &none, 0, buffer),
-            BatchSize::SmallInput,
+            // The pool has 8,192 buffers.
+            BatchSize::NumIterations(1000),
         );
     });
     group.finish();

@@ -50,7 +50,7 @@ fn config(capture: &str) -> String {
          [[router]]\nname = \"r\"\n\
          [[network]]\nname = \"left\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\"]\ngateway_mac = \"02:00:00:00:00:fe\"\n\
          [[network]]\nname = \"right\"\nrouter = \"r\"\ngateways = [\"10.0.2.254/24\"]\ngateway_mac = \"02:00:00:00:00:fd\"\n\
-         [[port]]\nname = \"out\"\nnetwork = \"right\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\nendpoints = ["
+         [[port]]\nname = \"out\"\nnetwork = \"right\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\nendpoints = [",
     );
     for host in 1..=250 {
         // A String takes everything.
