@@ -45,6 +45,11 @@ pub fn parse(frame: &[u8]) -> Option<Message> {
     if ip[0] >> 4 != 6 || ip[6] != ICMPV6 || ip[7] != 255 || message.len() < MESSAGE || message[1] != 0 {
         return None;
     }
+    // RFC 4861 section 7.1: a message with a wrong checksum teaches nothing.
+    let (from, to) = (*ip[8..].first_chunk()?, *ip[24..].first_chunk()?);
+    if checksum::Sum::pseudo_v6(from, to, ICMPV6, payload as u32).bytes(message).value() != 0xffff {
+        return None;
+    }
     let (solicitation, wanted) = match message[0] {
         SOLICITATION => (true, SOURCE_LINK_LAYER),
         ADVERTISEMENT => (false, TARGET_LINK_LAYER),
@@ -144,6 +149,11 @@ mod tests {
         }
         for length in 0..FRAME {
             assert_eq!(parse(&asked[..length]), None, "cut to {length}");
+        }
+        for at in ICMP_AT..FRAME {
+            let mut damaged = asked;
+            damaged[at] ^= 0x10;
+            assert_eq!(parse(&damaged), None, "damaged at {at}");
         }
     }
 }

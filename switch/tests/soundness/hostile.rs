@@ -206,7 +206,7 @@ fn arp(seed: &mut Seed, network: u8, operation: u8, host: u8) -> Vec<u8> {
     bytes
 }
 
-/// A neighbour solicitation (135) or advertisement (136) about `host`; the switch does not check the checksum, which is 0.
+/// A neighbour solicitation (135) or advertisement (136) about `host`, with its checksum.
 fn discovery(seed: &mut Seed, network: u8, kind: u8, host: u8) -> Vec<u8> {
     let from = seed.host();
     let src = mac(network, from);
@@ -221,11 +221,24 @@ fn discovery(seed: &mut Seed, network: u8, kind: u8, host: u8) -> Vec<u8> {
     bytes.extend([ipv6(network, from), to].concat());
     bytes.extend([kind, 0, 0, 0, 0, 0, 0, 0]);
     bytes.extend([target.as_slice(), &[kind - 134, 1], &src].concat());
+    let checksum = !icmpv6_sum(&bytes, 32);
+    bytes[56..58].copy_from_slice(&checksum.to_be_bytes());
     bytes
 }
 
+/// The ones' complement sum of an ICMPv6 message of `length` bytes and its pseudo header (RFC 8200 section 8.1), plainly.
+fn icmpv6_sum(frame: &[u8], length: usize) -> u16 {
+    let covered = [&frame[22..54], &frame[54..54 + length]].concat();
+    let words = covered.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let mut sum = words.sum::<u32>() + length as u32 + 58;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
 /// True when the switch keeps the frame for itself: an answer to one of its addresses, from a source that may be one.
-/// Options of the message (RFC 4861 section 4.6) must be whole.
+/// Options of the message (RFC 4861 section 4.6) must be whole, its checksum right.
 pub(crate) fn is_for_switch(frame: &[u8], network: u8) -> bool {
     let at = |place: usize, bytes: &[u8]| frame.get(place..place + bytes.len()) == Some(bytes);
     if frame.len() < 14 || frame[6] & 1 == 1 || at(6, &mac(network, 1)) {
@@ -250,7 +263,7 @@ pub(crate) fn is_for_switch(frame: &[u8], network: u8) -> bool {
         }
         options = &options[length..];
     }
-    true
+    icmpv6_sum(frame, payload) == 0xffff
 }
 
 /// True when a variation teaches an address that is not given: from then on the outcome would depend on when the control
