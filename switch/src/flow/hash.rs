@@ -32,9 +32,9 @@ impl Seed {
     }
 }
 
-/// High and low half of the product, mixed.
+/// High and low half of the product, mixed: every bit of both factors goes into every bit of the result.
 #[inline]
-fn fold(a: u64, b: u64) -> u64 {
+pub(crate) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }

@@ -7,6 +7,7 @@
 use shunt_ffi::offload::{BadOffload, GsoKind, TCP_CHECKSUM, UDP_CHECKSUM};
 
 use crate::wire::checksum::Sum;
+use crate::wire::protocol::{TCP, UDP};
 
 const VLAN: u16 = 0x8100;
 const VLAN_SERVICE: u16 = 0x88a8;
@@ -15,8 +16,6 @@ const IPV6: u16 = 0x86dd;
 /// Tags that the offload state can express (`shunt_ffi::offload` counts as many).
 const MAX_TAGS: usize = 2;
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const TCP_MIN: usize = 20;
 const UDP_LEN: usize = 8;
 const IPV4_MIN: usize = 20;

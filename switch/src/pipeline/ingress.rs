@@ -11,12 +11,11 @@ use super::{Ingress, Next, link};
 use crate::drop::DropReason;
 use crate::flow::{FlowKey, Verdict};
 use crate::wire::ethernet::{self, Mac};
+use crate::wire::protocol::ICMPV6;
 use crate::wire::{arp, nd};
 
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 0;
-/// Protocol number of ICMPv6.
-const ICMPV6: u8 = 58;
 
 /// Admits a frame: a frame of an L3 port gets its Ethernet header, a source address is checked and learned, and a
 /// request for one of the switch's own addresses is answered.

@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::flow::hash::fold;
 use crate::wire::ethernet::Mac;
 
 /// What is known of an address.
@@ -129,12 +130,7 @@ impl NeighborTable {
 
     #[inline]
     fn home(&self, (high, low, _): (u64, u64, u64)) -> usize {
-        // Folding the double-width product mixes every bit of both halves into every bit of the sum; odd factors keep
-        // one half from hiding the other.
-        let fold = |a: u64, b: u64| {
-            let wide = u128::from(a) * u128::from(b);
-            (wide >> 64) as u64 ^ wide as u64
-        };
+        // Odd factors keep one half from hiding the other.
         let mixed = fold(high ^ self.seed, 0x9e37_79b9_7f4a_7c15) ^ low;
         (fold(mixed ^ self.seed.rotate_left(32), 0xd6e8_feb8_6659_fd93) >> self.shift) as usize
     }

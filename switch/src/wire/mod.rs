@@ -5,3 +5,4 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod nd;
+pub mod protocol;

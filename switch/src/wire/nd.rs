@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 
 use super::checksum;
 use super::ethernet::{self, Mac};
+use crate::wire::protocol::ICMPV6;
 
 const IPV6_HEADER: usize = 40;
 const ICMP_AT: usize = ethernet::HEADER + IPV6_HEADER;
@@ -15,7 +16,6 @@ const OPTION: usize = 8;
 /// Bytes of a frame made here.
 pub const FRAME: usize = ICMP_AT + MESSAGE + OPTION;
 
-const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const SOURCE_LINK_LAYER: u8 = 1;

@@ -13,6 +13,7 @@ use etherparse::{
 use super::expression::{ExpressionError, Probe};
 use super::fields::{Family, LONGEST};
 use crate::wire::ethernet;
+use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// Shortest frame, as Ethernet has it without FCS.
 const SHORTEST: usize = 60;
@@ -21,12 +22,6 @@ const CUSTOMER_TAG: u16 = 0x8100;
 const LATER: u16 = 185;
 /// First dynamic port (RFC 6335) and the web's.
 const PORTS: (u16, u16) = (49152, 80);
-
-const ICMP4: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP6: u8 = 58;
-const SCTP: u8 = 132;
 
 /// The source and destination that a packet has when nothing is known.
 pub fn documentation(v6: bool) -> (IpAddr, IpAddr) {
@@ -177,14 +172,14 @@ fn transport(probe: &Probe, ends: (IpAddr, IpAddr), room: usize) -> Vec<u8> {
     match probe.protocol() {
         TCP => tcp(probe, ends, &data),
         UDP => udp((port("udp.src", PORTS.0), port("udp.dst", PORTS.1)), ends, data),
-        ICMP4 => {
+        ICMP => {
             let [id, id_low] = port("icmp4.id", 0).to_be_bytes();
             let type_u8 = port("icmp4.type", 8) as u8;
             let code_u8 = port("icmp4.code", 0) as u8;
             let kind = Icmpv4Type::Unknown { type_u8, code_u8, bytes5to8: [id, id_low, 0, 0] };
             [&Icmpv4Header::with_checksum(kind, &data).to_bytes()[..], &data].concat()
         }
-        ICMP6 => icmp6(probe, ends, data),
+        ICMPV6 => icmp6(probe, ends, data),
         SCTP => {
             let ports = [port("sctp.src", PORTS.0).to_be_bytes(), port("sctp.dst", PORTS.1).to_be_bytes()];
             // Verification tag and checksum (RFC 9260 section 3.1) are zero: no switch looks at them.

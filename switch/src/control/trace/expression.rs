@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::fields::{FIELDS, Family, Field, Value};
 use crate::wire::ethernet;
+use crate::wire::protocol::UDP;
 
 /// Longest expression, bytes.
 const LONGEST_TEXT: usize = 4096;
@@ -189,7 +190,6 @@ impl Probe {
     }
 }
 
-const UDP: u8 = 17;
 const ICMP6: u8 = 58;
 
 fn contradiction(one: &str, other: &str) -> ExpressionError {

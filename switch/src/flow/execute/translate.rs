@@ -9,11 +9,7 @@ use shunt_ffi::offload::Checksum;
 use crate::drop::DropReason;
 use crate::flow::parse::Layout;
 use crate::wire::checksum::{udp_field, update_bytes};
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 
 /// New addresses of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

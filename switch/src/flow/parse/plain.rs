@@ -4,8 +4,9 @@
 //! Cost: one bounds check for the IP header and the ports, a dozen comparisons, the stores of the key.
 
 use super::Layout;
-use super::transport::{TCP, UDP, tcp_class};
+use super::transport::tcp_class;
 use crate::flow::key::{Depth, FlowKey, L3, L4, Marks};
+use crate::wire::protocol::{TCP, UDP};
 
 /// Bytes of an IPv4 header without options.
 const IPV4: usize = 20;

@@ -6,12 +6,7 @@
 use super::bytes::{Bytes, Refused};
 use super::deep::Ip;
 use crate::flow::key::{Fragment, L3, TcpClass};
-
-const ICMP: u8 = 1;
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
+use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// What the key wants of a transport header.
 #[derive(Default)]

@@ -17,9 +17,8 @@ use shunt_ffi::offload::{Checksum, Offload, TCP_CHECKSUM, UDP_CHECKSUM};
 
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{IPV4, IPV6};
+use crate::wire::protocol::{TCP, UDP};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const CTAG: u16 = 0x8100;
 const STAG: u16 = 0x88a8;
 const IPV4_MIN: usize = 20;

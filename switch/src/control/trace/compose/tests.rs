@@ -38,12 +38,12 @@ fn checksums_are_right() {
         let (protocol, bytes) = match packet.transport.as_ref().unwrap() {
             TransportSlice::Tcp(tcp) => (TCP, tcp.slice()),
             TransportSlice::Udp(udp) => (UDP, udp.slice()),
-            TransportSlice::Icmpv4(icmp) => (ICMP4, icmp.slice()),
-            TransportSlice::Icmpv6(icmp) => (ICMP6, icmp.slice()),
+            TransportSlice::Icmpv4(icmp) => (ICMP, icmp.slice()),
+            TransportSlice::Icmpv6(icmp) => (ICMPV6, icmp.slice()),
             TransportSlice::Igmp(_) => unreachable!(),
         };
         let mut sum = crate::wire::checksum::Sum::new().bytes(bytes);
-        if protocol != ICMP4 {
+        if protocol != ICMP {
             let tail = [0, protocol];
             let length = (bytes.len() as u16).to_be_bytes();
             sum = sum.bytes(&pseudo.0).bytes(&pseudo.1).bytes(&length).bytes(&tail);
