@@ -17,8 +17,8 @@ use shunt_switch::flow::execute::{self, Rewrites};
 use shunt_switch::flow::parse::{Layout, parse, parse_into};
 use shunt_switch::flow::{Depth, FlowCache, FlowKey};
 use shunt_switch::ids::{NetworkId, PortId};
-use shunt_switch::pipeline::{self, Ingress, Packet, Silent};
-use shunt_switch::table::fdb::{self, Fdb};
+use shunt_switch::pipeline::{self, Packet, Silent};
+use shunt_switch::table::fdb::{self, Fdb, Place};
 use shunt_switch::table::fib::{self, Fib, Route};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
 use shunt_switch::topology::{Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
@@ -51,7 +51,12 @@ fn topology(full_key: bool) -> Topology {
     };
     let network = |name: &str, gateway: Gateway, hosts: u8| {
         let stations: Vec<_> = (1..=hosts)
-            .map(|host| fdb::Row { mac: station(host), port: port(1), fixed: true, last_seen: 0 })
+            .map(|host| fdb::Row {
+                mac: station(host),
+                place: Place::Port(port(1)),
+                fixed: true,
+                last_seen: 0,
+            })
             .collect();
         let neighbors: Vec<_> = (1..=hosts)
             .map(|host| neighbor::Row {
@@ -73,6 +78,7 @@ fn topology(full_key: bool) -> Topology {
         id: port(index),
         name: shunt_config::PortName::new(name).expect("a name"),
         network: NetworkId::new(index),
+        vlans: None,
         up: true,
         max_frame: 1514,
         l3: None,
@@ -161,13 +167,12 @@ fn keys() -> Vec<(FlowKey, Layout)> {
 
 fn cache(criterion: &mut Criterion) {
     let topology = topology(true);
-    let ingress = Ingress::of(&topology, port(0)).expect("port 0 is up");
     let pool = pool();
     let keys = keys();
     let decide = |flow: usize, buffer: &mut Mbuf| {
         let (key, layout) = &keys[flow];
         let mut packet = Packet::new(buffer, key, *layout, 0);
-        let actions = pipeline::run(&topology, &ingress, &mut packet, &mut Silent);
+        let actions = pipeline::run(&topology, &mut packet, &mut Silent);
         (actions, packet.rests_on)
     };
     let mut buffer = pool.frame(&frame(0)).expect("a free buffer");

@@ -82,6 +82,10 @@ drop_reasons! {
     NoRoute = "no_route",
     /// The route to the destination says that packets are to be dropped.
     Blackhole = "blackhole",
+    /// Its VLAN tag, or the lack of one, belongs to no network of the port it came in by.
+    VlanMismatch = "vlan_mismatch",
+    /// It came out of a tunnel and would go into a tunnel of the same network: whoever sent it should have sent it there.
+    SplitHorizon = "split_horizon",
     /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
 }

@@ -3,6 +3,7 @@
 //! The control thread builds a whole new [`Topology`] for every change, reusing the tables that did not change (each is
 //! an `Arc`), and publishes it through [`shunt_ffi::rcu`]. [`Topology::build`] is a pure function of its input.
 
+mod attachment;
 mod diff;
 mod router;
 pub mod stamps;
@@ -19,6 +20,7 @@ use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
 use crate::wire::ethernet::Mac;
 
+pub use attachment::{Member, Tag, Vlans, retagged};
 pub use diff::{Change, diff};
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
 pub use stamps::Stamps;
@@ -41,14 +43,24 @@ pub struct Port {
     pub id: PortId,
     /// Name, for people.
     pub name: PortName,
-    /// Network it belongs to.
+    /// Network it belongs to: of a port with `vlans` the bridge, whose VLANs are networks of their own.
     pub network: NetworkId,
+    /// The VLANs it belongs to; to a port without, tags are payload.
+    pub vlans: Option<Vlans>,
     /// Administratively up and alive: frames go in and out.
     pub up: bool,
-    /// Longest frame it takes, Ethernet header included, FCS not; large sends count by their segments.
+    /// Longest frame it takes, Ethernet header and tags included, FCS not; large sends count by their segments.
     pub max_frame: u32,
     /// Set for L3 ports.
     pub l3: Option<L3Interface>,
+}
+
+impl Port {
+    /// The networks it is attached to, each with the tag it has there.
+    pub fn attachments(&self) -> impl Iterator<Item = (NetworkId, Option<Tag>)> + '_ {
+        let alone = self.vlans.is_none().then_some((self.network, None));
+        alone.into_iter().chain(self.vlans.iter().flat_map(Vlans::attachments))
+    }
 }
 
 /// A network: one isolated broadcast domain.
@@ -58,8 +70,12 @@ pub struct Network {
     pub id: NetworkId,
     /// Name, for people.
     pub name: NetworkName,
-    /// The ports of the network that are up.
-    pub members: Arc<[PortId]>,
+    /// The ports of the network that are up, by port.
+    pub members: Arc<[Member]>,
+    /// All its ports, up or not, by port.
+    pub attached: Arc<[Member]>,
+    /// Some of its ports have a tag.
+    pub has_tags: bool,
     /// MAC table.
     pub fdb: Arc<Fdb>,
     /// Neighbours; filled only while the switch has addresses of its own in the network.
@@ -71,6 +87,18 @@ pub struct Network {
     pub has_l3: bool,
     /// How deep the stages of the network look into a frame.
     pub depth: Depth,
+}
+
+impl Network {
+    /// The tag that the network's frames have at `port`, be it up or not: a decision outlives that.
+    #[inline]
+    pub fn tag_at(&self, port: PortId) -> Option<Tag> {
+        if !self.has_tags {
+            return None;
+        }
+        let at = self.attached.binary_search_by_key(&port, |member| member.port).ok()?;
+        self.attached.get(at)?.tag
+    }
 }
 
 /// What [`Topology::build`] makes a topology of. Networks and routers are in the order of their ids.
@@ -106,12 +134,23 @@ pub struct PlannedNetwork {
 #[derive(Debug)]
 pub struct Topology {
     generation: u64,
+    numbering: u64,
     ports: Box<[Option<Port>]>,
     networks: Box<[Network]>,
     routers: Box<[Router]>,
     stamps: Stamps,
+    inlets: Box<[Inlet]>,
     egress: Box<[Egress]>,
     rewrites: Arc<Rewrites>,
+}
+
+/// What a burst from a port is received by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inlet {
+    /// The port is there and up.
+    pub up: bool,
+    /// How deep its frames are looked into: as deep as the deepest of its networks reads.
+    pub depth: Depth,
 }
 
 /// What sending out of a port asks of it for every frame, in 8 bytes.
@@ -121,6 +160,22 @@ pub struct Egress {
     pub max_frame: u32,
     /// It is an L3 port.
     pub l3: bool,
+}
+
+/// A port as one of its networks has it, up or not.
+#[derive(Clone, Copy)]
+struct Attached {
+    member: Member,
+    up: bool,
+    l3: bool,
+}
+
+/// How deep the frames of `port` must be looked into.
+fn depth(port: &Port, networks: &[Network]) -> Depth {
+    let needed = |(network, _): (NetworkId, _)| networks.get(network.index()).map(|network| network.depth);
+    let deepest = port.attachments().filter_map(needed).max().unwrap_or_default();
+    // Tags are first told apart at this depth.
+    if port.vlans.is_some() { deepest.max(Depth::Network) } else { deepest }
 }
 
 impl Topology {
@@ -137,14 +192,24 @@ impl Topology {
     pub fn build(generation: u64, plan: &Plan) -> Self {
         let mut ports: Box<[Option<Port>]> = (0..MAX_PORTS).map(|_| None).collect();
         for port in &plan.ports {
-            assert!(port.network.index() < plan.networks.len(), "port {} is in no network", port.name);
+            let known = |network: NetworkId| network.index() < plan.networks.len();
+            let all = known(port.network) && port.attachments().all(|(network, _)| known(network));
+            assert!(all, "port {} is in no network", port.name);
             ports[port.id.index()] = Some(port.clone());
         }
-        let networks = plan.networks.iter().enumerate().map(|(index, network)| {
+        let mut attached: Vec<Vec<Attached>> = vec![Vec::new(); plan.networks.len()];
+        for port in &plan.ports {
+            for (network, tag) in port.attachments() {
+                let member = Member { port: port.id, tag };
+                attached[network.index()].push(Attached { member, up: port.up, l3: port.l3.is_some() });
+            }
+        }
+        let networks = plan.networks.iter().zip(&attached).enumerate().map(|(index, (network, attached))| {
             let id = NetworkId(index as u16);
-            let of_network = || plan.ports.iter().filter(move |port| port.network == id);
-            let mut members: Vec<PortId> = of_network().filter(|port| port.up).map(|port| port.id).collect();
-            members.sort_unstable();
+            let mut all: Vec<&Attached> = attached.iter().collect();
+            all.sort_unstable_by_key(|port| port.member.port);
+            let members = all.iter().filter(|port| port.up).map(|port| port.member);
+            let tag = |port: &&Attached| port.member.tag.is_some();
             if let Some(gateway) = &network.gateway {
                 assert!(
                     gateway.router.index() < plan.routers.len(),
@@ -152,11 +217,13 @@ impl Topology {
                     network.name
                 );
             }
-            let has_l3 = network.gateway.is_some() || of_network().any(|port| port.l3.is_some());
+            let has_l3 = network.gateway.is_some() || attached.iter().any(|port| port.l3);
             Network {
                 id,
                 name: network.name.clone(),
-                members: members.into(),
+                members: members.collect(),
+                attached: all.iter().map(|port| port.member).collect(),
+                has_tags: all.iter().any(tag),
                 fdb: network.fdb.clone(),
                 neighbors: network.neighbors.clone(),
                 gateway: network.gateway.clone(),
@@ -179,13 +246,20 @@ impl Topology {
             _ => Egress::default(),
         });
         let egress = egress.collect();
-        let stamps = Stamps::all(generation, plan.networks.len());
+        let inlets = ports.iter().map(|port| match port {
+            Some(port) if port.up => Inlet { up: true, depth: depth(port, &networks) },
+            _ => Inlet::default(),
+        });
+        let inlets = inlets.collect();
+        let stamps = Stamps::all(generation);
         Self {
             generation,
+            numbering: generation,
             ports,
             networks,
             routers: routers.collect(),
             stamps,
+            inlets,
             egress,
             rewrites: plan.rewrites.clone(),
         }
@@ -196,7 +270,18 @@ impl Topology {
     #[must_use]
     pub fn following(mut self, previous: &Self) -> Self {
         self.stamps = Stamps::follow(previous, &self);
+        let names =
+            |topology: &Self| -> Vec<_> { topology.networks.iter().map(|it| it.name.clone()).collect() };
+        if names(previous) == names(&self) {
+            self.numbering = previous.numbering;
+        }
         self
+    }
+
+    /// The generation in which networks last came, went or changed places: while it is the same, so are their numbers.
+    #[inline]
+    pub fn numbering(&self) -> u64 {
+        self.numbering
     }
 
     /// When what decisions rest on last changed.
@@ -221,6 +306,12 @@ impl Topology {
     #[inline]
     pub fn rewrites(&self) -> &Rewrites {
         &self.rewrites
+    }
+
+    /// What a burst from port `id` is received by.
+    #[inline]
+    pub fn inlet(&self, id: PortId) -> Inlet {
+        self.inlets.get(id.index()).copied().unwrap_or_default()
     }
 
     /// What sending out of port `id` asks of it.

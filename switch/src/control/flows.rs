@@ -243,7 +243,7 @@ fn is_stale(topology: &Topology, entry: &Entry) -> bool {
     let ingress = PortId::new(entry.key.port()).and_then(|id| topology.port(id));
     let Some(port) = ingress else { return true };
     let stamps = topology.stamps();
-    stamps.newest(&entry.rests_on).max(stamps.ingress(port.id, port.network)) > entry.generation
+    stamps.newest(&entry.rests_on).max(stamps.ingress(port.id)) > entry.generation
 }
 
 #[cfg(test)]

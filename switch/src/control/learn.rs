@@ -13,7 +13,7 @@ use shunt_config::NetworkName;
 use super::Control;
 use super::neighbors::{Neighbors, has_l3_port, learnable};
 use crate::ids::PortId;
-use crate::table::fdb::{Entry, Fdb, Row};
+use crate::table::fdb::{Entry, Fdb, Place, Row};
 use crate::table::neighbor::{Neighbor, NeighborTable};
 use crate::wire::ethernet::Mac;
 use crate::worker::Lesson;
@@ -22,7 +22,7 @@ use crate::worker::Lesson;
 #[derive(Debug, Default)]
 pub(super) struct Given {
     /// Where addresses are.
-    pub(super) stations: Vec<(Mac, PortId)>,
+    pub(super) stations: Vec<(Mac, Place)>,
     /// Whose addresses are whose; of two rows for one address the first counts.
     pub(super) neighbors: Vec<(IpAddr, Neighbor)>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Given {
 /// A learned address.
 #[derive(Clone, Copy, Debug)]
 struct Station {
-    port: PortId,
+    place: Place,
     /// Seconds since start when traffic was last seen, as far as the control thread knows.
     last_seen: u32,
 }
@@ -39,8 +39,8 @@ struct Station {
 #[derive(Debug)]
 pub(super) struct NetworkLessons {
     macs: HashMap<Mac, Station>,
-    /// How many of `macs` are behind each port: a limit must cost the same however many addresses a tenant invents.
-    behind: HashMap<PortId, usize>,
+    /// How many of `macs` are at each place: a limit must cost the same however many addresses a tenant invents.
+    behind: HashMap<Place, usize>,
     neighbors: Neighbors,
     /// The MAC table must be built anew.
     dirty: bool,
@@ -88,14 +88,15 @@ impl Learned {
 
     /// Forgets everything behind `port`.
     pub(super) fn forget_port(&mut self, port: PortId) {
+        let place = Place::Port(port);
         for network in self.networks.values_mut() {
             let before = network.macs.len();
-            let learned = network.macs.iter().filter(|(_, row)| row.port == port).map(|(mac, _)| *mac);
+            let learned = network.macs.iter().filter(|(_, row)| row.place == place).map(|(mac, _)| *mac);
             // Given stations have learned addresses, too.
-            let known = network.fdb.iter().filter(|entry| entry.port() == port).map(Entry::mac);
+            let known = network.fdb.iter().filter(|entry| entry.place() == place).map(Entry::mac);
             let gone: HashSet<Mac> = learned.chain(known).collect();
-            network.macs.retain(|_, row| row.port != port);
-            network.behind.remove(&port);
+            network.macs.retain(|_, row| row.place != place);
+            network.behind.remove(&place);
             network.neighbors.forget_stations(&gone);
             network.dirty |= network.macs.len() != before;
         }
@@ -108,10 +109,11 @@ impl NetworkLessons {
         if self.dirty {
             self.refresh();
             let stations = given.stations.iter();
-            let fixed = stations.map(|(mac, port)| Row { mac: *mac, port: *port, fixed: true, last_seen: 0 });
+            let fixed =
+                stations.map(|(mac, place)| Row { mac: *mac, place: *place, fixed: true, last_seen: 0 });
             let learned = self.macs.iter().map(|(mac, row)| Row {
                 mac: *mac,
-                port: row.port,
+                place: row.place,
                 fixed: false,
                 last_seen: row.last_seen,
             });
@@ -141,7 +143,7 @@ impl NetworkLessons {
     fn count_behind(&mut self) {
         self.behind.clear();
         for row in self.macs.values() {
-            *self.behind.entry(row.port).or_default() += 1;
+            *self.behind.entry(row.place).or_default() += 1;
         }
     }
 
@@ -149,7 +151,7 @@ impl NetworkLessons {
     fn refresh(&mut self) {
         for entry in self.fdb.iter().filter(|entry| !entry.is_fixed()) {
             if let Some(row) = self.macs.get_mut(&entry.mac())
-                && row.port == entry.port()
+                && row.place == entry.place()
             {
                 row.last_seen = row.last_seen.max(entry.last_seen());
             }
@@ -178,11 +180,11 @@ impl NetworkLessons {
     }
 
     /// Learned addresses: MAC, port, seconds since last seen.
-    pub(super) fn rows(&self, now: u32) -> Vec<(Mac, PortId, bool, u32)> {
+    pub(super) fn rows(&self, now: u32) -> Vec<(Mac, Place, bool, u32)> {
         let age = |last: u32| now.saturating_sub(last);
         self.fdb
             .iter()
-            .map(|entry| (entry.mac(), entry.port(), entry.is_fixed(), age(entry.last_seen())))
+            .map(|entry| (entry.mac(), entry.place(), entry.is_fixed(), age(entry.last_seen())))
             .collect()
     }
 }
@@ -196,13 +198,21 @@ impl Control {
     /// Notes one lesson; publishing follows soon.
     pub(super) fn study(&mut self, lesson: Lesson) {
         let now = self.now();
-        let Some(port) = self.ports.get(lesson.port) else { return };
-        let (name, port_limit) = (port.config.network.clone(), port.config.mac_limit);
-        let Some(network) = self.config.networks.iter().find(|network| network.name == name) else { return };
-        let limit = network.mac_limit as usize;
-        if !port.is_up() {
+        let current = self.publisher.current();
+        // Networks have other numbers by now: the next frame will teach it again.
+        if lesson.numbering != current.numbering() {
             return;
         }
+        let Some(name) = current.network(lesson.network).map(|network| network.name.clone()) else { return };
+        let port_limit = match lesson.place {
+            Place::Port(port) => match self.ports.get(port) {
+                Some(port) if port.is_up() => port.config.mac_limit,
+                _ => return,
+            },
+            Place::Peer(_) => None,
+        };
+        let Some(network) = self.config.networks.iter().find(|network| network.name == name) else { return };
+        let limit = network.mac_limit as usize;
         let has_l3_port = || has_l3_port(&self.ports, &name);
         let neighbor =
             lesson.neighbor.filter(|&(address, mac)| learnable(network, has_l3_port, address, mac));
@@ -218,24 +228,24 @@ impl Control {
             return;
         }
         match lessons.macs.get_mut(&lesson.source) {
-            Some(row) if row.port == lesson.port => row.last_seen = now,
+            Some(row) if row.place == lesson.place => row.last_seen = now,
             Some(row) => {
-                let from = std::mem::replace(row, Station { port: lesson.port, last_seen: now }).port;
+                let from = std::mem::replace(row, Station { place: lesson.place, last_seen: now }).place;
                 if let Some(count) = lessons.behind.get_mut(&from) {
                     *count -= 1;
                 }
-                *lessons.behind.entry(lesson.port).or_default() += 1;
+                *lessons.behind.entry(lesson.place).or_default() += 1;
                 lessons.moves += 1;
                 lessons.dirty = true;
             }
             None => {
-                let behind = lessons.behind.entry(lesson.port).or_default();
+                let behind = lessons.behind.entry(lesson.place).or_default();
                 if lessons.macs.len() >= limit || port_limit.is_some_and(|limit| *behind >= limit as usize) {
                     lessons.refused += 1;
                     return;
                 }
                 *behind += 1;
-                lessons.macs.insert(lesson.source, Station { port: lesson.port, last_seen: now });
+                lessons.macs.insert(lesson.source, Station { place: lesson.place, last_seen: now });
                 lessons.dirty = true;
             }
         }

@@ -10,6 +10,7 @@ use super::learn::Given;
 use super::ports::PortState;
 use super::{Control, routes};
 use crate::ids::NetworkId;
+use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
 use crate::topology::{self, Gateway, Plan, PlannedNetwork, Port, Topology};
 use crate::wire::ethernet::Mac;
@@ -167,6 +168,7 @@ impl Control {
                     id: port.id,
                     name: port.config.name.clone(),
                     network: NetworkId(index as u16),
+                    vlans: None,
                     up: port.is_up(),
                     max_frame: port.max_frame(),
                     l3: port.l3(),
@@ -190,13 +192,13 @@ fn give(port: &PortState, given: &mut Given) {
     let stations = port.config.stations.iter().map(|station| Mac::from(*station));
     let endpoints = &port.config.endpoints;
     let macs = stations.chain(endpoints.iter().map(|endpoint| endpoint.mac.into()));
-    given.stations.extend(macs.map(|mac| (mac, port.id)));
+    given.stations.extend(macs.map(|mac| (mac, Place::Port(port.id))));
     for endpoint in endpoints {
         let neighbor = Neighbor { mac: endpoint.mac.into(), own: false, fixed: true };
         given.neighbors.extend(endpoint.ip.iter().map(|ip| (*ip, neighbor)));
     }
     if let Some(interface) = port.l3() {
-        given.stations.push((interface.mac, port.id));
+        given.stations.push((interface.mac, Place::Port(port.id)));
         let own = Neighbor { mac: interface.mac, own: true, fixed: true };
         given.neighbors.extend(port.config.kind.addresses().iter().map(|net| (net.addr(), own)));
     }

@@ -11,6 +11,7 @@ use super::Control;
 use crate::drop::DropReason;
 use crate::ids::PortId;
 use crate::port::DeviceStatus;
+use crate::table::fdb::Place;
 
 pub use networks::{NetworkRow, RouteRow, RouterRow};
 
@@ -258,10 +259,13 @@ impl Control {
         let mut rows = Vec::new();
         for network in &self.config.networks {
             let Some(lessons) = self.learned.get(&network.name) else { continue };
-            rows.extend(lessons.rows(now).into_iter().map(|(mac, port, fixed, age)| FdbRow {
+            rows.extend(lessons.rows(now).into_iter().map(|(mac, place, fixed, age)| FdbRow {
                 network: network.name.to_string(),
                 mac: shunt_config::MacAddr::from(mac).to_string(),
-                port: self.port_name(port),
+                port: match place {
+                    Place::Port(port) => self.port_name(port),
+                    Place::Peer(peer) => format!("peer {peer}"),
+                },
                 fixed,
                 age: if fixed { 0 } else { age },
             }));

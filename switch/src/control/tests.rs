@@ -8,6 +8,7 @@ use shunt_config::Config;
 use super::Control;
 use crate::flow::Depth;
 use crate::ids::NetworkId;
+use crate::table::fdb::Place;
 use crate::table::fib::Route;
 use crate::table::neighbor::Neighbor;
 use crate::topology::{Network, Topology};
@@ -116,7 +117,7 @@ fn two_routed_networks_make_the_topology_that_the_stages_expect() {
     assert_eq!(right.neighbors.len(), 2, "the gateway and the endpoint");
     let entry = right.fdb.get(station).unwrap();
     assert!(entry.is_fixed());
-    assert_eq!(topology.port(entry.port()).unwrap().name, "b");
+    assert_eq!(topology.port(entry.place().port().unwrap()).unwrap().name, "b");
 
     let looked = |network: &Network| (network.has_l3, network.depth, network.gateway.is_some());
     assert_eq!([left, right, elsewhere].map(looked), [(true, Depth::Network, true); 3]);
@@ -189,7 +190,10 @@ fn traffic_teaches_a_gateways_neighbours_and_cannot_take_its_address() {
     let (a, b) = (port("a"), port("b"));
     let (gateway, station) = (mac("02:00:00:00:00:fe"), mac("02:00:00:01:00:09"));
     let teach = |control: &mut Control, port, source, text: &str| {
-        control.study(Lesson { port, source, neighbor: Some((address(text), source)) });
+        let topology = control.publisher.current();
+        let network = topology.port(port).unwrap().network;
+        let (place, numbering) = (Place::Port(port), topology.numbering());
+        control.study(Lesson { place, network, numbering, source, neighbor: Some((address(text), source)) });
     };
     teach(&mut control, a, station, "10.0.1.9");
     teach(&mut control, a, station, "fd00:1::9");

@@ -34,7 +34,7 @@ use crate::drop::DropReason;
 use crate::flow::parse::{Unparsed, parse};
 use crate::flow::{Verdict, execute};
 use crate::ids::PortId;
-use crate::pipeline::{self, Ingress, Packet, Teach, ingress};
+use crate::pipeline::{self, Ingress, Packet, Teach, ingress as stage};
 use crate::topology::Topology;
 use crate::topology::stamps::Dependencies;
 use crate::wire::ethernet::Mac;
@@ -90,7 +90,7 @@ impl Control {
         let bytes = match frame {
             Frame::Raw(bytes) => bytes,
             Frame::Made(mut probe) => {
-                if let Some(ingress) = place(topology, id) {
+                if let Some(ingress) = ingress(topology, id, probe.vlan()) {
                     assumed = choose::choose(&mut probe, &ingress)?;
                 }
                 compose::compose(&probe)?
@@ -100,8 +100,7 @@ impl Control {
             return Err(TraceError::TooLong(bytes.len()));
         }
         let mut mbuf = self.site.pool.frame(&bytes).ok_or(TraceError::NoBuffers)?;
-        let network = place(topology, id).map(|ingress| ingress.network.name.to_string());
-        let mut row = TraceRow::new(topology.generation(), port, network, &bytes);
+        let mut row = TraceRow::new(topology.generation(), port, &bytes);
         row.assumed = assumed;
         if let Err(reason) = row.walk(topology, id, &mut mbuf, now) {
             row.dropped(reason);
@@ -121,10 +120,11 @@ impl Control {
     }
 }
 
-/// Port and network, whether the port is up or not.
-fn place(topology: &Topology, id: PortId) -> Option<Ingress<'_>> {
+/// Port and network of a frame with the tag `vid`, whether the port is up or not.
+fn ingress(topology: &Topology, id: PortId, vid: Option<u16>) -> Option<Ingress<'_>> {
     let port = topology.port(id)?;
-    Some(Ingress { port, network: topology.network(port.network)? })
+    let network = port.vlans.as_ref().and_then(|vlans| vlans.network(vid)).unwrap_or(port.network);
+    Some(Ingress { port, network: topology.network(network)?, tag: vid, peer: None })
 }
 
 impl TraceRow {
@@ -136,24 +136,29 @@ impl TraceRow {
         frame: &mut Mbuf,
         now: u32,
     ) -> Result<(), DropReason> {
-        let ingress = Ingress::of(topology, id)?;
+        let inlet = topology.inlet(id);
+        if !inlet.up {
+            return Err(DropReason::IngressDown);
+        }
         let (key, layout) =
-            parse(frame.data(), frame.len(), id, ingress.network.depth).map_err(|error| match error {
+            parse(frame.data(), frame.len(), id, inlet.depth).map_err(|error| match error {
                 Unparsed::Runt => DropReason::Runt,
                 Unparsed::Split => DropReason::HeadersSplit,
             })?;
         self.r#match = words::key(&key);
+        let ingress = Ingress::of(topology, &key)?;
+        self.network = ingress.network.name.to_string();
         let mut notes = Notes::new(ingress.network);
         let second = untouched(&ingress, frame.data(), now);
         let mut packet = Packet::new(frame, &key, layout, second);
-        let actions = pipeline::run(topology, &ingress, &mut packet, &mut notes);
+        let actions = pipeline::run(topology, &mut packet, &mut notes);
         self.cacheable = packet.is_cacheable();
         let (rests_on, question) = (packet.rests_on, packet.question);
         let teach = match packet.teach {
             Teach::Nothing => {
                 // Learning touches the row, too: with its own second.
                 let row = ingress.network.fdb.get(key.src());
-                ingress::learn(&ingress, &key, row.map_or(now, |row| row.last_seen()))
+                stage::learn(&ingress, &key, row.map_or(now, |row| row.last_seen()))
             }
             lesson => lesson,
         };
@@ -180,8 +185,9 @@ impl TraceRow {
             // The hash chooses no more than the source port of a tunnel, and each worker has its own.
             execute::edit(&actions, layout, topology.rewrites(), 0, frame)?;
         }
-        let outputs = egress::outputs(topology, &ingress, actions.verdict, frame);
-        let alone = outputs.is_empty() && actions.verdict == Verdict::Flood;
+        let outputs = egress::outputs(topology, id, actions.verdict, frame);
+        let alone =
+            outputs.is_empty() && matches!(actions.verdict, Verdict::Flood(_) | Verdict::FloodLocal(_));
         self.decided(&words::Names::of(topology), &actions, outputs);
         if alone { Err(DropReason::NoReceiver) } else { Ok(()) }
     }

@@ -2,7 +2,7 @@
 //! [`super::execute`] and the worker's output. `Copy`, 32 bytes, no reference into the topology but by index.
 
 use crate::drop::DropReason;
-use crate::ids::PortId;
+use crate::ids::{NetworkId, PortId};
 use crate::wire::ethernet::Mac;
 
 /// Where a frame goes in the end.
@@ -10,10 +10,12 @@ use crate::wire::ethernet::Mac;
 pub enum Verdict {
     /// Out of one port.
     Port(PortId),
-    /// Out of every other port of the ingress port's network.
-    Flood,
-    /// Out of every port of this network.
-    FloodInto(crate::ids::NetworkId),
+    /// Out of every port of this network but the one it came in by, and into its tunnels.
+    Flood(NetworkId),
+    /// The same without the tunnels: for what came out of one.
+    FloodLocal(NetworkId),
+    /// Out of every port of this network and into its tunnels: for what was routed there.
+    FloodInto(NetworkId),
     /// Back out of the port it came in by: the switch rewrote it into an answer. Never cached.
     Reply,
     /// To the switch itself, which has taken from it what it wanted. Never cached.
@@ -84,7 +86,8 @@ pub struct Actions {
     pub strip: u16,
     /// New destination and source address, with [`Edits::MACS`].
     pub macs: [u8; 12],
-    /// Tag control information of the tag to add, with [`Edits::PUSH_VLAN`].
+    /// Tag control information of the tag to add, with [`Edits::PUSH_VLAN`]; of a flooded frame its priority bits, for
+    /// the tags that it gets at some ports.
     pub tci: u16,
     /// Index of the header template, with [`Edits::ENCAP`].
     pub template: u16,

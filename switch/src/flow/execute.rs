@@ -18,6 +18,7 @@ use super::parse::Layout;
 use crate::drop::DropReason;
 pub use encap::{Template, TemplateError};
 pub use translate::Translation;
+pub(crate) use vlan::push as push_tag;
 
 /// Offset of the TTL and of the header checksum in an IPv4 header (RFC 791 section 3.1).
 const TTL: usize = 8;

@@ -10,7 +10,7 @@
 //! | 0 | EtherType behind the tags | destination MAC | | |
 //! | 1 | ingress port | source MAC | | |
 //! | 2 | outer TCI | inner TCI | source port, ICMP type and code | destination port, ICMP identifier |
-//! | 3 | VNI (24), tunnel (8) | | protocol, traffic class | [`Marks`] |
+//! | 3 | overlay that it was unwrapped into | peer that sent it | protocol, traffic class | [`Marks`] |
 //! | 4, 5 | source address: IPv6 in network order, IPv4 in the low half of word 4 | | | |
 //! | 6, 7 | destination address, the same way | | | |
 
@@ -239,6 +239,19 @@ impl FlowKey {
         self.words[2] = self.words[2] & !0xffff_ffff | u64::from(src) << 16 | u64::from(dst);
     }
 
+    /// For a frame that came in a tunnel: the overlay's binding (never 0) and the number of the peer that sent it.
+    #[inline]
+    pub fn tunnel(&self) -> Option<(u16, u16)> {
+        let binding = (self.words[3] >> 48) as u16;
+        (binding != 0).then_some((binding, (self.words[3] >> 32) as u16))
+    }
+
+    /// Sets what [`FlowKey::tunnel`] returns.
+    #[inline]
+    pub fn set_tunnel(&mut self, binding: u16, peer: u16) {
+        self.words[3] = self.words[3] & 0xffff_ffff | u64::from(binding) << 48 | u64::from(peer) << 32;
+    }
+
     /// Protocol behind the IP header and its extension headers (IANA protocol numbers).
     #[inline]
     pub fn protocol(&self) -> u8 {
@@ -348,7 +361,7 @@ mod tests {
         #[test]
         fn every_field_comes_back_and_disturbs_no_other(
             port in 0_usize..1024, dst in 0..=LOW_48, src in 0..=LOW_48, ethertype: u16, outer: u16, inner: u16,
-            ports: (u16, u16), facts: (u8, u8), mut marks in marks(), addresses: ([u8; 16], [u8; 16]),
+            ports: (u16, u16), tunnel: (u16, u16), facts: (u8, u8), mut marks in marks(), addresses: ([u8; 16], [u8; 16]),
         ) {
             marks.l3 = L3::Ipv6;
             let mut key = FlowKey::ethernet(PortId::new(port).unwrap(), Mac(dst), Mac(src), 0);
@@ -356,7 +369,9 @@ mod tests {
             key.set_facts(facts.0, facts.1, marks);
             key.set_ports(ports.0, ports.1);
             key.set_vlan(ethertype, outer, inner);
+            key.set_tunnel(tunnel.0, tunnel.1);
             prop_assert_eq!((key.port(), key.dst(), key.src()), (port, Mac(dst), Mac(src)));
+            prop_assert_eq!(key.tunnel(), (tunnel.0 != 0).then_some(tunnel));
             prop_assert_eq!((key.ethertype(), key.vlan(), key.ports()), (ethertype, (outer, inner), ports));
             prop_assert_eq!((key.protocol(), key.traffic_class(), key.marks()), (facts.0, facts.1, marks));
             let both = (Ipv6Addr::from(addresses.0).into(), Ipv6Addr::from(addresses.1).into());

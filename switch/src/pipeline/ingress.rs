@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Teach};
-use super::{Ingress, Next, link};
+use super::{Ingress, Next, leave, link};
 use crate::drop::DropReason;
 use crate::flow::{FlowKey, Verdict};
 use crate::wire::ethernet::{self, Mac};
@@ -53,7 +53,7 @@ pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
         return Teach::Nothing;
     }
     match ingress.network.fdb.get(source) {
-        Some(entry) if entry.port() == ingress.port.id => {
+        Some(entry) if entry.place() == ingress.place() => {
             entry.touch(now);
             Teach::Nothing
         }
@@ -68,6 +68,7 @@ fn answer(
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
     match packet.key().ethertype() {
+        _ if ingress.has_foreign_tags(packet.key()) => Ok(Next::Continue),
         ethernet::ARP => answer_arp(ingress, packet, see),
         ethernet::IPV6 if packet.key().protocol() == ICMPV6 => answer_nd(ingress, packet, see),
         _ => Ok(Next::Continue),
@@ -79,15 +80,17 @@ fn answer_arp(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
-    let Some(message) = arp::parse(packet.look_inside().0.data()) else { return Ok(Next::Continue) };
+    let Some(message) = arp::parse(message(ingress, packet)) else { return Ok(Next::Continue) };
     learn_neighbor(ingress, packet, message.sender_ip.into(), message.sender_mac);
     let asked = ingress.network.neighbors.get(message.target_ip.into()).filter(|neighbor| neighbor.own);
     match (message.operation, asked) {
-        (arp::Operation::Request, Some(own))
-            if arp::turn_into_reply(packet.look_inside().0.data_mut(), own.mac) =>
-        {
+        (arp::Operation::Request, Some(own)) => {
+            let reply = arp::reply(own.mac, &message);
+            let (frame, _) = packet.look_inside();
+            frame.clear_offload();
+            frame.replace(&reply).ok_or(DropReason::TooLongForBuffer)?;
             see.step(Step::Rewrote("arp reply for an address of the switch"));
-            Ok(Next::Done(Verdict::Reply))
+            Ok(Next::Done(leave::as_reply(ingress, packet)))
         }
         (arp::Operation::Reply, Some(_)) => Ok(Next::Done(Verdict::Consume)),
         _ => Ok(Next::Continue),
@@ -99,7 +102,7 @@ fn answer_nd(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
-    let Some(message) = nd::parse(packet.look_inside().0.data()) else { return Ok(Next::Continue) };
+    let Some(message) = nd::parse(message(ingress, packet)) else { return Ok(Next::Continue) };
     let learned = if message.solicitation { message.source } else { message.target };
     if let Some(mac) = message.link_layer {
         learn_neighbor(ingress, packet, learned.into(), mac);
@@ -122,7 +125,14 @@ fn answer_nd(
     frame.clear_offload();
     frame.replace(&reply).ok_or(DropReason::TooLongForBuffer)?;
     see.step(Step::Rewrote("neighbour advertisement for an address of the switch"));
-    Ok(Next::Done(Verdict::Reply))
+    Ok(Next::Done(leave::as_reply(ingress, packet)))
+}
+
+/// The frame as it would be without the tag of its VLAN, apart from its first addresses: which nobody reads who looks for
+/// a message in it.
+fn message<'p>(ingress: &Ingress<'_>, packet: &'p mut Packet<'_>) -> &'p [u8] {
+    let tag = if ingress.tag.is_some() { 4 } else { 0 };
+    packet.look_inside().0.data().get(tag..).unwrap_or_default()
 }
 
 fn learn_neighbor(ingress: &Ingress<'_>, packet: &mut Packet<'_>, address: IpAddr, mac: Mac) {

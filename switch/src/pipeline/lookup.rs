@@ -2,9 +2,10 @@
 
 use super::observe::{Observe, Step};
 use super::packet::Packet;
-use super::{Ingress, Next};
+use super::{Ingress, Next, leave};
 use crate::drop::DropReason;
 use crate::flow::Verdict;
+use crate::table::fdb::Place;
 use crate::topology::Topology;
 
 /// Number of this table in traces and flow dumps.
@@ -27,17 +28,23 @@ pub fn lookup(
     }
     if dst.is_group() {
         see.step(Step::Matched("group address"));
-        return Ok(Next::Done(Verdict::Flood));
+        return Ok(Next::Done(flood(ingress, packet)));
     }
     packet.rests_on.station(network.id, dst);
     let Some(entry) = network.fdb.get(dst) else {
         see.step(Step::Address(dst, None));
-        return Ok(Next::Done(Verdict::Flood));
+        return Ok(Next::Done(flood(ingress, packet)));
     };
-    let to = entry.port();
+    let Place::Port(to) = entry.place() else { return Err(DropReason::EgressDown) };
     see.step(Step::Address(dst, topology.port(to).map(|port| port.name.as_str())));
     if to == ingress.port.id {
         return Err(DropReason::SamePort);
     }
-    Ok(Next::Done(Verdict::Port(to)))
+    Ok(Next::Done(leave::by_port(ingress, network, to, packet)))
+}
+
+fn flood(ingress: &Ingress<'_>, packet: &mut Packet<'_>) -> Verdict {
+    let network = ingress.network.id;
+    let verdict = if ingress.peer.is_some() { Verdict::FloodLocal(network) } else { Verdict::Flood(network) };
+    leave::by_many(ingress, packet, verdict)
 }

@@ -13,6 +13,7 @@
 //! and says what comes next or why the frame is dropped.
 
 pub mod ingress;
+pub mod leave;
 pub mod link;
 pub mod lookup;
 pub mod nexthop;
@@ -24,8 +25,9 @@ pub use observe::{Observe, Silent, Step};
 pub use packet::{Packet, Question, Teach};
 
 use crate::drop::DropReason;
-use crate::flow::{Actions, Verdict};
+use crate::flow::{Actions, FlowKey, Verdict};
 use crate::ids::PortId;
+use crate::table::fdb::Place;
 use crate::topology::{Network, Port, Topology};
 
 /// What a stage wants next.
@@ -37,34 +39,53 @@ pub enum Next {
     Done(Verdict),
 }
 
-/// Where a burst came in: looked up once per burst.
+/// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Ingress<'t> {
     /// The port.
     pub port: &'t Port,
-    /// Its network.
+    /// The network it belongs to: the port's, that of its tag, or the overlay that it was unwrapped into.
     pub network: &'t Network,
+    /// The TCI of its tag, when the port takes notice of tags and it has one.
+    pub tag: Option<u16>,
+    /// The number of the peer that sent it, when it came in a tunnel.
+    pub peer: Option<u16>,
 }
 
 impl<'t> Ingress<'t> {
-    /// The ingress of frames from port `id`; a drop when the port is not up in this topology.
+    /// The ingress of a frame with `key`; a drop when the port is not up in this topology or the tag is none of its.
     #[inline]
-    pub fn of(topology: &'t Topology, id: PortId) -> Result<Self, DropReason> {
+    pub fn of(topology: &'t Topology, key: &FlowKey) -> Result<Self, DropReason> {
+        let id = PortId::new(key.port()).ok_or(DropReason::IngressDown)?;
         let port = topology.port(id).filter(|port| port.up).ok_or(DropReason::IngressDown)?;
-        let network = topology.network(port.network).ok_or(DropReason::IngressDown)?;
-        Ok(Self { port, network })
+        let network = |id| topology.network(id).ok_or(DropReason::IngressDown);
+        let Some(vlans) = &port.vlans else {
+            return Ok(Self { port, network: network(port.network)?, tag: None, peer: None });
+        };
+        let marks = key.marks();
+        let tag = (marks.tags > 0 && marks.service_tag == vlans.service).then_some(key.vlan().0);
+        let id = vlans.network(tag).ok_or(DropReason::VlanMismatch)?;
+        Ok(Self { port, network: network(id)?, tag, peer: None })
+    }
+
+    /// Where the frame's station is.
+    #[inline]
+    pub fn place(&self) -> Place {
+        self.peer.map_or(Place::Port(self.port.id), Place::Peer)
+    }
+
+    /// True when the frame has tags that are payload to the port.
+    #[inline]
+    pub fn has_foreign_tags(&self, key: &FlowKey) -> bool {
+        key.marks().tags > u8::from(self.tag.is_some())
     }
 }
 
 /// Walks all stages and says what is to be done.
 #[inline]
-pub fn run(
-    topology: &Topology,
-    ingress: &Ingress<'_>,
-    packet: &mut Packet<'_>,
-    see: &mut impl Observe,
-) -> Actions {
-    match walk(topology, ingress, packet, see) {
+pub fn run(topology: &Topology, packet: &mut Packet<'_>, see: &mut impl Observe) -> Actions {
+    let ingress = Ingress::of(topology, packet.key());
+    match ingress.and_then(|ingress| walk(topology, &ingress, packet, see)) {
         Ok(verdict) => packet.actions.verdict = verdict,
         // What is dropped need not be edited first.
         Err(reason) => packet.actions = Actions::unchanged(Verdict::Drop(reason)),
@@ -87,5 +108,5 @@ fn walk(
         return Ok(verdict);
     }
     let hop = route::route(topology, ingress, packet, see)?;
-    nexthop::resolve(topology, &hop, packet, see)
+    nexthop::resolve(topology, ingress, &hop, packet, see)
 }

@@ -3,8 +3,10 @@
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Question};
 use super::route::Hop;
+use super::{Ingress, leave};
 use crate::drop::DropReason;
 use crate::flow::Verdict;
+use crate::table::fdb::{Entry, Place};
 use crate::topology::Topology;
 
 /// Number of this table in traces and flow dumps.
@@ -15,6 +17,7 @@ pub const TABLE: u8 = 17;
 #[inline]
 pub fn resolve(
     topology: &Topology,
+    ingress: &Ingress<'_>,
     hop: &Hop,
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
@@ -40,8 +43,11 @@ pub fn resolve(
     }
     packet.actions.set_macs(neighbor.mac, gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);
-    let place = network.fdb.get(neighbor.mac);
-    let port = place.and_then(|entry| topology.port(entry.port()));
+    let place = network.fdb.get(neighbor.mac).map(Entry::place);
+    let port = place.and_then(Place::port).and_then(|port| topology.port(port));
     see.step(Step::Address(neighbor.mac, port.map(|port| port.name.as_str())));
-    Ok(port.map_or(Verdict::FloodInto(network.id), |port| Verdict::Port(port.id)))
+    Ok(match port {
+        Some(port) => leave::by_port(ingress, network, port.id, packet),
+        None => leave::by_many(ingress, packet, Verdict::FloodInto(network.id)),
+    })
 }

@@ -72,7 +72,7 @@ impl<'f> Packet<'f> {
             frame,
             inside: false,
             now,
-            actions: Actions::unchanged(Verdict::Flood),
+            actions: Actions::unchanged(Verdict::Consume),
             rests_on: Dependencies::NONE,
             teach: Teach::Nothing,
             question: None,

@@ -32,6 +32,10 @@ pub fn route(
 ) -> Result<Hop, DropReason> {
     let key = packet.key();
     let marks = key.marks();
+    // What is behind a tag that is not ours is not for us.
+    if ingress.has_foreign_tags(key) {
+        return Err(DropReason::NotForGateway);
+    }
     let ttl = match marks.l3 {
         L3::Ipv4 => Edits::TTL,
         L3::Ipv6 => Edits::HOP_LIMIT,

@@ -1,4 +1,4 @@
-//! The forwarding database of one network: MAC address -> port.
+//! The forwarding database of one network: MAC address -> port, or peer of its tunnel.
 //!
 //! Open addressing with linear probing at a load of at most one half; a lookup is one multiplication and, nearly always,
 //! one cache line. The table is immutable but for each entry's `last_seen`, which the workers write at most once a
@@ -9,6 +9,26 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::ids::PortId;
 use crate::wire::ethernet::Mac;
 
+/// Where a station is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// Behind a port of the switch.
+    Port(PortId),
+    /// Behind the peer of that number, at the other end of the network's tunnel.
+    Peer(u16),
+}
+
+impl Place {
+    /// The port; `None` when the station is at another node.
+    #[inline]
+    pub const fn port(self) -> Option<PortId> {
+        match self {
+            Self::Port(port) => Some(port),
+            Self::Peer(_) => None,
+        }
+    }
+}
+
 /// Key of an empty slot: the all-zero address, which no station may use and no builder accepts.
 const EMPTY: u64 = 0;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -17,7 +37,7 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 #[derive(Debug)]
 pub struct Entry {
     mac: Mac,
-    port: PortId,
+    place: Place,
     fixed: bool,
     /// Seconds on the workers' clock; unused for fixed entries.
     last_seen: AtomicU32,
@@ -31,8 +51,8 @@ impl Entry {
 
     /// Where it is.
     #[inline]
-    pub fn port(&self) -> PortId {
-        self.port
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// True for an entry that configuration gave and traffic cannot move.
@@ -60,7 +80,7 @@ pub struct Row {
     /// The address; rows with a group or zero address are left out.
     pub mac: Mac,
     /// Where it is.
-    pub port: PortId,
+    pub place: Place,
     /// Given by configuration.
     pub fixed: bool,
     /// Seconds on the workers' clock.
@@ -79,7 +99,7 @@ impl Fdb {
     /// Builds the table; of rows with the same address the first wins.
     pub fn build(rows: impl ExactSizeIterator<Item = Row>) -> Self {
         let capacity = (rows.len() * 2).next_power_of_two().max(16);
-        let empty = || Entry { mac: Mac(EMPTY), port: FIRST, fixed: false, last_seen: AtomicU32::new(0) };
+        let empty = || Entry { mac: Mac(EMPTY), place: NOWHERE, fixed: false, last_seen: AtomicU32::new(0) };
         let mut table = Self {
             slots: std::iter::repeat_with(empty).take(capacity).collect(),
             shift: 64 - capacity.trailing_zeros(),
@@ -92,7 +112,7 @@ impl Fdb {
             }
             if table.slots[index].mac.0 == EMPTY {
                 let last_seen = AtomicU32::new(row.last_seen);
-                table.slots[index] = Entry { mac: row.mac, port: row.port, fixed: row.fixed, last_seen };
+                table.slots[index] = Entry { mac: row.mac, place: row.place, fixed: row.fixed, last_seen };
                 table.len += 1;
             }
         }
@@ -141,11 +161,8 @@ impl Fdb {
     }
 }
 
-/// Placeholder port of empty slots; never returned.
-const FIRST: PortId = match PortId::new(0) {
-    Some(port) => port,
-    None => unreachable!(),
-};
+/// Placeholder of empty slots; never returned.
+const NOWHERE: Place = Place::Peer(0);
 
 #[cfg(test)]
 mod tests {
@@ -159,17 +176,17 @@ mod tests {
             // Few distinct addresses, so that there are duplicates; even first bytes, so that none is a group address.
             let rows: Vec<Row> = rows
                 .iter()
-                .map(|&(mac, port)| Row { mac: Mac(mac << 1), port: PortId::new(port).unwrap(), fixed: false, last_seen: 7 })
+                .map(|&(mac, port)| Row { mac: Mac(mac << 1), place: Place::Port(PortId::new(port).unwrap()), fixed: false, last_seen: 7 })
                 .collect();
             let table = Fdb::build(rows.iter().copied());
             let mut model = HashMap::new();
             for row in rows.iter().filter(|row| row.mac.0 != 0 && !row.mac.is_group()) {
-                model.entry(row.mac).or_insert(row.port);
+                model.entry(row.mac).or_insert(row.place);
             }
             prop_assert_eq!(table.len(), model.len());
             prop_assert_eq!(table.iter().count(), model.len());
             for mac in asked {
-                prop_assert_eq!(table.get(Mac(mac << 1)).map(Entry::port), model.get(&Mac(mac << 1)).copied());
+                prop_assert_eq!(table.get(Mac(mac << 1)).map(Entry::place), model.get(&Mac(mac << 1)).copied());
             }
         }
     }

@@ -152,6 +152,7 @@ mod tests {
             id: PortId::new(slot).unwrap(),
             name: PortName::new(name).unwrap(),
             network: NetworkId(network),
+            vlans: None,
             up,
             max_frame: 1514,
             l3: None,
@@ -239,7 +240,8 @@ mod tests {
     fn only_ports_that_are_up_are_members() {
         let topology =
             Topology::build(1, &plan(&["n"], &[("a", 5, 0, true), ("b", 3, 0, false), ("c", 1, 0, true)]));
-        let members: Vec<usize> = topology.networks()[0].members.iter().map(|port| port.index()).collect();
+        let members: Vec<usize> =
+            topology.networks()[0].members.iter().map(|member| member.port.index()).collect();
         assert_eq!(members, [1, 5]);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Rows of the tables share [`SLOTS`] slots by a hash of (network, row); a slot holds the generation in which one of its
 //! rows last changed. A cached flow names up to four slots ([`Dependencies`]). Besides there is one generation for each
-//! port and each network, for what every decision about a frame from there rests on. A flow compiled in generation `g` is
+//! port, for what every decision about a frame from there rests on: the port itself and its networks. A flow compiled in generation `g` is
 //! still right when none of them is newer than `g`. Two rows that share a slot cost a needless second look at a flow,
 //! never a wrong one.
 //!
@@ -13,7 +13,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Network, RouterId, Topology};
+use super::{Network, Port, RouterId, Topology};
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::wire::ethernet::Mac;
 
@@ -71,23 +71,21 @@ impl Dependencies {
 pub struct Stamps {
     slots: Box<[u32; SLOTS]>,
     ports: Box<[u32; MAX_PORTS]>,
-    networks: Box<[u32]>,
 }
 
 impl Stamps {
     /// Everything is as new as `generation`.
-    pub fn all(generation: u64, networks: usize) -> Self {
+    pub fn all(generation: u64) -> Self {
         let generation = generation as u32;
         let mut slots = Box::new([generation; SLOTS]);
         slots[usize::from(NEVER)] = 0;
-        Self { slots, ports: Box::new([generation; MAX_PORTS]), networks: vec![generation; networks].into() }
+        Self { slots, ports: Box::new([generation; MAX_PORTS]) }
     }
 
-    /// The newest change of a port and its network: older decisions about its frames are doubtful.
+    /// The newest change of a port and its networks: older decisions about its frames are doubtful.
     #[inline]
-    pub fn ingress(&self, port: PortId, network: NetworkId) -> u32 {
-        let network = self.networks.get(network.index()).copied().unwrap_or(u32::MAX);
-        self.ports[port.index()].max(network)
+    pub fn ingress(&self, port: PortId) -> u32 {
+        self.ports.get(port.index()).copied().unwrap_or(u32::MAX)
     }
 
     /// The newest change of the rows that a decision rests on.
@@ -112,30 +110,33 @@ impl Stamps {
         let same_networks = old.networks().len() == new.networks().len()
             && old.networks().iter().zip(new.networks()).all(|(old, new)| old.name == new.name);
         let same_era = old.generation() >> 32 == new.generation() >> 32;
-        if !same_networks || !same_era {
-            return Self::all(new.generation(), new.networks().len());
+        if !same_networks || !same_era || !same_tags(old, new) {
+            return Self::all(new.generation());
         }
         let mut stamps = old.stamps().clone();
         let generation = new.generation() as u32;
         stamps.slots[usize::from(ALWAYS)] = generation;
-        for (index, stamp) in stamps.ports.iter_mut().enumerate() {
-            let Some(id) = PortId::new(index) else { continue };
-            let about = |topology: &Topology| {
-                topology.port(id).map(|port| (port.name.clone(), port.network, port.l3))
-            };
-            if about(old) != about(new) {
-                *stamp = generation;
-            }
-        }
+        let mut changed = vec![false; new.networks().len()];
         for (before, after) in old.networks().iter().zip(new.networks()) {
-            if !decides_alike(old, before, new, after) {
-                stamps.networks[after.id.index()] = generation;
-            }
+            changed[after.id.index()] = !decides_alike(old, before, new, after);
             if !Arc::ptr_eq(&before.fdb, &after.fdb) {
                 stamps.compare_stations(before, after, generation);
             }
             if !Arc::ptr_eq(&before.neighbors, &after.neighbors) {
                 stamps.compare_neighbors(before, after, generation);
+            }
+        }
+        for (index, stamp) in stamps.ports.iter_mut().enumerate() {
+            let Some(id) = PortId::new(index) else { continue };
+            let (before, after) = (old.port(id), new.port(id));
+            let same = match (before, after) {
+                (None, None) => continue,
+                (Some(before), Some(after)) => same_ingress(before, after),
+                _ => false,
+            };
+            let touched = |port: &Port| port.attachments().any(|(network, _)| changed[network.index()]);
+            if !same || after.is_some_and(touched) {
+                *stamp = generation;
             }
         }
         stamps
@@ -144,7 +145,7 @@ impl Stamps {
     fn compare_stations(&mut self, before: &Network, after: &Network, generation: u32) {
         let mut note = |mac: Mac| self.slots[usize::from(slot(after.id, mac.0, 0))] = generation;
         for entry in after.fdb.iter() {
-            if before.fdb.get(entry.mac()).map(|old| old.port()) != Some(entry.port()) {
+            if before.fdb.get(entry.mac()).map(|old| old.place()) != Some(entry.place()) {
                 note(entry.mac());
             }
         }
@@ -162,6 +163,28 @@ impl Stamps {
             note(row.address);
         }
     }
+}
+
+/// True when frames from a port are told apart in the same way.
+fn same_ingress(before: &Port, after: &Port) -> bool {
+    before.name == after.name
+        && before.network == after.network
+        && before.vlans == after.vlans
+        && before.l3 == after.l3
+}
+
+/// True when no port has come into a VLAN, gone out of one or changed its tag there: tags are part of decisions about frames
+/// that leave by the port, wherever they come from.
+fn same_tags(old: &Topology, new: &Topology) -> bool {
+    let vlans = |topology: &'_ Topology, id| topology.port(id).and_then(|port| port.vlans.clone());
+    let tagged = |port: &&Port| port.vlans.is_some();
+    old.ports().filter(tagged).all(|port| {
+        let after = new.port(port.id);
+        after.is_none() || vlans(new, port.id) == port.vlans
+    }) && new.ports().filter(tagged).all(|port| {
+        let before = old.port(port.id);
+        before.is_none() || vlans(old, port.id) == port.vlans
+    })
 }
 
 /// True when what all decisions in a network rest on is the same: its depth, its gateway, the routes behind it.

@@ -1,4 +1,4 @@
-//! ARP for IPv4 over Ethernet (RFC 826): reading a message, making a request, turning a request into its reply.
+//! ARP for IPv4 over Ethernet (RFC 826): reading a message, making a request, answering one.
 
 use std::net::Ipv4Addr;
 
@@ -52,22 +52,18 @@ pub fn parse(frame: &[u8]) -> Option<Message> {
     })
 }
 
-/// Turns the request in `frame` into the reply that says "`mac` has the target address". False when the frame is short.
-pub fn turn_into_reply(frame: &mut [u8], mac: Mac) -> bool {
-    let Some(frame) = frame.first_chunk_mut::<FRAME>() else { return false };
-    let (header, message) = frame.split_at_mut(ethernet::HEADER);
-    let mut sender = [0; 10];
-    sender.copy_from_slice(&message[8..18]);
-    let mut target_ip = [0; 4];
-    target_ip.copy_from_slice(&message[24..28]);
-
-    header[..6].copy_from_slice(&sender[..6]);
-    header[6..12].copy_from_slice(&mac.bytes());
-    message[7] = 2;
-    message[8..14].copy_from_slice(&mac.bytes());
-    message[14..18].copy_from_slice(&target_ip);
-    message[18..28].copy_from_slice(&sender);
-    true
+/// The reply to `request` that says "`mac` has the target address".
+pub fn reply(mac: Mac, request: &Message) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    ethernet::set_addresses(&mut frame, request.sender_mac, mac);
+    frame[12..14].copy_from_slice(&ethernet::ARP.to_be_bytes());
+    frame[14..20].copy_from_slice(&PREFIX);
+    frame[21] = 2;
+    frame[22..28].copy_from_slice(&mac.bytes());
+    frame[28..32].copy_from_slice(&request.target_ip.octets());
+    frame[32..38].copy_from_slice(&request.sender_mac.bytes());
+    frame[38..42].copy_from_slice(&request.sender_ip.octets());
+    frame
 }
 
 /// The broadcast request "who has `target`?" from `mac` and `ip`.
@@ -91,16 +87,16 @@ mod tests {
     const OWNER: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 2]);
 
     #[test]
-    fn a_request_becomes_its_reply() {
+    fn a_request_gets_its_reply() {
         let (asker, owner) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
-        let mut frame = request(ASKER, asker, owner);
+        let frame = request(ASKER, asker, owner);
         let read = parse(&frame).unwrap();
         assert_eq!(
             read,
             Message { operation: Operation::Request, sender_mac: ASKER, sender_ip: asker, target_ip: owner }
         );
 
-        assert!(turn_into_reply(&mut frame, OWNER));
+        let frame = reply(OWNER, &read);
         let read = parse(&frame).unwrap();
         assert_eq!(
             read,

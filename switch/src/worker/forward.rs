@@ -20,8 +20,7 @@ use crate::flow::parse::{Layout, Unparsed, parse, parse_into};
 use crate::flow::{Actions, Depth, FlowCache, FlowKey, Verdict, execute};
 use crate::ids::PortId;
 use crate::offload::linearize::linearize;
-use crate::pipeline::Ingress;
-use crate::topology::Topology;
+use crate::topology::{Inlet, Topology};
 use resolve::Decision;
 
 /// What one worker needs to forward.
@@ -77,11 +76,12 @@ enum State {
 #[derive(Clone, Copy)]
 struct Scene<'t> {
     topology: &'t Topology,
-    ingress: Ingress<'t>,
+    port: PortId,
+    inlet: Inlet,
     ours: &'t PortCounters,
     /// Second on the workers' clock.
     now: u32,
-    /// The newest change of port and network.
+    /// The newest change of the port and its networks.
     changed: u32,
 }
 
@@ -120,22 +120,20 @@ impl Forwarder {
     ) {
         let ours = counters.port(port);
         ours.rx_packets.add(burst.len() as u64);
-        let ingress = match Ingress::of(topology, port) {
-            Ok(ingress) => ingress,
-            Err(reason) => {
-                ours.rx_bytes.add(burst.iter().map(|frame| u64::from(frame.len())).sum());
-                ours.drop(reason, burst.len() as u64);
-                burst.clear();
-                return;
-            }
-        };
+        let inlet = topology.inlet(port);
+        if !inlet.up {
+            ours.rx_bytes.add(burst.iter().map(|frame| u64::from(frame.len())).sum());
+            ours.drop(DropReason::IngressDown, burst.len() as u64);
+            burst.clear();
+            return;
+        }
         let era = (topology.generation() >> 32) as u32;
         if era != self.era {
             self.cache.clear();
             self.era = era;
         }
-        let changed = topology.stamps().ingress(port, ingress.network.id);
-        let scene = Scene { topology, ingress, ours, now, changed };
+        let changed = topology.stamps().ingress(port);
+        let scene = Scene { topology, port, inlet, ours, now, changed };
         let flows = flows.0.get_mut(..burst.len()).unwrap_or_default();
         ours.rx_bytes.add(self.parse(&scene, burst, flows));
         if self.cache.is_on() {
@@ -153,9 +151,9 @@ impl Forwarder {
         for frame in burst.iter() {
             frame.prefetch_data();
         }
-        let port = scene.ingress.port.id;
+        let port = scene.port;
         // The depth is the same for the whole burst: one loop for each, so that none asks for every frame.
-        match scene.ingress.network.depth {
+        match scene.inlet.depth {
             Depth::Ethernet => {
                 self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Ethernet, key))
             }
@@ -277,7 +275,7 @@ impl Forwarder {
             Some(question) => {
                 scene.ours.drop(DropReason::NeighborUnresolved, 1);
                 if let Some(request) = self.asker.ask(&question, frame) {
-                    self.output.flood(scene.topology, question.network, None, request);
+                    self.output.flood(scene.topology, question.network, None, 0, request);
                 }
             }
         }
@@ -286,7 +284,6 @@ impl Forwarder {
     /// Runs actions on a frame.
     #[inline(always)]
     fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, mut frame: Mbuf) {
-        let ingress = &scene.ingress;
         if let Some(mirror) = actions.mirror {
             self.mirror(scene, mirror, &frame);
         }
@@ -298,11 +295,13 @@ impl Forwarder {
         }
         match actions.verdict {
             Verdict::Port(to) => self.output.send(scene.topology, to, frame),
-            Verdict::Flood => {
-                self.output.flood(scene.topology, ingress.network.id, Some(ingress.port.id), frame);
+            Verdict::Flood(network) | Verdict::FloodLocal(network) => {
+                self.output.flood(scene.topology, network, Some(scene.port), actions.tci, frame);
             }
-            Verdict::FloodInto(network) => self.output.flood(scene.topology, network, None, frame),
-            Verdict::Reply => self.output.send(scene.topology, ingress.port.id, frame),
+            Verdict::FloodInto(network) => {
+                self.output.flood(scene.topology, network, None, actions.tci, frame);
+            }
+            Verdict::Reply => self.output.send(scene.topology, scene.port, frame),
             Verdict::Consume => {}
             Verdict::Drop(reason) => scene.ours.drop(reason, 1),
         }
@@ -327,8 +326,7 @@ impl Forwarder {
         let Ok(mut frame) = linearize(&frame, self.pool) else {
             return scene.ours.drop(DropReason::HeadersSplit, 1);
         };
-        let ingress = &scene.ingress;
-        match parse(frame.data(), frame.len(), ingress.port.id, ingress.network.depth) {
+        match parse(frame.data(), frame.len(), scene.port, scene.inlet.depth) {
             Ok((key, layout)) => {
                 let flow = Flow { key, layout, ..Flow::default() };
                 let decided = self.decide(scene, &flow, &mut frame);

@@ -6,10 +6,11 @@ use shunt_ffi::{Burst, Mbuf, Mempool};
 
 use crate::counters::WorkerCounters;
 use crate::drop::DropReason;
+use crate::flow::execute;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::offload::{self, OffloadError};
 use crate::port::TxQueue;
-use crate::topology::{Network, Port, Topology};
+use crate::topology::{Member, Network, Port, Topology, retagged};
 use crate::wire::ethernet;
 
 /// Times a full queue is asked again within one flush.
@@ -104,13 +105,15 @@ impl Output {
         }
     }
 
-    /// Sends a copy out of every port of `network` but `except`; the frame itself goes out of the last.
+    /// Sends a copy out of every port of `network` but `except`, each with the port's tag and the priority in `tci`; the
+    /// frame itself, which has no tag, goes out of the last.
     #[cold]
     pub(super) fn flood(
         &mut self,
         topology: &Topology,
         network: NetworkId,
         except: Option<PortId>,
+        tci: u16,
         frame: Mbuf,
     ) {
         let Some(network) = topology.network(network) else { return };
@@ -123,12 +126,22 @@ impl Output {
         };
         for after in members {
             match frame.deep_copy(self.pool) {
-                Some(copy) => self.send(topology, next, copy),
-                None => self.counters.port(next).drop(DropReason::NoBuffers, 1),
+                Some(copy) => self.send_tagged(topology, next, tci, copy),
+                None => self.counters.port(next.port).drop(DropReason::NoBuffers, 1),
             }
             next = after;
         }
-        self.send(topology, next, frame);
+        self.send_tagged(topology, next, tci, frame);
+    }
+
+    /// Sends a frame without a tag out of a port of a network, with the tag it has there.
+    fn send_tagged(&mut self, topology: &Topology, to: Member, tci: u16, mut frame: Mbuf) {
+        if let Some(tag) = to.tag
+            && let Err(reason) = execute::push_tag(&mut frame, retagged(tci, tag), tag.service)
+        {
+            return self.counters.port(to.port).drop(reason, 1);
+        }
+        self.send(topology, to.port, frame);
     }
 
     /// Hands all waiting frames to their queues. What a queue does not take is dropped and counted.
@@ -190,16 +203,17 @@ pub(crate) fn admits(port: &Port, frame: &Mbuf) -> Result<(), DropReason> {
     }
 }
 
-/// The ports of `network` but `except` that get a copy of a flooded frame. An L3 port takes only IP; that a broadcast of
+/// The ports of `network` but `except` that get a copy of a flooded frame, each with its tag. An L3 port takes only IP; that a broadcast of
 /// another kind passes it by is no loss.
 pub(crate) fn receivers(
     topology: &Topology,
     network: &Network,
     except: Option<PortId>,
     is_ip: bool,
-) -> impl Iterator<Item = PortId> {
-    let takes = move |port: &PortId| {
-        Some(*port) != except && (is_ip || topology.port(*port).is_some_and(|port| port.l3.is_none()))
+) -> impl Iterator<Item = Member> {
+    let takes = move |member: &Member| {
+        let has_link = || topology.port(member.port).is_some_and(|port| port.l3.is_none());
+        Some(member.port) != except && (is_ip || has_link())
     };
     network.members.iter().copied().filter(takes)
 }

@@ -169,7 +169,7 @@ pub fn actions(names: &Names, actions: &Actions) -> Vec<String> {
     }
     words.push(match actions.verdict {
         Verdict::Port(port) => format!("output:{}", name(names, port)),
-        Verdict::Flood => "flood".to_owned(),
+        Verdict::Flood(_) | Verdict::FloodLocal(_) => "flood".to_owned(),
         Verdict::FloodInto(network) => format!("flood:{}", names.network(network)),
         Verdict::Reply => "reply".to_owned(),
         Verdict::Consume => "consume".to_owned(),

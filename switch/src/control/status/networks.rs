@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use crate::control::Control;
-use crate::ids::PortId;
 use crate::table::fib::Route;
-use crate::topology::{Network, Router, Topology};
+use crate::topology::{Member, Network, Router, Topology};
 
 /// Routes that are given of one router: what a person reads, and what fits a message.
 const ROUTES_SHOWN: usize = 1_000;
@@ -64,7 +63,9 @@ pub struct RouteRow {
 impl Control {
     /// The networks of `current` in the order of the configuration.
     pub(super) fn network_rows(&self, current: &Topology) -> Vec<NetworkRow> {
-        let name = |id: &PortId| current.port(*id).map_or_else(String::new, |port| port.name.to_string());
+        let name = |member: &Member| {
+            current.port(member.port).map_or_else(String::new, |port| port.name.to_string())
+        };
         let rows = self.config.networks.iter().filter_map(|config| {
             let network = current.networks().iter().find(|network| network.name == config.name)?;
             let lessons = self.learned.get(&config.name);

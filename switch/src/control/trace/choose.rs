@@ -90,7 +90,7 @@ impl Chosen<'_> {
         let known: HashSet<Mac> =
             network.neighbors.iter().filter(|row| wanted(row.address)).map(|row| row.neighbor.mac).collect();
         let behind =
-            network.fdb.iter().filter(|entry| entry.port() == ingress.port.id).map(|entry| entry.mac());
+            network.fdb.iter().filter(|entry| entry.place() == ingress.place()).map(|entry| entry.mac());
         match by_address.or_else(|| behind.min_by_key(|mac| (!known.contains(mac), mac.bytes()))) {
             Some(mac) => {
                 let why = format!("a station behind {}", ingress.port.name);

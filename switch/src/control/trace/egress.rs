@@ -7,7 +7,6 @@ use super::row::reason_in_words;
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::ids::PortId;
-use crate::pipeline::Ingress;
 use crate::topology::Topology;
 use crate::worker::output;
 
@@ -51,23 +50,24 @@ impl OutputRow {
 /// The ports that `verdict` sends the edited `frame` to.
 pub(super) fn outputs(
     topology: &Topology,
-    ingress: &Ingress<'_>,
+    ingress: PortId,
     verdict: Verdict,
     frame: &Mbuf,
 ) -> Vec<OutputRow> {
     let rows =
         |ports: Vec<PortId>| ports.into_iter().map(|port| OutputRow::of(topology, port, frame)).collect();
     let is_ip = output::is_ip(frame);
+    let flooded = |network, except: Option<PortId>| {
+        let receivers = topology
+            .network(network)
+            .map(|network| output::receivers(topology, network, except, is_ip).map(|member| member.port));
+        rows(receivers.into_iter().flatten().collect())
+    };
     match verdict {
         Verdict::Port(to) => rows(vec![to]),
-        Verdict::Reply => rows(vec![ingress.port.id]),
-        Verdict::Flood => {
-            let except = Some(ingress.port.id);
-            rows(output::receivers(topology, ingress.network, except, is_ip).collect())
-        }
-        Verdict::FloodInto(network) => topology.network(network).map_or_else(Vec::new, |network| {
-            rows(output::receivers(topology, network, None, is_ip).collect())
-        }),
+        Verdict::Reply => rows(vec![ingress]),
+        Verdict::Flood(network) | Verdict::FloodLocal(network) => flooded(network, Some(ingress)),
+        Verdict::FloodInto(network) => flooded(network, None),
         Verdict::Consume | Verdict::Drop(_) => Vec::new(),
     }
 }

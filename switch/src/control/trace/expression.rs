@@ -164,6 +164,11 @@ impl Probe {
         }
     }
 
+    /// The identifier of the outer VLAN tag.
+    pub fn vlan(&self) -> Option<u16> {
+        self.number("vlan.id").or_else(|| self.number("vlan.tci").map(|tci| tci & 0x0fff))
+    }
+
     /// The value of a field that takes a MAC address.
     pub fn mac(&self, field: &str) -> Option<[u8; 6]> {
         match self.value(field) {

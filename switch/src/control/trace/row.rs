@@ -39,7 +39,7 @@ pub struct TraceRow {
     pub generation: u64,
     /// Port it comes in by.
     pub port: String,
-    /// That port's network.
+    /// The network it came into; empty when it was not admitted.
     pub network: String,
     /// Fields that were chosen, with the reason.
     pub assumed: Vec<String>,
@@ -69,11 +69,11 @@ pub struct TraceRow {
 
 impl TraceRow {
     /// A frame of which nothing is known yet.
-    pub(super) fn new(generation: u64, port: &str, network: Option<String>, frame: &[u8]) -> Self {
+    pub(super) fn new(generation: u64, port: &str, frame: &[u8]) -> Self {
         Self {
             generation,
             port: port.to_owned(),
-            network: network.unwrap_or_default(),
+            network: String::new(),
             assumed: Vec::new(),
             before: FrameRow::of(frame),
             r#match: String::new(),
@@ -96,7 +96,7 @@ impl TraceRow {
         let ports = if ports.is_empty() { "nobody".to_owned() } else { ports.join(", ") };
         self.verdict = match actions.verdict {
             Verdict::Port(_) => format!("output to {ports}"),
-            Verdict::Flood => format!("flood to {ports}"),
+            Verdict::Flood(_) | Verdict::FloodLocal(_) => format!("flood to {ports}"),
             Verdict::FloodInto(network) => format!("flood to {ports} in network {}", names.network(network)),
             Verdict::Reply => format!("reply to {ports}"),
             Verdict::Consume => "taken by the switch itself".to_owned(),

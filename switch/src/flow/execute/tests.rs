@@ -114,7 +114,7 @@ fn layout(bytes: &[u8]) -> Layout {
 }
 
 fn with(edits: Edits) -> Actions {
-    Actions { edits, ..Actions::unchanged(Verdict::Flood) }
+    Actions { edits, ..Actions::unchanged(Verdict::Consume) }
 }
 
 fn translation(

@@ -25,7 +25,7 @@ pub(super) fn pop(frame: &mut Mbuf) -> Result<(), DropReason> {
 }
 
 /// Adds a tag.
-pub(super) fn push(frame: &mut Mbuf, tci: u16, service: bool) -> Result<(), DropReason> {
+pub(crate) fn push(frame: &mut Mbuf, tci: u16, service: bool) -> Result<(), DropReason> {
     frame.move_transport(TAG as i16).map_err(|_| DropReason::BadOffload)?;
     let data = frame.prepend(TAG as u16).ok_or(DropReason::NoHeadroom)?;
     data.copy_within(TAG..TAG + ADDRESSES, 0);

@@ -5,7 +5,7 @@ use shunt_ffi::Mbuf;
 use super::{Flow, Forwarder, Scene};
 use crate::flow::cache::{Entry, Place};
 use crate::flow::{Actions, FlowKey};
-use crate::pipeline::{self, Packet, Question, Silent, Teach, ingress};
+use crate::pipeline::{self, Ingress, Packet, Question, Silent, Teach, ingress};
 use crate::topology::stamps::Dependencies;
 
 /// What the stages decided.
@@ -53,7 +53,7 @@ impl Forwarder {
     #[cold]
     fn verify(&mut self, scene: &Scene<'_>, flow: &Flow, place: Place, frame: &mut Mbuf) -> Option<()> {
         let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
-        let anew = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
+        let anew = pipeline::run(scene.topology, &mut packet, &mut Silent);
         self.counters.flows.verified.add(1);
         let cached = self.cache.at(place)?.actions;
         if packet.is_cacheable() && anew == cached {
@@ -96,7 +96,7 @@ impl Forwarder {
     #[inline]
     pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
         let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
-        let actions = pipeline::run(scene.topology, &scene.ingress, &mut packet, &mut Silent);
+        let actions = pipeline::run(scene.topology, &mut packet, &mut Silent);
         let decision = Decision {
             actions,
             rests_on: packet.rests_on,
@@ -105,14 +105,21 @@ impl Forwarder {
         };
         match packet.teach {
             Teach::Nothing => self.learn(scene, &flow.key),
-            lesson => self.teacher.teach(scene.ingress.port.id, flow.key.src(), lesson),
+            lesson => self.teach(scene, &flow.key, |_| lesson),
         }
         decision
     }
 
     #[inline]
     fn learn(&mut self, scene: &Scene<'_>, key: &FlowKey) {
-        let lesson = ingress::learn(&scene.ingress, key, scene.now);
-        self.teacher.teach(scene.ingress.port.id, key.src(), lesson);
+        self.teach(scene, key, |ingress| ingress::learn(ingress, key, scene.now));
+    }
+
+    #[inline]
+    fn teach(&mut self, scene: &Scene<'_>, key: &FlowKey, lesson: impl Fn(&Ingress<'_>) -> Teach) {
+        // What came in where it may not teaches nothing.
+        if let Ok(ingress) = Ingress::of(scene.topology, key) {
+            self.teacher.teach(scene.topology, &ingress, key.src(), lesson(&ingress));
+        }
     }
 }

@@ -44,10 +44,13 @@ fn both(
     now: u32,
 ) -> Option<(Outcome, Outcome)> {
     let topology = &world.topology;
-    let ingress = Ingress::of(topology, port).ok()?;
+    let inlet = topology.inlet(port);
+    if !inlet.up {
+        return None;
+    }
     let counters = WorkerCounters::new();
-    let changed = topology.stamps().ingress(port, ingress.network.id);
-    let scene = Scene { topology, ingress, ours: counters.port(port), now, changed };
+    let changed = topology.stamps().ingress(port);
+    let scene = Scene { topology, port, inlet, ours: counters.port(port), now, changed };
     let mut flows = [Flow::default()];
     let mut burst = Burst::new();
     burst.push(pool().frame(bytes).unwrap()).unwrap();
@@ -65,7 +68,7 @@ fn both(
 
     let mut fresh = pool().frame(bytes).unwrap();
     let mut packet = Packet::new(&mut fresh, &flow.key, flow.layout, now);
-    let uncached = pipeline::run(topology, &ingress, &mut packet, &mut Silent);
+    let uncached = pipeline::run(topology, &mut packet, &mut Silent);
     let keep = packet.is_cacheable();
 
     let cached = match forwarder.hit(&scene, &flow, &mut frame) {

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::ids::{NetworkId, PortId};
-use crate::table::fdb::{self, Fdb};
+use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
-use crate::topology::{Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
+use crate::topology::{Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans};
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::Mac;
 
@@ -53,6 +53,7 @@ pub(super) enum Change {
     Neighbor { network: usize, last: u8, station: Option<u8> },
     Up { port: u8, up: bool },
     Move { port: u8, network: usize },
+    Vlans { port: u8, vlans: Option<Trunk> },
     Outside(Option<u8>),
     FullKey(bool),
 }
@@ -66,9 +67,49 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(network, last, station)| Change::Neighbor { network, last, station }),
         2 => (0..PORTS, any::<bool>()).prop_map(|(port, up)| Change::Up { port, up }),
         1 => (0..PORTS, network).prop_map(|(port, network)| Change::Move { port, network }),
+        2 => (0..PORTS, prop::option::weighted(0.7, trunk())).prop_map(|(port, vlans)| Change::Vlans { port, vlans }),
         1 => prop::option::of(2_u8..6).prop_map(Change::Outside),
         1 => any::<bool>().prop_map(Change::FullKey),
     ]
+}
+
+/// The VLANs of a port: that of network `n` is `100 + n`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trunk {
+    native: Option<usize>,
+    tagged: [bool; NETWORKS],
+}
+
+fn trunk() -> impl Strategy<Value = Trunk> {
+    (prop::option::of(0..NETWORKS), any::<[bool; NETWORKS]>()).prop_map(|(native, mut tagged)| {
+        // A network is there once.
+        if let Some(native) = native {
+            tagged[native] = false;
+        }
+        Trunk { native, tagged }
+    })
+}
+
+fn vid(network: usize) -> u16 {
+    100 + network as u16
+}
+
+impl Trunk {
+    fn vlans(self) -> Vlans {
+        let tagged = (0..NETWORKS).filter(|network| self.tagged[*network]);
+        Vlans {
+            untagged: self.native.map(|network| NetworkId(network as u16)),
+            tagged: tagged.map(|network| (vid(network), NetworkId(network as u16))).collect(),
+            service: false,
+        }
+    }
+
+    fn network(self, tci: Option<u16>) -> Option<usize> {
+        match tci.map(|tci| tci & 0xfff) {
+            None | Some(0) => self.native,
+            Some(tag) => (0..NETWORKS).find(|network| self.tagged[*network] && vid(*network) == tag),
+        }
+    }
 }
 
 /// A frame to be sent.
@@ -107,6 +148,8 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
     let twist = prop_oneof![
         12 => Just(Twist::None),
         1 => (any::<u16>(), any::<bool>()).prop_map(|(tci, service)| Twist::Tag(tci, service)),
+        3 => (0..NETWORKS, any::<u16>()).prop_map(|(network, rest)| Twist::Tag(rest & 0xf000 | vid(network), false)),
+        1 => any::<u16>().prop_map(|rest| Twist::Tag(rest & 0xf000, false)),
         1 => (0_usize..60).prop_map(Twist::Truncate),
         3 => (0_usize..46, any::<u8>()).prop_map(|(at, value)| Twist::Flip(at, value)),
         1 => (1_usize..40).prop_map(Twist::Pad),
@@ -149,7 +192,7 @@ impl Frame {
     }
 
     fn is_plain(&self) -> bool {
-        matches!(self.twist, Twist::None | Twist::Pad(_))
+        matches!(self.twist, Twist::None | Twist::Pad(_) | Twist::Tag(..))
     }
 }
 
@@ -157,7 +200,7 @@ impl Frame {
 pub(super) struct World {
     stations: [BTreeMap<u8, u8>; NETWORKS],
     neighbors: [BTreeMap<u8, u8>; 2],
-    ports: Vec<(usize, bool)>,
+    ports: Vec<(usize, bool, Option<Trunk>)>,
     /// The last byte of the neighbour in network 1 by which the outside is reached.
     outside: Option<u8>,
     fib: Arc<Fib>,
@@ -172,7 +215,7 @@ impl Default for World {
                 (0..STATIONS).map(|station| (station, network as u8 * 2 + station % 2)).collect()
             }),
             neighbors: std::array::from_fn(|_| (2..6).map(|last| (last, last)).collect()),
-            ports: (0..PORTS).map(|port| (usize::from(port) / 2, true)).collect(),
+            ports: (0..PORTS).map(|port| (usize::from(port) / 2, true, None)).collect(),
             outside: None,
             fib: fib(None),
             full_key: false,
@@ -223,6 +266,7 @@ impl World {
                 // As the control thread does: what was behind the port is forgotten.
                 self.stations.iter_mut().for_each(|stations| stations.retain(|_, behind| *behind != port));
             }
+            Change::Vlans { port, vlans } => self.ports[usize::from(port)].2 = vlans,
             Change::Outside(last) => {
                 if last != self.outside {
                     self.outside = last;
@@ -238,7 +282,7 @@ impl World {
         let networks = (0..NETWORKS).map(|network| {
             let stations = self.stations[network].iter().map(|(station, port)| fdb::Row {
                 mac: station_mac(*station),
-                port: port_id(*port),
+                place: Place::Port(port_id(*port)),
                 fixed: false,
                 last_seen: 0,
             });
@@ -265,10 +309,11 @@ impl World {
                 }),
             }
         });
-        let ports = self.ports.iter().enumerate().map(|(port, (network, up))| Port {
+        let ports = self.ports.iter().enumerate().map(|(port, (network, up, trunk))| Port {
             id: PortId::new(port).unwrap(),
             name: shunt_config::PortName::new(&format!("p{port}")).unwrap(),
             network: NetworkId(*network as u16),
+            vlans: trunk.map(Trunk::vlans),
             up: *up,
             max_frame: 1514,
             l3: None,
@@ -291,11 +336,30 @@ impl World {
         if !frame.is_plain() {
             return None;
         }
-        let network = self.ports[port.index()].0;
+        let (home, _, trunk) = self.ports[port.index()];
+        let tag = match frame.twist {
+            Twist::Tag(tci, service) => Some((tci, service)),
+            _ => None,
+        };
         let mut bytes = frame.bytes();
+        let (network, tci) = match (trunk, tag) {
+            (None, None) => (home, None),
+            // Payload: this model knows nothing of it.
+            (None, Some(_)) | (Some(_), Some((_, true))) => return None,
+            (Some(trunk), tag) => match trunk.network(tag.map(|(tci, _)| tci)) {
+                Some(network) => (network, tag.map(|(tci, _)| tci)),
+                None => return Some((Verdict::Drop(DropReason::VlanMismatch), bytes)),
+            },
+        };
+        let arrived = bytes.clone();
+        if tci.is_some() {
+            bytes.drain(12..16);
+        }
+        let mut through = network;
         let verdict = match self.decide(network, port, frame) {
             Ok((verdict, None)) => verdict,
-            Ok((verdict, Some((dst, src)))) => {
+            Ok((verdict, Some((into, dst, src)))) => {
+                through = into;
                 bytes[..6].copy_from_slice(&dst.bytes());
                 bytes[6..12].copy_from_slice(&src.bytes());
                 bytes[22] -= 1;
@@ -305,18 +369,25 @@ impl World {
                 verdict
             }
             Err(DropReason::NeighborUnresolved) => return None,
-            Err(reason) => return Some((Verdict::Drop(reason), bytes)),
+            Err(reason) => return Some((Verdict::Drop(reason), arrived)),
         };
+        if let Verdict::Port(to) = verdict
+            && let Some(trunk) = self.ports[to.index()].2
+            && trunk.tagged[through]
+        {
+            let new = tci.unwrap_or_default() & 0xf000 | vid(through);
+            bytes.splice(12..12, [[0x81, 0], new.to_be_bytes()].concat());
+        }
         Some((verdict, bytes))
     }
 
-    /// Verdict, and new addresses when the frame is routed.
+    /// Verdict, and where to and the new addresses when the frame is routed.
     fn decide(
         &self,
         network: usize,
         port: PortId,
         frame: &Frame,
-    ) -> Result<(Verdict, Option<(Mac, Mac)>), DropReason> {
+    ) -> Result<(Verdict, Option<(usize, Mac, Mac)>), DropReason> {
         let behind = |network: usize, mac: Mac| {
             self.stations[network]
                 .iter()
@@ -333,7 +404,7 @@ impl World {
             return match behind(network, frame.dst) {
                 Some(to) if port_id(to) == port => Err(DropReason::SamePort),
                 Some(to) => Ok((Verdict::Port(port_id(to)), None)),
-                None => Ok((Verdict::Flood, None)),
+                None => Ok((Verdict::Flood(NetworkId(network as u16)), None)),
             };
         }
         if frame.to.is_loopback()
@@ -364,6 +435,6 @@ impl World {
             Some(to) => Verdict::Port(port_id(to)),
             None => Verdict::FloodInto(NetworkId(through as u16)),
         };
-        Ok((verdict, Some((mac, gateway_mac(through)))))
+        Ok((verdict, Some((through, mac, gateway_mac(through)))))
     }
 }
