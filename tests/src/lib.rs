@@ -12,6 +12,9 @@
 //! | a virtual machine with the kernel's virtio-net driver | [`guest`] |
 //! | the switch under test | [`shuntd`] |
 //! | frames as values; arbitrary and broken ones | [`frames`] |
+//! | any frame, tags included, out of and into an interface | [`wire`] |
+//! | Open vSwitch: a physical switch with VLANs, the far end of a tunnel | [`ovs`] |
+//! | whole scenes: nodes with a daemon each, pods, a physical switch, routers | [`scene`] |
 //! | 2 MiB pages for the length of a test | [`hugepages`] |
 //! | a test that cannot run here | [`require!`](crate::require!), [`skip!`](crate::skip!) |
 //!
@@ -29,8 +32,10 @@ pub mod hugepages;
 pub mod interface;
 pub mod iperf;
 pub mod netns;
+pub mod ovs;
 pub mod paths;
 pub mod ping;
+pub mod scene;
 pub mod shuntd;
 pub mod skip;
 pub mod sweep;
@@ -38,6 +43,7 @@ pub mod tap;
 pub mod testpmd;
 pub mod transcript;
 pub mod veth;
+pub mod wire;
 
 pub use bridge::Bridge;
 pub use command::{Cmd, Output, Running};
@@ -47,7 +53,9 @@ pub use hugepages::Hugepages;
 pub use interface::Interface;
 pub use iperf::Iperf;
 pub use netns::Netns;
+pub use ovs::Ovs;
 pub use ping::Ping;
 pub use shuntd::Shuntd;
 pub use testpmd::Testpmd;
 pub use veth::Veth;
+pub use wire::Wire;

@@ -23,8 +23,20 @@ impl Netns {
     /// # Errors
     /// When `ip netns add` fails: mostly not root.
     pub fn new() -> Result<Self, LabError> {
+        Self::make(&NEXT.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// The same with a name that ends in `label`, for a person to find it by; one of a label in a process.
+    ///
+    /// # Errors
+    /// As [`Netns::new`], and when this process has one of that label.
+    pub fn named(label: &str) -> Result<Self, LabError> {
+        Self::make(label)
+    }
+
+    fn make(label: &str) -> Result<Self, LabError> {
         sweep::once();
-        let name = format!("{PREFIX}{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{PREFIX}{}-{label}", process::id());
         Cmd::new(["ip", "netns", "add", &name]).check()?;
         let netns = Self { name };
         netns.exec(&["ip", "link", "set", "lo", "up"])?;
