@@ -51,19 +51,29 @@ pub struct PortCounters {
     pub tx_packets: Counter,
     /// Bytes sent.
     pub tx_bytes: Counter,
-    drops: [Counter; REASONS],
+    drops: Drops,
+}
+
+/// One counter for each reason.
+#[derive(Debug)]
+struct Drops([Counter; REASONS]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
 }
 
 impl PortCounters {
     /// Counts `count` frames dropped for `reason`.
     #[inline]
     pub fn drop(&self, reason: DropReason, count: u64) {
-        self.drops[reason as usize].add(count);
+        self.drops.0[reason as usize].add(count);
     }
 
     /// Frames dropped for `reason`.
     pub fn drops(&self, reason: DropReason) -> u64 {
-        self.drops[reason as usize].get()
+        self.drops.0[reason as usize].get()
     }
 }
 

@@ -86,6 +86,24 @@ drop_reasons! {
     VlanMismatch = "vlan_mismatch",
     /// It came out of a tunnel and would go into a tunnel of the same network: whoever sent it should have sent it there.
     SplitHorizon = "split_horizon",
+    /// Sent to a tunnel of ours, but of a network identifier or key that no network has.
+    TunnelUnknownVni = "tunnel_unknown_vni",
+    /// Sent to a tunnel of ours by an address that is no peer of its network.
+    TunnelUnknownPeer = "tunnel_unknown_peer",
+    /// Sent to a tunnel of ours, but its headers are not sound: flags, version, lengths or payload type.
+    TunnelBadHeader = "tunnel_bad_header",
+    /// A fragment of a tunnel packet: tunnels are not reassembled; the peer's overlay MTU is too large for the path.
+    TunnelFragment = "tunnel_fragment",
+    /// It has a critical Geneve option that the switch does not know (RFC 8926 section 3.5).
+    TunnelCriticalOption = "tunnel_critical_option",
+    /// A Geneve control packet (O bit), which is not for the network, and which the switch does not answer.
+    TunnelControl = "tunnel_control",
+    /// The UDP or GRE checksum of a tunnel packet is wrong, or missing where the network wants one.
+    TunnelBadChecksum = "tunnel_bad_checksum",
+    /// The tunnel met congestion, and the packet inside is of a transport that knows no such mark (RFC 6040 section 4.2).
+    TunnelEcn = "tunnel_ecn",
+    /// A large send reached a tunnel before it was cut: a defect of the switch.
+    TunnelNotSegmented = "tunnel_not_segmented",
     /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
 }

@@ -24,6 +24,7 @@
 //! | [`topology`] | the immutable snapshot and how it is built and compared |
 //! | [`table`] | its tables |
 //! | [`port`] | port kinds, one file each |
+//! | [`encap`] | tunnels: headers to put in front, and reading them |
 //! | [`offload`] | checksums and segmentation in software |
 //! | [`wire`] | header formats |
 //! | [`control`] | configuration, ports, learning, publication, API |
@@ -37,6 +38,7 @@ pub mod control;
 pub mod counters;
 pub mod daemon;
 pub mod drop;
+pub mod encap;
 pub mod flow;
 pub mod ids;
 pub mod offload;

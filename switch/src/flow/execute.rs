@@ -7,7 +7,6 @@
 //! Offload state stays right: MAC addresses and TTL are part of no transport checksum; a tag moves the transport header,
 //! which the state is told; an address is part of the pseudo header, which a partial checksum holds.
 
-mod encap;
 mod translate;
 mod vlan;
 
@@ -16,7 +15,7 @@ use shunt_ffi::Mbuf;
 use super::actions::{Actions, Edits};
 use super::parse::Layout;
 use crate::drop::DropReason;
-pub use encap::{Template, TemplateError};
+use crate::encap::Template;
 pub use translate::Translation;
 pub(crate) use vlan::push as push_tag;
 
@@ -78,7 +77,7 @@ fn edit_rare(
 ) -> Result<(), DropReason> {
     let edits = actions.edits;
     if edits.has(Edits::STRIP) {
-        encap::strip(frame, actions.strip)?;
+        strip(frame, actions.strip)?;
     }
     if edits.has(Edits::TRANSLATE) {
         let translation = rewrites.translations.get(actions.translation as usize);
@@ -93,9 +92,15 @@ fn edit_rare(
     }
     if edits.has(Edits::ENCAP) {
         let template = rewrites.templates.get(usize::from(actions.template));
-        template.ok_or(DropReason::NoRewrite)?.push(hash, frame)?;
+        template.ok_or(DropReason::NoRewrite)?.push(hash as u16, frame)?;
     }
     Ok(())
+}
+
+/// Removes the outer headers.
+fn strip(frame: &mut Mbuf, count: u16) -> Result<(), DropReason> {
+    frame.clear_offload();
+    frame.trim_front(count).ok_or(DropReason::Runt)
 }
 
 /// Decrements the TTL and adds to the checksum what the header lost (RFC 1624; a TTL of 0 stays).

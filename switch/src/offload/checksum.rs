@@ -28,7 +28,7 @@ pub fn complete(frame: &mut Mbuf) -> Result<(), BadOffload> {
 
 /// Adds all bytes of the frame from `start` on to `sum`; `None` when `start` lies behind the first segment.
 #[inline]
-pub(super) fn sum_from(frame: &Mbuf, start: usize, sum: Sum) -> Option<Sum> {
+pub(crate) fn sum_from(frame: &Mbuf, start: usize, sum: Sum) -> Option<Sum> {
     let mut segments = frame.segments();
     let sum = sum.bytes(segments.next()?.get(start..)?);
     Some(segments.fold(sum, Sum::bytes))
@@ -36,7 +36,7 @@ pub(super) fn sum_from(frame: &Mbuf, start: usize, sum: Sum) -> Option<Sum> {
 
 /// Writes the complement of `sum` into the checksum field, in UDP's form when the field's offset is UDP's.
 #[inline]
-pub(super) fn write(data: &mut [u8], start: u16, offset: u16, sum: Sum) -> Result<(), BadOffload> {
+pub(crate) fn write(data: &mut [u8], start: u16, offset: u16, sum: Sum) -> Result<(), BadOffload> {
     let checksum = sum.checksum();
     let checksum = if offset == UDP_CHECKSUM { udp_field(checksum) } else { checksum };
     let at = usize::from(start) + usize::from(offset);

@@ -240,36 +240,6 @@ proptest! {
         edit(&with(Edits::POP_VLAN), Layout::default(), &Rewrites::default(), 0, &mut frame).unwrap();
         prop_assert_eq!((frame.to_vec(), frame.offload().unwrap()), before);
     }
-
-    #[test]
-    fn a_tunnel_is_put_on_and_taken_off(sample in sample(), v6: bool, hash: u64) {
-        let bytes = sample.bytes();
-        let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 3], [2, 0, 0, 0, 0, 4]);
-        let ip = if v6 { link.ipv6([3; 16], [4; 16], 64) } else { link.ipv4([3; 4], [4; 4], 64) };
-        let vxlan = [8, 0, 0, 0, 0, 0, 100, 0];
-        let mut headers = Vec::new();
-        ip.udp(0, 4789).write(&mut headers, &vxlan).unwrap();
-        let udp = if v6 { 54 } else { 34 };
-        headers[udp + 6..udp + 8].fill(0);
-        let template = Template::new(headers, 14, Some(udp as u16)).unwrap();
-        let added = template.len();
-        let rewrites = Rewrites { templates: [template].into(), ..Rewrites::default() };
-        let mut frame = pool().frame(&bytes).unwrap();
-        edit(&with(Edits::ENCAP), Layout::default(), &rewrites, hash, &mut frame).unwrap();
-        let outer = frame.to_vec();
-        let packet = SlicedPacket::from_ethernet(&outer).unwrap();
-        if let Some(NetSlice::Ipv4(ip)) = &packet.net {
-            prop_assert_eq!(ip.header().header_checksum(), ip.header().to_header().calc_header_checksum());
-            prop_assert_eq!(usize::from(ip.header().total_len()), outer.len() - 14);
-        }
-        let Some(TransportSlice::Udp(datagram)) = packet.transport else { panic!("no UDP in the tunnel") };
-        prop_assert_eq!(usize::from(datagram.length()), 8 + 8 + bytes.len());
-        prop_assert!(datagram.source_port() >= 49_152);
-        prop_assert_eq!(datagram.payload(), [&vxlan[..], &bytes].concat());
-        let strip = Actions { strip: added as u16, ..with(Edits::STRIP) };
-        edit(&strip, Layout::default(), &rewrites, hash, &mut frame).unwrap();
-        prop_assert_eq!(frame.to_vec(), bytes);
-    }
 }
 
 #[test]
@@ -290,16 +260,4 @@ fn what_cannot_be_edited_is_dropped_with_its_reason() {
     let mut full = frame(&[0; 60]);
     while full.prepend(1).is_some() {}
     assert_eq!(run(Edits::PUSH_VLAN, full), Err(DropReason::NoHeadroom));
-}
-
-#[test]
-fn a_template_has_whole_headers_and_is_short() {
-    assert_eq!(Template::new(vec![0; 500], 14, None), Err(TemplateError::TooLong(500)));
-    assert_eq!(Template::new(vec![0; 60], 14, None), Err(TemplateError::NoHeader));
-    assert_eq!(Template::new([vec![0; 14], vec![0x45; 19]].concat(), 14, None), Err(TemplateError::NoHeader));
-    assert_eq!(
-        Template::new([vec![0; 14], vec![0x45; 20]].concat(), 14, Some(34)),
-        Err(TemplateError::NoHeader)
-    );
-    assert!(Template::new([vec![0; 14], vec![0x45; 20]].concat(), 14, None).is_ok());
 }

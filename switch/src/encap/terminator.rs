@@ -1,0 +1,504 @@
+//! Which packets belong to tunnels that end here: of which network, from which peer, and where the inner frame begins.
+//!
+//! In: a frame whose destination MAC address is the switch's own in the transport network, and where its IP header is. Out:
+//! [`Opening`]. Nothing of the frame is changed ([`super::decapsulate`] does that).
+//!
+//! A packet for one of our tunnel ends is opened, or refused with a reason, never passed on as ordinary traffic: from a peer
+//! that is not known, to a network that is not known, with a header that is not sound (CVE-2020-10136 and its kind).
+//! What does not match address, protocol and port of a tunnel is not ours. TTL and UDP source port say nothing.
+//!
+//! Cost: VXLAN or Geneve without options and checksum over IPv4 is a row of comparisons and two probes of small hash tables.
+//! Everything else is one call further, header by header.
+
+mod map;
+mod packet;
+mod sum;
+
+use std::net::IpAddr;
+
+use shunt_ffi::Mbuf;
+
+use super::outer::{self, GRE, IPV4_IN_IP, IPV6_IN_IP};
+use super::{Encap, Payload, Undecoded, ecn, geneve, gre, ipip, vxlan};
+use crate::drop::DropReason;
+use crate::wire::ethernet;
+use crate::wire::protocol::UDP;
+use map::Map;
+use packet::{Fragment, Packet};
+
+/// One tunnel end of one overlay network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Our address.
+    pub local: IpAddr,
+    /// Tunnel header and number of the network.
+    pub encap: Encap,
+    /// UDP destination port; of no meaning for GRE and IP in IP.
+    pub port: u16,
+    /// Accept UDP packets over IPv6 without a checksum (RFC 6935). Over IPv4 they always are.
+    pub zero_checksum: bool,
+    /// What [`Inner::binding`] will say, not 0.
+    pub binding: u16,
+    /// Addresses that may send, and what [`Inner::peer`] will say of them. Those of the other IP version are ignored.
+    pub peers: Vec<(IpAddr, u16)>,
+}
+
+/// What a tunnel packet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// Start of the inner Ethernet frame, or IP packet, in the frame.
+    pub offset: u16,
+    /// Its length in bytes. What the frame has behind it is not part of it.
+    pub length: u16,
+    /// The overlay network: [`Row::binding`].
+    pub binding: u16,
+    /// Who sent it.
+    pub peer: u16,
+    /// 0 when an Ethernet frame is inside, otherwise the EtherType of the IP packet.
+    pub ip: u16,
+    /// ECN field of the outer packet.
+    pub ecn: u8,
+    /// There is a checksum that nobody has verified: see [`Terminator::open_frame`].
+    pub unverified: bool,
+}
+
+/// What a packet is to the tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Of no tunnel that ends here.
+    NotOurs,
+    /// A packet for an overlay network.
+    Inner(Inner),
+    /// To be dropped.
+    Refused(DropReason),
+    /// Headers go on in the next segment: make them contiguous and ask again.
+    Split,
+}
+
+/// What is behind the outer IP header of a tunnel end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Vxlan = 1,
+    Geneve,
+    GreEthernet,
+    GreIp,
+    IpIp,
+}
+
+const SERVICES: [Service; 5] =
+    [Service::Vxlan, Service::Geneve, Service::GreEthernet, Service::GreIp, Service::IpIp];
+
+/// The end to which nearly all packets go, so that it is compared and not looked up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usual {
+    local: u32,
+    port: u16,
+    /// First word of the tunnel header: under the mask it is `value`.
+    mask: u32,
+    value: u32,
+    service: u64,
+}
+
+/// All tunnel ends of one transport network. Immutable.
+#[derive(Clone, Debug, Default)]
+pub struct Terminator {
+    /// One bit for each of our IPv4 addresses, by a hash of it: most packets are told apart by it.
+    locals: u64,
+    usual: Usual,
+    any_v6: bool,
+    v4: Ends,
+    v6: Ends,
+}
+
+/// The ends of one IP version.
+#[derive(Clone, Debug, Default)]
+struct Ends {
+    /// Our address → its number.
+    locals: Map,
+    /// Number of our address, protocol, port → service and the service's own number.
+    services: Map,
+    /// Service, VNI or key → binding and marks.
+    networks: Map,
+    /// Source address → its number.
+    remotes: Map,
+    /// Binding, number of the source → peer.
+    peers: Map,
+}
+
+/// Bit of a row of `networks`.
+const ZERO_CHECKSUM: u64 = 1 << 16;
+/// Bit of a row of `peers`, which would be 0 without.
+const PEER: u64 = 1 << 16;
+/// Bytes that the short way looks at: IPv4, UDP, eight bytes of tunnel header.
+const USUAL_HEADERS: usize = outer::IPV4 + outer::UDP_HEADER + vxlan::HEADER;
+/// Those behind the IP header, and the shortest Ethernet frame.
+const USUAL_UDP: u16 = (outer::UDP_HEADER + vxlan::HEADER + ethernet::HEADER) as u16;
+
+impl Terminator {
+    /// The tunnel ends of `rows`. Where two of them claim the same packets, the first has them.
+    pub fn build(rows: &[Row]) -> Self {
+        let of = |v6: bool| rows.iter().filter(move |row| row.local.is_ipv6() == v6);
+        let mut terminator = Self {
+            locals: 0,
+            usual: Usual::default(),
+            any_v6: of(true).next().is_some(),
+            v4: Ends::build(of(false)),
+            v6: Ends::build(of(true)),
+        };
+        for row in of(false) {
+            let IpAddr::V4(local) = row.local else { continue };
+            terminator.locals |= bit(local.to_bits());
+        }
+        // Told apart by the first word: VXLAN's I flag; of Geneve everything but the reserved bits.
+        let usual = of(false).find_map(|row| match row.encap {
+            Encap::Vxlan { .. } => {
+                let flag = u32::from(vxlan::VALID) << 24;
+                Some((row, flag, flag))
+            }
+            Encap::Geneve { .. } => Some((row, 0xffc0_ffff, u32::from(geneve::ETHERNET))),
+            Encap::Gre { .. } | Encap::IpIp => None,
+        });
+        if let Some((&Row { local: IpAddr::V4(local), port, .. }, mask, value)) = usual {
+            let service = terminator.v4.service(local.to_bits().into(), UDP, port);
+            terminator.usual = Usual { local: local.to_bits(), port, mask, value, service };
+        }
+        terminator
+    }
+
+    /// True when no tunnel ends here.
+    pub fn is_empty(&self) -> bool {
+        self.locals == 0 && !self.any_v6
+    }
+
+    /// What the packet is whose IP header is, right behind its EtherType, at offset `l3` of a frame of `len` bytes, of which `data` are the first.
+    ///
+    /// A checksum over the packet is not verified: [`Inner::unverified`]. In the data path use [`Terminator::open_frame`].
+    #[inline(always)]
+    pub fn open(&self, data: &[u8], len: u32, l3: usize) -> Opening {
+        if let Some(opening) = self.quickly(data, len, l3) {
+            return opening;
+        }
+        self.open_any(data, len, l3).map_or_else(Opening::from, |(inner, _)| Opening::Inner(inner))
+    }
+
+    /// [`Terminator::open`] of a whole frame, with its checksum verified where neither a device nor the local kernel vouches
+    /// for it. That costs a pass over the packet; most tunnels send none.
+    #[inline(always)]
+    pub fn open_frame(&self, frame: &Mbuf, l3: usize) -> Opening {
+        if let Some(opening) = self.quickly(frame.data(), frame.len(), l3) {
+            return opening;
+        }
+        self.open_slowly(frame, l3)
+    }
+
+    #[inline(never)]
+    fn open_slowly(&self, frame: &Mbuf, l3: usize) -> Opening {
+        match self.open_any(frame.data(), frame.len(), l3) {
+            Err(other) => other,
+            Ok((inner, covered)) if !inner.unverified || sum::is_vouched_for(frame, &covered) => {
+                Opening::Inner(Inner { unverified: false, ..inner })
+            }
+            Ok((inner, covered)) if sum::holds(frame, &covered) => {
+                Opening::Inner(Inner { unverified: false, ..inner })
+            }
+            Ok(_) => Opening::Refused(DropReason::TunnelBadChecksum),
+        }
+    }
+
+    /// The answer for packets that are nothing special: the usual tunnel, or addresses that are not ours.
+    #[inline(always)]
+    fn quickly(&self, data: &[u8], len: u32, l3: usize) -> Option<Opening> {
+        let packet = data.get(l3.checked_sub(2)?..)?;
+        let (ethertype, headers) = packet.split_first_chunk::<2>()?;
+        let ethertype = u16::from_be_bytes(*ethertype);
+        let Some(headers) = headers.first_chunk::<USUAL_HEADERS>() else {
+            return if self.is_empty() { Some(Opening::NotOurs) } else { None };
+        };
+        let word = |at: usize| -> u32 {
+            headers.get(at..at + 4).and_then(<[u8]>::first_chunk).map_or(0, |word| u32::from_be_bytes(*word))
+        };
+        if ethertype == ethernet::IPV4 {
+            if self.locals & bit(word(16)) == 0 {
+                return Some(Opening::NotOurs);
+            }
+        } else if ethertype != ethernet::IPV6 || !self.any_v6 {
+            return Some(Opening::NotOurs);
+        }
+        let (total, datagram) = (word(0) as u16, (word(24) >> 16) as u16);
+        let usual = &self.usual;
+        // Version and header length, no fragment, UDP; ours; lengths that agree; no checksum; a plain tunnel header.
+        let plain = headers[0] == 0x45
+            && word(4) & 0x3fff == 0
+            && headers[9] == UDP
+            && word(16) == usual.local
+            && word(20) as u16 == usual.port
+            && u32::from(total) + l3 as u32 == len
+            && u32::from(datagram) + outer::IPV4 as u32 == u32::from(total)
+            && datagram >= USUAL_UDP
+            && word(24) as u16 == 0
+            && word(28) & usual.mask == usual.value;
+        if !plain {
+            return None;
+        }
+        let network = self.v4.networks.get(network_key(usual.service, Some(word(32) >> 8)));
+        let peer = self.v4.peers.get(peer_key(network as u16, word(12).into()));
+        if network == 0 || peer == 0 {
+            return None;
+        }
+        let headers = (outer::UDP_HEADER + vxlan::HEADER) as u16;
+        Some(Opening::Inner(Inner {
+            offset: l3 as u16 + USUAL_HEADERS as u16,
+            length: datagram - headers,
+            binding: network as u16,
+            peer: peer as u16,
+            ip: 0,
+            ecn: (word(0) >> 16) as u8 & ecn::FIELD,
+            unverified: false,
+        }))
+    }
+
+    /// Header by header; also what a checksum would cover.
+    #[inline(never)]
+    fn open_any(&self, data: &[u8], len: u32, l3: usize) -> Result<(Inner, sum::Covered), Opening> {
+        let packet = packet::packet(data, len, l3)?;
+        let ends = if packet.v6 { &self.v6 } else { &self.v4 };
+        let local = ends.local(packet.v6, packet.destination);
+        let found = if local == 0 { None } else { ends.find(data, &packet, local)? };
+        let (service, found) = found.ok_or(Opening::NotOurs)?;
+        if packet.fragment != Fragment::Whole {
+            return Err(Opening::Refused(DropReason::TunnelFragment));
+        }
+        let (header, end, unverified) = decode(service, data, &packet)?;
+        let network = ends.networks.get(network_key(found, header.id));
+        if network == 0 {
+            return Err(Opening::Refused(DropReason::TunnelUnknownVni));
+        }
+        let peer = ends.peer(packet.v6, network as u16, packet.source);
+        if peer == 0 {
+            return Err(Opening::Refused(DropReason::TunnelUnknownPeer));
+        }
+        let udp = packet.protocol == UDP;
+        if udp && packet.v6 && !unverified && network & ZERO_CHECKSUM == 0 {
+            return Err(Opening::Refused(DropReason::TunnelBadChecksum));
+        }
+        let offset = header.inner;
+        let least = if header.ip == 0 { ethernet::HEADER } else { outer::IPV4 };
+        let length = end.checked_sub(offset).filter(|length| *length >= least).ok_or(BAD)?;
+        let (Ok(offset), Ok(length)) = (u16::try_from(offset), u16::try_from(length)) else {
+            return Err(BAD);
+        };
+        let (binding, peer, ip) = (network as u16, peer as u16, header.ip);
+        let inner = Inner { offset, length, binding, peer, ip, ecn: packet.class & ecn::FIELD, unverified };
+        let addresses = if packet.v6 { l3 + 8..l3 + 40 } else { l3 + 12..l3 + 20 };
+        Ok((inner, sum::Covered { start: packet.l4, end, addresses: udp.then_some(addresses) }))
+    }
+}
+
+const BAD: Opening = Opening::Refused(DropReason::TunnelBadHeader);
+
+/// What the tunnel header says.
+struct Header {
+    id: Option<u32>,
+    /// Where the payload begins.
+    inner: usize,
+    ip: u16,
+}
+
+/// Reads the tunnel header of a packet for `service`; also where the payload ends, and whether a checksum covers it.
+fn decode(service: Service, data: &[u8], packet: &Packet) -> Result<(Header, usize, bool), Opening> {
+    let (start, end, mut unverified) = match service {
+        Service::Vxlan | Service::Geneve => {
+            let (end, checksum) = packet.datagram(data)?;
+            (packet.l4 + outer::UDP_HEADER, end, checksum)
+        }
+        Service::GreEthernet | Service::GreIp | Service::IpIp => (packet.l4, packet.end, false),
+    };
+    let bytes = data.get(start..end.min(data.len())).unwrap_or_default();
+    let whole = end <= data.len();
+    let undecoded = |why: Undecoded| match why {
+        Undecoded::Short if whole => BAD,
+        Undecoded::Short => Opening::Split,
+        Undecoded::Refused(reason) => Opening::Refused(reason),
+    };
+    let header = match service {
+        Service::Vxlan => {
+            let vni = vxlan::decode(bytes).map_err(undecoded)?;
+            Header { id: Some(vni), inner: start + vxlan::HEADER, ip: 0 }
+        }
+        Service::Geneve => {
+            let geneve = geneve::decode(bytes, end - start).map_err(undecoded)?;
+            Header { id: Some(geneve.vni), inner: start + geneve.length, ip: 0 }
+        }
+        Service::GreEthernet | Service::GreIp => {
+            let gre = gre::decode(bytes).map_err(undecoded)?;
+            unverified = gre.checksum;
+            let inner = start + gre.length;
+            let mut ip = 0;
+            if (gre.protocol == geneve::ETHERNET) != (service == Service::GreEthernet) {
+                return Err(BAD);
+            }
+            if service == Service::GreIp {
+                ip = ipip::decode(bytes.get(gre.length..).unwrap_or_default()).map_err(undecoded)?;
+                if ip != gre.protocol {
+                    return Err(BAD);
+                }
+            }
+            Header { id: gre.key, inner, ip }
+        }
+        Service::IpIp => {
+            let ip = ipip::decode(bytes).map_err(undecoded)?;
+            let protocol = if ip == ethernet::IPV4 { IPV4_IN_IP } else { IPV6_IN_IP };
+            if protocol != packet.protocol {
+                return Err(BAD);
+            }
+            Header { id: None, inner: start, ip }
+        }
+    };
+    Ok((header, end, unverified))
+}
+
+impl Ends {
+    fn build<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Self {
+        let v6 = rows.clone().any(|row| row.local.is_ipv6());
+        let same = |address: &IpAddr| address.is_ipv6() == v6;
+        let mut ends = Self::default();
+        if v6 {
+            // An address of 128 bits and more beside it is too long for a key, so each gets a number.
+            let peers = || rows.clone().flat_map(|row| row.peers.iter().map(|(address, _)| *address));
+            ends.locals = numbers(rows.clone().map(|row| row.local));
+            ends.remotes = numbers(peers().filter(same));
+        }
+        let mut services = Vec::new();
+        for row in rows.clone() {
+            let local = ends.local(v6, bits(row.local));
+            let (kind, claims) = claims(row);
+            for (protocol, port) in claims {
+                // Its own number tells the networks of two ends apart.
+                let value = (services.len() as u64 + 1) << 8 | kind as u64;
+                services.push((service_key(local, protocol, port), value));
+            }
+        }
+        ends.services = Map::build(&services);
+        let (mut networks, mut peers) = (Vec::new(), Vec::new());
+        for row in rows {
+            let local = ends.local(v6, bits(row.local));
+            let (kind, claims) = claims(row);
+            let id = match row.encap {
+                Encap::Vxlan { vni } | Encap::Geneve { vni, .. } => Some(vni),
+                Encap::Gre { key, .. } => key,
+                Encap::IpIp => None,
+            };
+            for (protocol, port) in claims {
+                let service = ends.service(local, protocol, port);
+                let marks = if row.zero_checksum { ZERO_CHECKSUM } else { 0 };
+                if service as u8 == kind as u8 && row.binding != 0 {
+                    networks.push((network_key(service, id), u64::from(row.binding) | marks));
+                }
+            }
+            for (address, peer) in row.peers.iter().filter(|(address, _)| same(address)) {
+                let source = ends.remote(v6, bits(*address));
+                peers.push((peer_key(row.binding, source), u64::from(*peer) | PEER));
+            }
+        }
+        ends.networks = Map::build(&networks);
+        ends.peers = Map::build(&peers);
+        ends
+    }
+
+    /// Number of one of our addresses; 0 when it is none.
+    #[inline]
+    fn local(&self, v6: bool, address: u128) -> u64 {
+        if v6 { self.locals.get(address) } else { address as u64 }
+    }
+
+    /// Number of a source address; 0 when nobody has it.
+    #[inline]
+    fn remote(&self, v6: bool, address: u128) -> u64 {
+        if v6 { self.remotes.get(address) } else { address as u64 }
+    }
+
+    #[inline]
+    fn peer(&self, v6: bool, binding: u16, source: u128) -> u64 {
+        match self.remote(v6, source) {
+            0 => 0,
+            source => self.peers.get(peer_key(binding, source)),
+        }
+    }
+
+    #[inline]
+    fn service(&self, local: u64, protocol: u8, port: u16) -> u64 {
+        self.services.get(service_key(local, protocol, port))
+    }
+
+    /// The service that a packet to our address asks for.
+    fn find(&self, data: &[u8], packet: &Packet, local: u64) -> Result<Option<(Service, u64)>, Opening> {
+        let port = match packet.protocol {
+            // Later fragments do not say to which port they go, so they cannot be told from other traffic.
+            UDP if packet.fragment == Fragment::Later => return Ok(None),
+            UDP => packet.udp_port(data)?,
+            GRE if packet.fragment == Fragment::Later => 0,
+            GRE => packet.gre_port(data)?,
+            _ => 0,
+        };
+        let mut found = self.service(local, packet.protocol, port);
+        if found == 0 && packet.protocol == GRE {
+            // To be refused with a reason: GRE of a payload, or a fragment of it, that no network here has.
+            found = self.service(local, GRE, geneve::ETHERNET);
+            found = if found == 0 { self.service(local, GRE, 0) } else { found };
+        }
+        Ok(SERVICES.get((found as u8).wrapping_sub(1) as usize).map(|service| (*service, found)))
+    }
+}
+
+/// The service of a row, and the protocols and ports it answers to. Of GRE, the port is [`packet::gre_port`]'s.
+fn claims(row: &Row) -> (Service, Vec<(u8, u16)>) {
+    match row.encap {
+        Encap::Vxlan { .. } => (Service::Vxlan, vec![(UDP, row.port)]),
+        Encap::Geneve { .. } => (Service::Geneve, vec![(UDP, row.port)]),
+        Encap::Gre { payload: Payload::Ethernet, .. } => {
+            (Service::GreEthernet, vec![(GRE, geneve::ETHERNET)])
+        }
+        Encap::Gre { payload: Payload::Ip, .. } => (Service::GreIp, vec![(GRE, 0)]),
+        Encap::IpIp => (Service::IpIp, vec![(IPV4_IN_IP, 0), (IPV6_IN_IP, 0)]),
+    }
+}
+
+#[inline(always)]
+fn service_key(local: u64, protocol: u8, port: u16) -> u128 {
+    u128::from(local << 24 | u64::from(protocol) << 16 | u64::from(port))
+}
+
+/// `service` has at most 24 bits: its number and kind.
+#[inline(always)]
+fn network_key(service: u64, id: Option<u32>) -> u128 {
+    let id = id.map_or(0, |id| 1 << 32 | u64::from(id));
+    u128::from(service << 33 | id)
+}
+
+/// `source` has at most 32 bits.
+#[inline(always)]
+fn peer_key(binding: u16, source: u64) -> u128 {
+    u128::from(u64::from(binding) << 32 | source)
+}
+
+/// Numbers addresses from 1.
+fn numbers(addresses: impl Iterator<Item = IpAddr>) -> Map {
+    let rows: Vec<_> = addresses.zip(1..).map(|(address, number)| (bits(address), number)).collect();
+    Map::build(&rows)
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// One bit of 64 for an IPv4 address.
+#[inline(always)]
+fn bit(address: u32) -> u64 {
+    1 << (address.wrapping_mul(0x9e37_79b1) >> 26)
+}
+
+#[cfg(test)]
+mod tests;
