@@ -2,7 +2,9 @@
 //! Runs on drafts, so that a port with one mistake is still checked for others. Cost: linear in the number of ports.
 
 mod claims;
+pub(crate) mod overlay;
 pub(crate) mod routing;
+pub(crate) mod underlay;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,23 +22,33 @@ use claims::Claims;
 /// Smallest MTU that IPv6 allows (RFC 8200 section 5); below it the kernel drops a device's IPv6 addresses.
 const IPV6_MTU_MIN: u16 = 1_280;
 
+/// Networks by name.
+pub(crate) type Networks<'a> = HashMap<&'a str, &'a Network>;
+
+/// A broadcast domain: a network that is no underlay with 0, or a bridge with a VLAN of it (0: untagged).
+type Domain<'a> = (&'a str, u16);
+
 /// What the ports are checked against.
 #[derive(Debug)]
 pub(crate) struct Around<'a> {
     daemon: &'a Daemon,
     workers: Option<&'a Workers>,
-    networks: HashMap<&'a str, &'a Network>,
+    networks: Networks<'a>,
+    /// The network that says who may be in a domain. A VLAN without an underlay has none.
+    domains: HashMap<Domain<'a>, &'a Network>,
     all_networks: bool,
     /// Gateways are known: what refers to them can be judged.
     routing: bool,
+    /// Kinds are known with all their keys.
+    kinds: bool,
 }
 
 impl<'a> Around<'a> {
     /// The sections of a whole configuration.
     pub(crate) fn of(config: &'a Config) -> Self {
-        let networks = config.networks.iter().map(|n| (n.name.as_str(), n)).collect();
-        let (daemon, workers) = (&config.daemon, Some(&config.workers));
-        Around { daemon, workers, networks, all_networks: true, routing: true }
+        let networks: Networks<'_> = config.networks.iter().map(|n| (n.name.as_str(), n)).collect();
+        let (daemon, workers, domains) = (&config.daemon, Some(&config.workers), domains(&networks));
+        Around { daemon, workers, networks, domains, all_networks: true, routing: true, kinds: true }
     }
 
     /// Sections as far as they could be read. `workers` is `None` when that section holds a mistake; `all_networks` is
@@ -47,11 +59,65 @@ impl<'a> Around<'a> {
         networks: &'a [network::Draft],
         all_networks: bool,
     ) -> Self {
-        let named = networks.iter().filter_map(|draft| Some((draft.name.as_ref()?.as_str(), &draft.network)));
         let routing = networks.iter().all(|draft| draft.routing);
+        let kinds = networks.iter().all(|draft| draft.kind);
         let all_networks = all_networks && networks.iter().all(|draft| draft.name.is_some());
-        Around { daemon, workers, networks: named.collect(), all_networks, routing }
+        let named = networks.iter().filter_map(|draft| Some((draft.name.as_ref()?.as_str(), &draft.network)));
+        let networks: Networks<'_> = named.collect();
+        let domains = domains(&networks);
+        Around { daemon, workers, networks, domains, all_networks, routing, kinds }
     }
+
+    /// Networks by name.
+    pub(crate) fn networks(&self) -> &Networks<'a> {
+        &self.networks
+    }
+
+    /// The domain that untagged frames of `port` belong to, when its network and VLANs are known.
+    fn domain<'p>(&self, port: &'p Draft) -> Option<Domain<'p>>
+    where
+        'a: 'p,
+    {
+        let name = port.network.as_ref()?.as_str();
+        let vlans = port.vlans.as_ref()?;
+        let network = self.networks.get(name)?;
+        Some(match network.underlay() {
+            Some(_) => domain_of(network),
+            None => (name, vlans.vlan.or(vlans.native).unwrap_or(0)),
+        })
+    }
+
+    /// The network that says who may be in the domain of `port`.
+    fn network_of(&self, port: &Draft) -> Option<&'a Network> {
+        let name = port.network.as_ref()?.as_str();
+        let vlans = port.vlans.as_ref()?;
+        let network = self.networks.get(name)?;
+        let domain = match network.underlay() {
+            Some(_) => domain_of(network),
+            None => (network.name.as_str(), vlans.vlan.or(vlans.native).unwrap_or(0)),
+        };
+        self.domains.get(&domain).copied()
+    }
+
+    /// The MTU of a network, see [`Config::network_mtu`].
+    fn mtu(&self, network: &Network) -> u16 {
+        network::mtu::effective(network, &|name| self.networks.get(name.as_str()).copied())
+    }
+}
+
+/// The domain that a network is, or has its gateways in.
+fn domain_of(network: &Network) -> Domain<'_> {
+    match network.underlay() {
+        Some(underlay) => (underlay.bridge.as_str(), underlay.vlan.unwrap_or(0)),
+        None => (network.name.as_str(), 0),
+    }
+}
+
+/// The network of each domain; where a bridge and an underlay have the untagged domain, the underlay.
+fn domains<'a>(networks: &Networks<'a>) -> HashMap<Domain<'a>, &'a Network> {
+    let of_bridges = networks.values().filter(|network| network.underlay().is_none());
+    let of_underlays = networks.values().filter(|network| network.underlay().is_some());
+    of_bridges.chain(of_underlays).map(|network| (domain_of(network), *network)).collect()
 }
 
 /// Reports every conflict between `ports`, and of them with `around`. Of two that collide the later is reported.
@@ -60,12 +126,16 @@ pub(crate) fn ports(ports: &[Draft], around: &Around<'_>, sink: &mut Sink) {
     for port in ports {
         network(port, around, sink);
         placement(port, around.workers, sink);
-        ipv6_mtu(port, &around.networks, sink);
-        if around.routing {
-            endpoints(port, &around.networks, sink);
+        ipv6_mtu(port, around, sink);
+        if around.kinds {
+            underlay::port_vlans(port, &around.networks, sink);
+            underlay::children(port, &around.networks, sink);
+        }
+        if around.routing && around.kinds {
+            endpoints(port, around, sink);
         }
     }
-    claims::all(ports, around.daemon, &around.networks, sink);
+    claims::all(ports, around, sink);
 }
 
 /// Reports networks of the same name.
@@ -125,26 +195,34 @@ fn one_of(what: &str, known: &[&str]) -> String {
     }
 }
 
-/// The addresses of endpoints must be in a subnet of their network, when it has any: nothing would be routed to them.
-fn endpoints(port: &Draft, networks: &HashMap<&str, &Network>, sink: &mut Sink) {
-    let network = port.network.as_ref().and_then(|name| networks.get(name.as_str()));
-    let Some(network) = network.filter(|network| !network.gateways.is_empty()) else { return };
+/// The addresses of endpoints must be where their network has addresses: nothing would be routed to them elsewhere.
+fn endpoints(port: &Draft, around: &Around<'_>, sink: &mut Sink) {
+    let Some(network) = around.network_of(port) else { return };
     for (i, endpoint) in port.endpoints.iter().flatten().enumerate() {
         for (j, ip) in endpoint.iter().flat_map(|endpoint| &endpoint.ip).enumerate() {
-            let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-            if link_local || network.subnet_of(*ip).is_some() {
-                continue;
+            if let Some(message) = misplaced(network, *ip) {
+                sink.report(&port.key(&format!("endpoints[{i}].ip[{j}]")), message);
             }
-            let subnets: Vec<_> =
-                network.gateways.iter().map(|gateway| gateway.trunc().to_string()).collect();
-            let message = format!(
-                "{ip} is in no subnet of network {}; use an address in {}",
-                network.name,
-                subnets.join(" or ")
-            );
-            sink.report(&port.key(&format!("endpoints[{i}].ip[{j}]")), message);
         }
     }
+}
+
+/// What is wrong with an endpoint that has the address `ip` in `network`.
+fn misplaced(network: &Network, ip: IpAddr) -> Option<String> {
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let (places, inside): (Vec<_>, _) = if network.has_host_routes() {
+        let cidr = network.overlay().map(|overlay| overlay.cidr.clone()).unwrap_or_default();
+        let inside = cidr.iter().any(|net| net.contains(&ip));
+        (cidr, inside)
+    } else {
+        (network.gateways.iter().map(|net| net.trunc()).collect(), network.subnet_of(ip).is_some())
+    };
+    if link_local || places.is_empty() || inside {
+        return None;
+    }
+    let within = if network.has_host_routes() { "outside the cidr" } else { "in no subnet" };
+    let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+    Some(format!("{ip} is {within} of network {}; use an address in {}", network.name, places.join(" or ")))
 }
 
 fn placement(port: &Draft, workers: Option<&Workers>, sink: &mut Sink) {
@@ -168,9 +246,10 @@ fn placement(port: &Draft, workers: Option<&Workers>, sink: &mut Sink) {
     }
 }
 
-fn ipv6_mtu(port: &Draft, networks: &HashMap<&str, &Network>, sink: &mut Sink) {
-    let network = port.network.as_ref().and_then(|name| networks.get(name.as_str()));
-    let Some(mtu) = port.mtu.or(network.map(|n| n.mtu)).filter(|mtu| *mtu < IPV6_MTU_MIN) else { return };
+fn ipv6_mtu(port: &Draft, around: &Around<'_>, sink: &mut Sink) {
+    let network = port.network.as_ref().and_then(|name| around.networks.get(name.as_str()));
+    let mtu = port.mtu.or_else(|| network.map(|network| around.mtu(network)));
+    let Some(mtu) = mtu.filter(|mtu| *mtu < IPV6_MTU_MIN) else { return };
     let addresses = port.kind.as_ref().map(PortKind::addresses).unwrap_or_default();
     for (i, _) in addresses.iter().enumerate().filter(|(_, a)| a.addr().is_ipv6()) {
         let message =

@@ -7,6 +7,7 @@ use crate::check::{self, Around};
 use crate::error::{ConfigErrors, Sink};
 use crate::names::{NetworkName, PortName, RouterName};
 use crate::network::Network;
+use crate::network::kind::NetworkKind;
 use crate::port::kind::PortKind;
 use crate::port::{Draft, Port};
 use crate::router::Router;
@@ -58,6 +59,15 @@ pub struct NetworkChange {
     pub to: Network,
     /// The keys that differ.
     pub keys: Vec<&'static str>,
+}
+
+impl NetworkChange {
+    /// True when what was learned in the network belongs to another one: it is another kind, another part of the physical
+    /// network, or its tunnels are others. Peers, MTU, limits and policies change on the network as it is.
+    pub fn replaces(&self) -> bool {
+        let identity = ["kind", "bridge", "vlan", "encap", "vni", "payload", "transport"];
+        self.keys.iter().any(|key| identity.contains(key))
+    }
 }
 
 /// A router that stays and changes: its routes do.
@@ -178,16 +188,13 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
 
     diff.routers(old, new);
 
-    let mtu = |port: &Port, networks: &HashMap<&NetworkName, &Network>| {
-        port.mtu.or_else(|| networks.get(&port.network).map(|n| n.mtu))
-    };
     let old_ports: HashMap<_, _> = old.ports.iter().map(|p| (&p.name, p)).collect();
     let new_names: HashSet<_> = new.ports.iter().map(|p| &p.name).collect();
     for port in &new.ports {
         match old_ports.get(&port.name) {
             None => diff.added_ports.push(port.clone()),
             Some(old) => {
-                let inherited = mtu(old, &old_networks) != mtu(port, &new_networks);
+                let inherited = mtu_of(old, &old_networks) != mtu_of(port, &new_networks);
                 diff.changed_ports.extend(port_change(old, port, inherited));
             }
         }
@@ -195,6 +202,15 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let gone = old.ports.iter().filter(|p| !new_names.contains(&p.name));
     diff.removed_ports = gone.map(|p| p.name.clone()).collect();
     diff
+}
+
+/// The MTU of a port as [`Config::port_mtu`] has it.
+fn mtu_of(port: &Port, networks: &HashMap<&NetworkName, &Network>) -> Option<u16> {
+    let inherited = || {
+        let network = networks.get(&port.network)?;
+        Some(crate::network::mtu::effective(network, &|name| networks.get(name).copied()))
+    };
+    port.mtu.or_else(inherited)
 }
 
 /// The names of those pairs that differ.
@@ -220,10 +236,29 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
-    let keys = differing!(old, new;
-        kind "kind", mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit", router "router",
-        gateways "gateways", gateway_mac "gateway_mac", neighbor_ageing "neighbor_ageing");
+    let mut keys = network_kind_keys(old, new);
+    keys.extend(differing!(old, new;
+        mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit", router "router",
+        gateways "gateways", gateway_mac "gateway_mac", neighbor_ageing "neighbor_ageing", proxy_arp "proxy_arp",
+        mss_clamp "mss_clamp"));
     (!keys.is_empty()).then(|| NetworkChange { from: old.clone(), to: new.clone(), keys })
+}
+
+/// Which keys of the kind differ; `kind` alone when the kinds do.
+fn network_kind_keys(old: &Network, new: &Network) -> Vec<&'static str> {
+    match (&old.kind, &new.kind) {
+        (NetworkKind::Bridge(old), NetworkKind::Bridge(new)) => {
+            differing!(old, new; vlans "vlans", storm_limit "storm_limit")
+        }
+        (NetworkKind::Underlay(old), NetworkKind::Underlay(new)) => differing!(old, new;
+            bridge "bridge", vlan "vlan", mode "mode", parent_mac "parent_mac", host_port "host_port",
+            announce "announce"),
+        (NetworkKind::Overlay(old), NetworkKind::Overlay(new)) => differing!(old, new;
+            encap "encap", vni "vni", payload "payload", transport "transport", local "local", port "port",
+            cidr "cidr", learning "learning", flood "flood", udp_checksum "udp_checksum", dscp "dscp",
+            vtep "vtep", peers "peers"),
+        _ => vec!["kind"],
+    }
 }
 
 fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange> {
@@ -233,7 +268,8 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     let reopen = !keys.is_empty();
     keys.extend(differing!(old, new;
         network "network", admin_up "admin_up", mtu "mtu", placement "placement",
-        mac_limit "mac_limit", stations "stations", endpoints "endpoints"));
+        mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check",
+        vlan "vlan", trunk "trunk", native_vlan "native_vlan", service_tag "service_tag"));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");
     }
@@ -247,10 +283,10 @@ fn kind_keys(old: &Port, new: &Port) -> Vec<&'static str> {
     let pairs: Vec<(&'static str, bool)> = match (&old.kind, &new.kind) {
         (PortKind::Veth { device: _ }, PortKind::Veth { device: _ }) => vec![device],
         (
-            PortKind::Tap { device: _, netns: a, addresses: b, peer_mac: c },
-            PortKind::Tap { device: _, netns: x, addresses: y, peer_mac: z },
-        )
-        | (
+            PortKind::Tap { device: _, netns: a, addresses: b, routes: r, peer_mac: c },
+            PortKind::Tap { device: _, netns: x, addresses: y, routes: s, peer_mac: z },
+        ) => vec![device, ("netns", a != x), ("addresses", b != y), ("routes", r != s), ("peer_mac", c != z)],
+        (
             PortKind::Tun { device: _, netns: a, addresses: b, peer_mac: c },
             PortKind::Tun { device: _, netns: x, addresses: y, peer_mac: z },
         ) => vec![device, ("netns", a != x), ("addresses", b != y), ("peer_mac", c != z)],

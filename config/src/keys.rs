@@ -8,7 +8,7 @@ use crate::{daemon, flow_cache, memory, network, port, router, workers};
 pub struct Key {
     /// The key as written.
     pub name: &'static str,
-    /// The port kinds that have it; empty when every kind, or a section without kinds, has it.
+    /// The kinds of port or network that have it; empty when every kind, or a section without kinds, has it.
     pub kinds: &'static [&'static str],
     /// Type, unit and range.
     pub takes: &'static str,
@@ -16,6 +16,17 @@ pub struct Key {
     pub default: &'static str,
     /// What it does.
     pub meaning: &'static str,
+}
+
+/// A [`Key`] on few lines.
+pub(crate) const fn key(
+    name: &'static str,
+    kinds: &'static [&'static str],
+    takes: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { name, kinds, takes, default, meaning }
 }
 
 /// One section of the configuration.
@@ -36,7 +47,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     SectionKeys { name: "workers", repeated: false, keys: workers::KEYS },
     SectionKeys { name: "flow_cache", repeated: false, keys: flow_cache::KEYS },
     SectionKeys { name: "router", repeated: true, keys: router::KEYS },
-    SectionKeys { name: "network", repeated: true, keys: network::KEYS },
+    SectionKeys { name: "network", repeated: true, keys: network::keys::KEYS },
     SectionKeys { name: "port", repeated: true, keys: port::KEYS },
 ];
 

@@ -12,7 +12,7 @@
 //! | `check` | mistakes that show only between sections |
 //! | `read`, `write` | whole documents, in and out |
 //! | `diff` | what changes from one configuration to another |
-//! | `keys`, `error`, `names`, `mac` | the list of all keys; mistakes; newtypes |
+//! | `keys`, `error`, `names`, `mac`, `vlan` | the list of all keys; mistakes; newtypes |
 //!
 //! Everything runs on the control thread and allocates freely.
 
@@ -34,8 +34,11 @@ mod read;
 mod router;
 mod section;
 mod value;
+mod vlan;
 mod workers;
 mod write;
+
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -50,15 +53,21 @@ pub use memory::{Hugepages, Memory};
 pub use names::{
     NETWORK_NAME_MAX, NameError, NetworkName, PORT_NAME_MAX, PortName, RouterName, check_device_name,
 };
-pub use network::{MAC_LIMIT_MAX, MTU_MAX, MTU_MIN, Network, NetworkKind};
+pub use network::kind::{Bridge, NetworkKind, Underlay, UnderlayMode};
+pub use network::mtu::{MTU_ETHERNET, MTU_MAX, MTU_MIN, Mtu};
+pub use network::overlay::{Dscp, Encap, GENEVE_PORT, Overlay, PEERS_MAX, Payload, VNI_MAX, VXLAN_PORT};
+pub use network::peer::Peer;
+pub use network::{MAC_LIMIT_MAX, Network};
 pub use port::endpoint::Endpoint;
 pub use port::kind::{MemifRole, PortKind, VhostMode};
 pub use port::netns::Netns;
+pub use port::route::KernelRoute;
 pub use port::secret::Secret;
 pub use port::{Port, QUEUES_MAX};
 pub use read::{load, parse, parse_port};
 pub use router::{Router, StaticRoute};
 pub use value::SOCKET_PATH_MAX;
+pub use vlan::{VID_MAX, VID_MIN, VlanSet};
 pub use workers::{Poll, WORKERS_MAX, Workers};
 
 /// A whole configuration. The default is the one the daemon embeds: one adaptive worker, the network `default`, no port.
@@ -113,9 +122,46 @@ impl Config {
         self.routers.iter().find(|r| r.name == *name)
     }
 
+    /// The MTU of a network in bytes after the Ethernet header: as configured, else 1500 for a bridge, its bridge's for an
+    /// underlay, and for an overlay its transport's less [`Overlay::overhead`] (with peers of both families, that over
+    /// IPv6).
+    pub fn network_mtu(&self, network: &Network) -> u16 {
+        network::mtu::effective(network, &|name| self.network(name.as_str()))
+    }
+
     /// The MTU that a port has in this configuration: its own or its network's, in bytes after the Ethernet header.
     pub fn port_mtu(&self, port: &Port) -> u16 {
-        let inherited = || self.network(port.network.as_str()).map_or(Network::default().mtu, |n| n.mtu);
+        let inherited =
+            || self.network(port.network.as_str()).map_or(MTU_ETHERNET, |network| self.network_mtu(network));
         port.mtu.unwrap_or_else(inherited)
+    }
+
+    /// Source of the outer packets from `overlay` to a peer at `peer`: [`Overlay::local`], or the first gateway address of
+    /// the transport when that is of the other family. `None` when the transport has no address of this family.
+    pub fn tunnel_local(&self, overlay: &Overlay, peer: IpAddr) -> Option<IpAddr> {
+        if overlay.local.is_ipv4() == peer.is_ipv4() {
+            return Some(overlay.local);
+        }
+        let transport = self.network(overlay.transport.as_str())?;
+        transport.gateways.iter().map(|net| net.addr()).find(|own| own.is_ipv4() == peer.is_ipv4())
+    }
+
+    /// The underlay network that is VLAN `vlan` of `bridge`, or its untagged domain (`None`), if one is configured.
+    pub fn underlay_of(&self, bridge: &NetworkName, vlan: Option<u16>) -> Option<&Network> {
+        let is_it = |underlay: &Underlay| underlay.bridge == *bridge && underlay.vlan == vlan;
+        self.networks.iter().find(|network| network.underlay().is_some_and(is_it))
+    }
+
+    /// True when sources of frames of `port` are held against its endpoints: as configured, else where it has endpoints
+    /// with addresses in an overlay or underlay network.
+    pub fn spoof_check(&self, port: &Port) -> bool {
+        port.spoof_check.unwrap_or_else(|| {
+            let addressed = port.endpoints.iter().any(|endpoint| !endpoint.ip.is_empty());
+            let network = port.vlan.map_or_else(
+                || self.network(port.network.as_str()),
+                |vlan| self.underlay_of(&port.network, Some(vlan)),
+            );
+            addressed && network.is_some_and(|network| network.bridge().is_none())
+        })
     }
 }

@@ -15,6 +15,16 @@ impl MacAddr {
     /// The all-zero address, never valid on the wire.
     pub const ZERO: MacAddr = MacAddr([0; 6]);
 
+    /// An address drawn from `text`: the same after a restart and on every node. Locally administered, no group.
+    pub(crate) fn derived(text: &str) -> MacAddr {
+        // FNV-1a.
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let [_, _, _, a, b, c, d, e] = hash.to_be_bytes();
+        MacAddr([0x02, a, b, c, d, e])
+    }
+
     /// The six bytes in transmission order.
     pub const fn octets(self) -> [u8; 6] {
         self.0

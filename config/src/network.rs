@@ -1,4 +1,12 @@
-//! `[[network]]`: a set of ports that is isolated but for a router.
+//! `[[network]]`: a broadcast domain, isolated but for a router. Keys of every network are here, those of one kind in
+//! [`read`].
+
+pub(crate) mod keys;
+pub(crate) mod kind;
+pub(crate) mod mtu;
+pub(crate) mod overlay;
+pub(crate) mod peer;
+pub(crate) mod read;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,38 +15,28 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::error::Reported;
-use crate::keys::Key;
 use crate::mac::MacAddr;
 use crate::names::{NetworkName, RouterName};
 use crate::section::Section;
 use crate::value;
 
-/// Smallest MTU: what every IPv4 host must forward whole (RFC 791 section 3.2).
-pub const MTU_MIN: u16 = 68;
-/// Largest MTU: the kernel's 65,535 less the Ethernet header that it counts on a TAP (`tun_net_initialize`).
-pub const MTU_MAX: u16 = 65_521;
+use kind::{NetworkKind, UnderlayMode};
+use mtu::Mtu;
+use overlay::{Overlay, Payload};
+
 /// Largest `mac_limit`.
 pub const MAC_LIMIT_MAX: u32 = 1_048_576;
 
-/// How a network forwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum NetworkKind {
-    /// A learning Ethernet bridge (IEEE 802.1D without spanning tree).
-    #[default]
-    Bridge,
-}
-
-/// An isolated set of ports.
+/// A broadcast domain: a set of ports, and of peers behind tunnels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Network {
     /// Its name, unique.
     pub name: NetworkName,
     /// How it forwards.
+    #[serde(flatten)]
     pub kind: NetworkKind,
-    /// MTU of its ports that set none: bytes of payload without the Ethernet header, 68 to 65,521.
-    pub mtu: u16,
+    /// Its MTU, and that of its ports that set none. See [`Config::network_mtu`](crate::Config::network_mtu).
+    pub mtu: Mtu,
     /// Time without traffic after which a learned address is forgotten; zero is never.
     #[serde(serialize_with = "crate::write::duration")]
     pub mac_ageing: Duration,
@@ -56,20 +54,78 @@ pub struct Network {
     /// Time without ARP or ND after which a learned neighbour is forgotten; zero is never.
     #[serde(serialize_with = "crate::write::duration")]
     pub neighbor_ageing: Duration,
+    /// Whether the gateway answers for every target, as configured; see [`Network::proxy_arp`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_arp: Option<bool>,
+    /// The MSS of TCP SYNs routed into or out of the network is lowered to what its MTU takes.
+    pub mss_clamp: bool,
 }
 
 impl Network {
     /// The Ethernet address that the router has in the network: as configured, else derived from the network's name, so
-    /// that it is the same after a restart and on every node.
+    /// that it is the same after a restart and on every node. In an L3 overlay, where each node has an address of its
+    /// own, it is derived from that, as the other nodes derive it (see [`Peer::mac`](crate::Peer::mac)).
     pub fn gateway_mac(&self) -> MacAddr {
-        self.gateway_mac.unwrap_or_else(|| {
-            // FNV-1a over the name; locally administered, not a group.
-            let hash = self.name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-            let [_, _, _, a, b, c, d, e] = hash.to_be_bytes();
-            MacAddr([0x02, a, b, c, d, e])
+        self.gateway_mac.unwrap_or_else(|| match self.overlay() {
+            Some(overlay) if self.is_l3_overlay() => MacAddr::derived(&overlay.vtep().to_string()),
+            _ => MacAddr::derived(self.name.as_str()),
         })
+    }
+
+    /// The Ethernet address that all endpoints of a `demux` network have; `None` for every other network.
+    pub fn parent_mac(&self) -> Option<MacAddr> {
+        match &self.kind {
+            NetworkKind::Underlay(underlay) if underlay.mode == UnderlayMode::Demux => {
+                Some(underlay.parent_mac.unwrap_or_else(|| MacAddr::derived(self.name.as_str())))
+            }
+            _ => None,
+        }
+    }
+
+    /// The tunnels, when the network is an overlay.
+    pub fn overlay(&self) -> Option<&Overlay> {
+        match &self.kind {
+            NetworkKind::Overlay(overlay) => Some(overlay),
+            _ => None,
+        }
+    }
+
+    /// The physical network, when the network is a part of it.
+    pub fn underlay(&self) -> Option<&kind::Underlay> {
+        match &self.kind {
+            NetworkKind::Underlay(underlay) => Some(underlay),
+            _ => None,
+        }
+    }
+
+    /// The bridge, when the network is one.
+    pub fn bridge(&self) -> Option<&kind::Bridge> {
+        match &self.kind {
+            NetworkKind::Bridge(bridge) => Some(bridge),
+            _ => None,
+        }
+    }
+
+    /// True for an overlay that routes to its peers by prefix: one that carries IP packets, has a `vtep`, or whose
+    /// gateways have no subnets (`169.254.1.1/32`). The others switch to them by Ethernet address.
+    pub fn is_l3_overlay(&self) -> bool {
+        let alone = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
+        self.overlay().is_some_and(|overlay| {
+            let no_subnets = !self.gateways.is_empty() && self.gateways.iter().all(alone);
+            overlay.payload == Payload::Ip || overlay.vtep.is_some() || no_subnets
+        })
+    }
+
+    /// True when endpoints of the network are routed to one by one, wherever their addresses are: in L3 overlays and
+    /// routed underlays. In the others they are in the gateways' subnets.
+    pub fn has_host_routes(&self) -> bool {
+        self.is_l3_overlay() || self.underlay().is_some_and(|underlay| underlay.mode == UnderlayMode::Routed)
+    }
+
+    /// True when the gateway answers ARP and ND for every target that is no station behind the asking port: as
+    /// configured, else in L3 overlays and routed underlays.
+    pub fn proxy_arp(&self) -> bool {
+        self.proxy_arp.unwrap_or_else(|| self.has_host_routes() && !self.gateways.is_empty())
     }
 
     /// The router's address and subnet in which a station may have `address`.
@@ -82,85 +138,19 @@ impl Default for Network {
     fn default() -> Self {
         Network {
             name: NetworkName::default(),
-            kind: NetworkKind::Bridge,
-            mtu: 1_500,
+            kind: NetworkKind::default(),
+            mtu: Mtu::Auto,
             mac_ageing: Duration::from_secs(300),
             mac_limit: 8_192,
             router: None,
             gateways: Vec::new(),
             gateway_mac: None,
             neighbor_ageing: Duration::from_secs(20 * 60),
+            proxy_arp: None,
+            mss_clamp: false,
         }
     }
 }
-
-pub(crate) const KEYS: &[Key] = &[
-    Key {
-        name: "name",
-        kinds: &[],
-        takes: "string, 1 to 63 of `a-z A-Z 0-9 . _ @ -`",
-        default: "required",
-        meaning: "the name that ports refer to; unique",
-    },
-    Key {
-        name: "kind",
-        kinds: &[],
-        takes: "`\"bridge\"`",
-        default: "\"bridge\"",
-        meaning: "how the network forwards: `bridge` learns Ethernet addresses",
-    },
-    Key {
-        name: "mtu",
-        kinds: &[],
-        takes: "integer, 68 to 65521 bytes",
-        default: "1500",
-        meaning: "MTU of the network's ports that set none; bytes after the Ethernet header",
-    },
-    Key {
-        name: "mac_ageing",
-        kinds: &[],
-        takes: "duration, 0 (never) to 1day",
-        default: "\"5m\"",
-        meaning: "time without traffic after which a learned address is forgotten",
-    },
-    Key {
-        name: "mac_limit",
-        kinds: &[],
-        takes: "integer, 1 to 1048576 addresses",
-        default: "8192",
-        meaning: "most addresses learned in the network; further ones are flooded and counted",
-    },
-    Key {
-        name: "router",
-        kinds: &[],
-        takes: "name of a `[[router]]`",
-        default: "none",
-        meaning: "networks with the same router are routed between each other; wants `gateways`",
-    },
-    Key {
-        name: "gateways",
-        kinds: &[],
-        takes: "array of addresses with prefix length",
-        default: "[]",
-        meaning: "the router's addresses in the network, with its subnets; the switch answers ARP and ND for them",
-    },
-    Key {
-        name: "gateway_mac",
-        kinds: &[],
-        takes: "MAC address, not multicast",
-        default: "derived from the network's name",
-        meaning: "the router's Ethernet address in the network; the same on every node",
-    },
-    Key {
-        name: "neighbor_ageing",
-        kinds: &[],
-        takes: "duration, 0 (never) to 1day",
-        default: "\"20m\"",
-        meaning: "time without ARP or ND from it after which a learned neighbour is forgotten",
-    },
-];
-
-const KINDS: &[(&str, NetworkKind)] = &[("bridge", NetworkKind::Bridge)];
 
 /// A network as far as it could be read: one with a mistake still exists for the ports that refer to it.
 #[derive(Debug)]
@@ -173,13 +163,29 @@ pub(crate) struct Draft {
     pub(crate) network: Network,
     /// False when router, gateways or their MAC address hold a mistake: what refers to them cannot be judged.
     pub(crate) routing: bool,
+    /// False when a key of the kind holds a mistake: what depends on the kind cannot be judged.
+    pub(crate) kind: bool,
+}
+
+impl Draft {
+    /// The network that a document without networks has.
+    pub(crate) fn default_network() -> Draft {
+        let network = Network::default();
+        let name = Some(network.name.clone());
+        Draft { path: "network".to_owned(), name, network, routing: true, kind: true }
+    }
+
+    /// The key of one field in full.
+    pub(crate) fn key(&self, name: &str) -> String {
+        crate::raw::join(&self.path, name)
+    }
 }
 
 pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let default = Network::default();
     let name = section.required("name", "\"blue\"", value::parsed::<NetworkName>).ok();
-    let kind = section.or("kind", default.kind, value::one_of(KINDS));
-    let mtu = section.or("mtu", default.mtu, value::integer(i64::from(MTU_MIN)..=i64::from(MTU_MAX)));
+    let kind = read::kind(section);
+    let mtu = section.or("mtu", default.mtu, mtu::read);
     let day = Duration::from_secs(24 * 60 * 60);
     let mac_ageing = section.or("mac_ageing", default.mac_ageing, value::duration(Duration::ZERO..=day));
     let mac_limit = section.or("mac_limit", default.mac_limit, mac_limit);
@@ -188,11 +194,20 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let gateway_mac = section.optional("gateway_mac", value::station);
     let neighbor_ageing =
         section.or("neighbor_ageing", default.neighbor_ageing, value::duration(Duration::ZERO..=day));
-    section.refuse_others(None);
+    let proxy_arp = section.optional("proxy_arp", value::boolean);
+    let mss_clamp = section.or("mss_clamp", false, value::boolean);
     let routing = check_routing(section, &router, &gateways) && gateway_mac.is_ok();
+    if routing && !section.has("gateways") {
+        let message = "nothing is routed here; add router and gateways, or remove it";
+        for (key, set) in [("proxy_arp", proxy_arp == Ok(Some(true))), ("mss_clamp", mss_clamp == Ok(true))] {
+            if set {
+                section.report(key, message);
+            }
+        }
+    }
     let network = Network {
         name: name.clone().unwrap_or_default(),
-        kind: kind.unwrap_or(default.kind),
+        kind: kind.clone().unwrap_or_default(),
         mtu: mtu.unwrap_or(default.mtu),
         mac_ageing: mac_ageing.unwrap_or(default.mac_ageing),
         mac_limit: mac_limit.unwrap_or(default.mac_limit),
@@ -200,8 +215,10 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         gateways: gateways.unwrap_or_default(),
         gateway_mac: gateway_mac.unwrap_or(None),
         neighbor_ageing: neighbor_ageing.unwrap_or(default.neighbor_ageing),
+        proxy_arp: proxy_arp.unwrap_or(None),
+        mss_clamp: mss_clamp.unwrap_or(false),
     };
-    Draft { path, name, network, routing }
+    Draft { path, name, network, routing, kind: kind.is_ok() }
 }
 
 /// True when router and gateways are both there and right, or both absent.

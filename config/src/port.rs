@@ -5,6 +5,7 @@ mod keys;
 pub(crate) mod kind;
 pub(crate) mod netns;
 mod read;
+pub(crate) mod route;
 pub(crate) mod secret;
 
 use serde::Serialize;
@@ -12,9 +13,11 @@ use serde::Serialize;
 use crate::error::{Reported, Sink};
 use crate::mac::MacAddr;
 use crate::names::{NetworkName, PortName};
-use crate::network::{MTU_MAX, MTU_MIN, mac_limit};
+use crate::network::mac_limit;
+use crate::network::mtu::{MTU_MAX, MTU_MIN};
 use crate::section::Section;
 use crate::value;
+use crate::vlan::{VlanSet, range, vid};
 
 use endpoint::Endpoint;
 pub(crate) use keys::KEYS;
@@ -55,6 +58,20 @@ pub struct Port {
     /// Stations with their IP addresses: as `stations`, and neighbours of the network from the start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
+    /// Whether sources are held against `endpoints`, as configured; see [`Config::spoof_check`](crate::Config::spoof_check).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spoof_check: Option<bool>,
+    /// The VLAN of an access port of a bridge with `vlans`; never together with `trunk`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// The VLANs whose tagged frames a trunk port takes and sends.
+    #[serde(skip_serializing_if = "VlanSet::is_empty")]
+    pub trunk: VlanSet,
+    /// Of a trunk port, the VLAN of untagged frames; `None`: the bridge's untagged domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_vlan: Option<u16>,
+    /// The tags of a trunk port are service tags (IEEE 802.1ad, TPID 0x88a8).
+    pub service_tag: bool,
 }
 
 impl Port {
@@ -72,6 +89,11 @@ impl Port {
             mac_limit: None,
             stations: Vec::new(),
             endpoints: Vec::new(),
+            spoof_check: None,
+            vlan: None,
+            trunk: VlanSet::default(),
+            native_vlan: None,
+            service_tag: false,
         }
     }
 
@@ -99,11 +121,24 @@ pub(crate) struct Draft {
     pub(crate) stations: Option<Vec<MacAddr>>,
     /// Each at its place in the text.
     pub(crate) endpoints: Option<Vec<Option<Endpoint>>>,
+    pub(crate) spoof_check: Option<bool>,
+    /// What it has of VLANs; `None` when that holds a mistake.
+    pub(crate) vlans: Option<Vlans>,
+}
+
+/// What a port says about VLANs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vlans {
+    pub(crate) vlan: Option<u16>,
+    pub(crate) trunk: VlanSet,
+    pub(crate) native: Option<u16>,
+    pub(crate) service: bool,
 }
 
 impl Draft {
     /// The port, when every field is there.
     pub(crate) fn complete(self) -> Option<Port> {
+        let vlans = self.vlans?;
         Some(Port {
             name: self.name?,
             kind: self.kind?,
@@ -116,6 +151,11 @@ impl Draft {
             mac_limit: self.mac_limit,
             stations: self.stations?,
             endpoints: self.endpoints?.into_iter().collect::<Option<_>>()?,
+            spoof_check: self.spoof_check,
+            vlan: vlans.vlan,
+            trunk: vlans.trunk,
+            native_vlan: vlans.native,
+            service_tag: vlans.service,
         })
     }
 
@@ -136,6 +176,13 @@ impl Draft {
             mac_limit: port.mac_limit,
             stations: Some(port.stations),
             endpoints: Some(port.endpoints.into_iter().map(Some).collect()),
+            spoof_check: port.spoof_check,
+            vlans: Some(Vlans {
+                vlan: port.vlan,
+                trunk: port.trunk,
+                native: port.native_vlan,
+                service: port.service_tag,
+            }),
         }
     }
 
@@ -169,6 +216,8 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
     let mac_limit = section.optional("mac_limit", mac_limit).unwrap_or(None);
     let stations = section.list("stations", value::station).ok();
     let endpoints = endpoints(section).ok();
+    let spoof_check = section.optional("spoof_check", value::boolean).unwrap_or(None);
+    let vlans = vlans(section).ok();
     Draft {
         path,
         name,
@@ -183,7 +232,28 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         mac_limit,
         stations,
         endpoints,
+        spoof_check,
+        vlans,
     }
+}
+
+fn vlans(section: &mut Section<'_, '_>) -> Result<Vlans, Reported> {
+    let vlan = section.optional("vlan", vid);
+    let trunk = section.list("trunk", range);
+    let native = section.optional("native_vlan", vid);
+    let service = section.or("service_tag", false, value::boolean);
+    let vlans = Vlans { vlan: vlan?, trunk: VlanSet::of(trunk?), native: native?, service: service? };
+    if vlans.trunk.is_empty() {
+        for (key, set) in [("native_vlan", vlans.native.is_some()), ("service_tag", vlans.service)] {
+            if set {
+                return Err(section.report(key, "only a trunk port has it; add trunk = [1155], or remove it"));
+            }
+        }
+    } else if vlans.vlan.is_some() {
+        let message = "a port is an access port or a trunk; remove vlan or trunk, or name it native_vlan";
+        return Err(section.report("vlan", message));
+    }
+    Ok(vlans)
 }
 
 fn endpoints(section: &mut Section<'_, '_>) -> Result<Vec<Option<Endpoint>>, Reported> {

@@ -10,7 +10,6 @@ use crate::check::{self, Around};
 use crate::daemon::Daemon;
 use crate::error::{ConfigErrors, LoadError, Place, Reported, Sink};
 use crate::keys::{SECTIONS, nearest};
-use crate::network::Network;
 use crate::port::{Draft, Port};
 use crate::raw::{Lines, Table, note_places};
 use crate::section::Section;
@@ -88,7 +87,9 @@ pub fn parse_port(args: &[(String, String)], known: &Config) -> Result<Port, Con
     }
     let mut drafts: Vec<_> = known.ports.iter().map(Draft::of).collect();
     drafts.push(port::read(String::new(), Table::Words(args), &mut sink));
-    check::ports(&drafts, &Around::of(known), &mut sink);
+    let around = Around::of(known);
+    check::underlay::give_parent_macs(&mut drafts, around.networks(), &mut sink);
+    check::ports(&drafts, &around, &mut sink);
     let port = drafts.pop().and_then(Draft::complete);
     sink.finish(port)
 }
@@ -113,26 +114,32 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     let sections = repeated(document, "network", sink);
     let all_networks = sections.iter().all(|(_, table)| table.is_some());
     for (path, table) in sections.into_iter().filter_map(|(path, table)| Some((path, table?))) {
-        networks.push(network::read(path.clone(), &mut Section::new(path, table, network::KEYS, sink)));
+        networks.push(network::read(path.clone(), &mut Section::new(path, table, network::keys::KEYS, sink)));
     }
     if !document.contains_key("network") {
-        let (network, path) = (Network::default(), "network".to_owned());
-        networks.push(network::Draft { path, name: Some(network.name.clone()), network, routing: true });
+        networks.push(network::Draft::default_network());
     }
     check::networks(&networks, sink);
+    check::overlay::choose_sources(&mut networks);
+    let all_named = all_networks && networks.iter().all(|draft| draft.name.is_some());
+    check::underlay::all(&networks, all_named, sink);
+    check::overlay::all(&networks, &routers, all_named, sink);
     let joined = Joined { routers: &routers, networks: &networks, all_routers, all_networks };
     check::routing::all(&joined, sink);
 
     let mut drafts = Vec::new();
-    for (path, table) in repeated(document, "port", sink) {
-        if let Some(table) = table {
-            drafts.push(port::read(path, table, sink));
-        }
+    let sections = repeated(document, "port", sink);
+    let all_ports = sections.iter().all(|(_, table)| table.is_some());
+    for (path, table) in sections.into_iter().filter_map(|(path, table)| Some((path, table?))) {
+        drafts.push(port::read(path, table, sink));
     }
+    let all_ports = all_ports && drafts.iter().all(|draft| draft.name.is_some());
     let fallback = Daemon::default();
     let daemon_or_default = daemon.as_ref().unwrap_or(&fallback);
     let around = Around::new(daemon_or_default, workers.as_ref().ok(), &networks, all_networks);
+    check::underlay::give_parent_macs(&mut drafts, around.networks(), sink);
     check::ports(&drafts, &around, sink);
+    check::underlay::host_ports(&networks, &drafts, all_ports, sink);
     let ports = drafts.into_iter().map(Draft::complete).collect::<Option<Vec<_>>>()?;
     Some(Config {
         daemon: daemon.ok()?,

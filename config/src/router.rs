@@ -98,7 +98,7 @@ fn route(section: &mut Section<'_, '_>) -> Result<StaticRoute, Reported> {
 }
 
 /// A prefix without host bits.
-fn prefix(raw: Raw<'_>) -> Result<IpNet, String> {
+pub(crate) fn prefix(raw: Raw<'_>) -> Result<IpNet, String> {
     let text = value::text(raw)?;
     let shown = quote(text);
     if let Ok(alone) = text.parse::<IpAddr>() {

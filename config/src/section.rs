@@ -129,21 +129,26 @@ impl<'a, 's> Section<'a, 's> {
         Ok(items.into_iter().enumerate().map(one).collect())
     }
 
+    /// True when the key was written as an array.
+    pub(crate) fn is_array(&self, key: &str) -> bool {
+        self.raw(key).is_some_and(|raw| raw.items().is_some())
+    }
+
     /// True for the words of a command line, which have no tables.
     pub(crate) fn is_words(&self) -> bool {
         matches!(self.table, Table::Words(_))
     }
 
-    /// Reports every key that this section, or a port of this `kind`, does not have. With an unknown kind (`None`), the
-    /// keys of all kinds pass: the kind is the mistake then.
-    pub(crate) fn refuse_others(&mut self, kind: Option<&str>) {
+    /// Reports every key that this section, or one of this `kind` (in words: `veth`, `ports`), does not have. With an
+    /// unknown kind (`None`), the keys of all kinds pass: the kind is the mistake then.
+    pub(crate) fn refuse_others(&mut self, kind: Option<(&str, &str)>) {
         for key in self.table.keys() {
             let mut named = self.known.iter().filter(|k| k.name == key).peekable();
             if named.peek().is_none() {
-                self.refuse_unknown(key, kind);
+                self.refuse_unknown(key, kind.map(|(kind, _)| kind));
                 continue;
             }
-            let Some(kind) = kind else { continue };
+            let Some((kind, noun)) = kind else { continue };
             let mut owners = Vec::new();
             let mut ours = false;
             for entry in named {
@@ -153,7 +158,7 @@ impl<'a, 's> Section<'a, 's> {
             if !ours {
                 let owners = owners.join(" and ");
                 let message =
-                    format!("a key of {owners} ports, not of {kind} ports; remove it or change kind");
+                    format!("a key of {owners} {noun}, not of {kind} {noun}; remove it or change kind");
                 self.sink.report_key(&join(&self.path, key), message);
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::Config;
+use crate::network::kind::NetworkKind;
 use crate::port::Port;
 use crate::port::kind::PortKind;
 use crate::router::Router;
@@ -27,11 +28,23 @@ impl Config {
             push_tables(&mut text, "routes", &router.routes);
         }
         for network in &self.networks {
-            push(&mut text, "[[network]]", network);
+            let mut alone = network.clone();
+            let peers = match &mut alone.kind {
+                NetworkKind::Overlay(overlay) => std::mem::take(&mut overlay.peers),
+                _ => Vec::new(),
+            };
+            push(&mut text, "[[network]]", &alone);
+            push_tables(&mut text, "peers", &peers);
         }
         for port in &self.ports {
-            push(&mut text, "[[port]]", &Clear(&Port { endpoints: Vec::new(), ..port.clone() }));
+            let mut alone = Port { endpoints: Vec::new(), ..port.clone() };
+            let routes = match &mut alone.kind {
+                PortKind::Tap { routes, .. } => std::mem::take(routes),
+                _ => Vec::new(),
+            };
+            push(&mut text, "[[port]]", &Clear(&alone));
             push_tables(&mut text, "endpoints", &port.endpoints);
+            push_tables(&mut text, "routes", &routes);
         }
         text
     }

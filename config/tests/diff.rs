@@ -1,7 +1,7 @@
 //! The difference, key by key: each key alone is noticed, named, and sorted into "on the open port", "open anew" or
 //! "restart". The list of keys itself says whether one was forgotten.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shunt_config::{Config, Port, SECTIONS, Step, diff, parse};
 
@@ -13,7 +13,26 @@ fn config(text: &str) -> Config {
 fn two_values(key: &str) -> (&'static str, &'static str) {
     match key {
         "network" => ("\"default\"", "\"blue\""),
-        "admin_up" | "tso" | "mergeable" => ("true", "false"),
+        "admin_up" | "tso" | "mergeable" | "spoof_check" | "announce" | "flood" | "proxy_arp" => {
+            ("true", "false")
+        }
+        "mss_clamp" | "learning" | "udp_checksum" | "service_tag" => ("false", "true"),
+        "vlan" | "native_vlan" => ("1155", "1156"),
+        "vlans" | "trunk" => ("[1155]", "[1155, 1156]"),
+        "storm_limit" => ("0", "10000"),
+        "bridge" => ("\"b0\"", "\"b1\""),
+        "parent_mac" => ("\"02:00:00:00:00:0c\"", "\"02:00:00:00:00:0d\""),
+        "host_port" => ("\"h0\"", "\"h1\""),
+        "encap" => ("\"vxlan\"", "\"geneve\""),
+        "vni" => ("1", "2"),
+        "payload" => ("\"ethernet\"", "\"ip\""),
+        "transport" => ("\"t0\"", "\"t1\""),
+        "local" => ("\"10.1.0.1\"", "\"10.1.1.1\""),
+        "port" => ("4789", "8472"),
+        "cidr" => ("[]", "\"10.20.0.0/16\""),
+        "dscp" => ("0", "\"inherit\""),
+        "vtep" => ("\"10.20.9.0\"", "\"10.20.8.0\""),
+        "peers" => ("[]", "[{ address = \"10.1.0.2\" }]"),
         "mtu" => ("1500", "1400"),
         "mac" | "peer_mac" => ("\"02:00:00:00:00:01\"", "\"02:00:00:00:00:02\""),
         "queues" => ("1", "2"),
@@ -52,17 +71,24 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// A configuration with one port of `kind` whose keys all have their first value, except `other`.
-fn with_port(kind: &str, other: &str) -> Config {
+/// A configuration with one port of `kind` whose keys all have their first value, except `other`. It has of VLANs only
+/// `vlans`.
+fn with_port(kind: &str, other: &str, vlans: &str) -> Config {
     let port = SECTIONS.iter().find(|s| s.name == "port").unwrap();
-    let mut text =
-        String::from("[workers]\ncount = 2\n[[network]]\nname = \"default\"\n[[network]]\nname = \"blue\"\n");
-    text += &format!("[[port]]\nname = \"p\"\nkind = \"{kind}\"\n");
+    let mut text = String::from(
+        "[workers]\ncount = 2\n[[network]]\nname = \"default\"\nvlans = [1155, 1156]\n[[network]]\nname = \"blue\"\n",
+    );
+    text += &format!("[[port]]\nname = \"p\"\nkind = \"{kind}\"\n{vlans}");
     for key in port.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {
-        if matches!(key.name, "name" | "kind") || (other == "queues" && key.name == "placement") {
+        let vlan = matches!(key.name, "vlan" | "trunk" | "native_vlan" | "service_tag");
+        let left_out = matches!(key.name, "name" | "kind") || (vlan && other != key.name);
+        if left_out || (other == "queues" && key.name == "placement") {
             continue;
         }
-        let (first, second) = two_values(key.name);
+        let (first, second) = match key.name {
+            "routes" => ("[]", "[{ to = \"10.9.0.0/16\" }]"),
+            name => two_values(name),
+        };
         text += &format!("{} = {}\n", key.name, if key.name == other { second } else { first });
     }
     config(&text)
@@ -70,19 +96,24 @@ fn with_port(kind: &str, other: &str) -> Config {
 
 #[test]
 fn each_key_of_each_port_kind_alone() {
-    let live = ["network", "admin_up", "mtu", "placement", "mac_limit", "stations", "endpoints"];
-    let live: BTreeSet<_> = live.into();
+    let live =
+        ["network", "admin_up", "mtu", "placement", "mac_limit", "stations", "endpoints", "spoof_check"];
+    let vlans = ["vlan", "trunk", "native_vlan", "service_tag"];
+    let live: BTreeSet<_> = live.into_iter().chain(vlans).collect();
     let port = SECTIONS.iter().find(|s| s.name == "port").unwrap();
     for kind in ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"] {
         for key in port.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {
-            if matches!(key.name, "name" | "kind") {
+            let tags = matches!(key.name, "trunk" | "native_vlan" | "service_tag");
+            if matches!(key.name, "name" | "kind") || (tags && kind == "tun") {
                 continue;
             }
-            let mut old = with_port(kind, "");
+            let also =
+                if matches!(key.name, "native_vlan" | "service_tag") { "trunk = [1155]\n" } else { "" };
+            let mut old = with_port(kind, "", also);
             if key.name == "queues" {
                 old.ports[0].placement.clear();
             }
-            let new = with_port(kind, key.name);
+            let new = with_port(kind, key.name, also);
             let found = diff(&old, &new);
             assert_eq!(found.changed_ports.len(), 1, "{kind} {}", key.name);
             let change = &found.changed_ports[0];
@@ -99,34 +130,93 @@ fn each_key_of_each_port_kind_alone() {
     }
 }
 
+/// The keys that a network of `kind` needs besides `key` so that both values of that can stand.
+fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
+    let mut keys = match kind {
+        "underlay" => vec![("kind", "\"underlay\""), ("bridge", "\"b0\""), ("mode", "\"bridged\"")],
+        "overlay" => {
+            vec![("kind", "\"overlay\""), ("encap", "\"vxlan\""), ("vni", "1"), ("transport", "\"t0\"")]
+        }
+        _ => vec![],
+    };
+    match key {
+        "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "cidr" | "vtep" => {
+            keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")]);
+        }
+        "parent_mac" => keys.push(("mode", "\"demux\"")),
+        "encap" => keys.push(("port", "4000")),
+        "payload" => {
+            keys.extend([("encap", "\"gre\""), ("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")])
+        }
+        _ => {}
+    }
+    keys
+}
+
+/// Network `n` of `kind` with `key = value` and what it needs, among others that it may refer to.
+fn with_network(kind: &str, key: &str, value: &str) -> Config {
+    let mut keys: BTreeMap<&str, &str> = needed(kind, key).into_iter().collect();
+    keys.insert(key, value);
+    let keys: String = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    let mut text = String::from("[[router]]\nname = \"s\"\n[[router]]\nname = \"r\"\n");
+    for bridge in ["b0", "b1"] {
+        text += &format!("[[network]]\nname = \"{bridge}\"\nvlans = [1155, 1156]\n");
+    }
+    for (transport, router) in [("t0", "r"), ("t1", "s")] {
+        text += &format!("[[network]]\nname = \"{transport}\"\nrouter = \"{router}\"\n");
+        text += "gateways = [\"10.1.0.1/24\", \"10.1.1.1/24\"]\n";
+    }
+    text += &format!("[[network]]\nname = \"n\"\n{keys}");
+    if key == "host_port" {
+        for port in ["h0", "h1"] {
+            text += &format!("[[port]]\nname = \"{port}\"\nkind = \"tap\"\nnetwork = \"n\"\n");
+        }
+    }
+    config(&text)
+}
+
+#[test]
+fn each_key_of_each_network_kind_alone() {
+    let network = SECTIONS.iter().find(|s| s.name == "network").unwrap();
+    for kind in ["bridge", "underlay", "overlay"] {
+        for key in network.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {
+            if matches!(key.name, "name" | "kind") {
+                continue;
+            }
+            let (first, second) = match key.name {
+                // Of a network, not of a port.
+                "mode" => ("\"bridged\"", "\"demux\""),
+                name => two_values(name),
+            };
+            let [old, new] = [first, second].map(|value| with_network(kind, key.name, value));
+            let found = diff(&old, &new);
+            assert_eq!(found.changed_networks.len(), 1, "{kind} {}", key.name);
+            let change = &found.changed_networks[0];
+            assert_eq!(change.keys, [key.name], "{kind}");
+            assert!(
+                found.restart_required.is_empty() && found.changed_ports.is_empty(),
+                "{kind} {}",
+                key.name
+            );
+            assert_eq!(found.steps(), [Step::ChangeNetwork(change)]);
+            let identity = ["bridge", "vlan", "encap", "vni", "payload", "transport"];
+            assert_eq!(change.replaces(), identity.contains(&key.name), "{kind} {}", key.name);
+        }
+    }
+}
+
 #[test]
 fn each_key_of_the_other_sections_alone() {
-    for section in SECTIONS.iter().filter(|s| s.name != "port") {
+    for section in SECTIONS.iter().filter(|s| !matches!(s.name, "port" | "network")) {
         for key in section.keys.iter().filter(|k| !matches!(k.name, "name" | "kind")) {
             let (first, second) = two_values(key.name);
-            // What a network says of its router goes together.
-            let also = match key.name {
-                "router" | "gateway_mac" => ["router", "gateways"],
-                "gateways" => ["router", ""],
-                _ => [""; 2],
-            };
-            let also = also.iter().filter(|name| !name.is_empty() && **name != key.name);
-            let also: String = also.map(|name| format!("{name} = {}\n", two_values(name).0)).collect();
-            let routers = "[[router]]\nname = \"s\"\n[[router]]\nname = \"r\"\n";
             let head = match section.name {
-                "network" => format!("{routers}[[network]]\nname = \"n\"\n"),
-                "router" => routers.to_owned(),
+                "router" => "[[router]]\nname = \"s\"\n[[router]]\nname = \"r\"\n".to_owned(),
                 name => format!("[{name}]\n"),
             };
-            let [old, new] =
-                [first, second].map(|value| config(&format!("{head}{also}{} = {value}\n", key.name)));
+            let [old, new] = [first, second].map(|value| config(&format!("{head}{} = {value}\n", key.name)));
             let found = diff(&old, &new);
-            if section.name == "network" {
-                assert_eq!(found.changed_networks.len(), 1, "{}", key.name);
-                assert_eq!(found.changed_networks[0].keys, [key.name]);
-                assert!(found.restart_required.is_empty());
-                assert_eq!(found.steps(), [Step::ChangeNetwork(&found.changed_networks[0])]);
-            } else if section.name == "router" {
+            if section.name == "router" {
                 let change = &found.changed_routers[0];
                 assert_eq!((&change.from, &change.to), (&old.routers[1], &new.routers[1]));
                 assert_eq!(found.steps(), [Step::ChangeRouter(change)]);
@@ -139,8 +229,16 @@ fn each_key_of_the_other_sections_alone() {
 }
 
 #[test]
+fn another_kind_of_network_replaces_it() {
+    let old = config("[[network]]\nname = \"b0\"\n[[network]]\nname = \"n\"\n");
+    let text = "[[network]]\nname = \"b0\"\n[[network]]\nname = \"n\"\nkind = \"underlay\"\nbridge = \"b0\"\nmode = \"bridged\"\n";
+    let change = &diff(&old, &config(text)).changed_networks[0];
+    assert_eq!((change.keys.as_slice(), change.replaces()), (&["kind"][..], true));
+}
+
+#[test]
 fn another_kind_under_the_same_name_is_opened_anew() {
-    let [old, new] = ["tap", "tun"].map(|kind| with_port(kind, ""));
+    let [old, new] = ["tap", "tun"].map(|kind| with_port(kind, "", ""));
     let found = diff(&old, &new);
     assert_eq!(found.changed_ports[0].keys, ["kind"]);
     assert!(found.changed_ports[0].reopen);

@@ -8,6 +8,27 @@ use std::path::{Path, PathBuf};
 use shunt_config::{Config, Key, SECTIONS, load, parse};
 
 const KINDS: [&str; 7] = ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"];
+const NETWORK_KINDS: [&str; 3] = ["bridge", "underlay", "overlay"];
+/// Examples of networks: what each shows of them.
+const NETWORK_EXAMPLES: [&str; 8] = [
+    "bridge-trunk",
+    "underlay-routed",
+    "underlay-bridged",
+    "underlay-demux",
+    "overlay-vxlan-l3",
+    "overlay-geneve-l2",
+    "gre",
+    "ipip",
+];
+
+/// The kinds that `section` comes in.
+fn kinds_of(section: &str) -> &'static [&'static str] {
+    match section {
+        "port" => &KINDS,
+        "network" => &NETWORK_KINDS,
+        _ => &["-"],
+    }
+}
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -23,9 +44,9 @@ fn examples() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn keys_of(kind: &str) -> impl Iterator<Item = &'static Key> {
-    let port = SECTIONS.iter().find(|s| s.name == "port").unwrap();
-    port.keys.iter().filter(move |k| k.kinds.is_empty() || k.kinds.contains(&kind))
+fn keys_of(section: &str, kind: &str) -> impl Iterator<Item = &'static Key> {
+    let section = SECTIONS.iter().find(|s| s.name == section).unwrap();
+    section.keys.iter().filter(move |k| k.kinds.is_empty() || k.kinds.contains(&kind))
 }
 
 /// Text in which every `#key` and `#[section]` without a blank after the `#` is live.
@@ -50,8 +71,12 @@ fn each_kind_has_its_example_and_each_example_loads() {
     for (name, text) in &examples {
         parse(text, name).unwrap_or_else(|e| panic!("{e}"));
     }
-    // Besides the kinds: the embedded default, and routing.
-    assert_eq!(examples.len(), KINDS.len() + 2, "an example nobody checks");
+    for name in NETWORK_EXAMPLES {
+        let config = parse(&examples[name], name).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(parse(&config.to_toml(), name), Ok(config), "{name} written out");
+    }
+    // Besides these: the embedded default, and routing.
+    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 2, "an example nobody checks");
 }
 
 #[test]
@@ -59,8 +84,8 @@ fn every_key_is_used_by_an_example() {
     let mut unused: BTreeSet<(String, &str)> = BTreeSet::new();
     for section in SECTIONS {
         for key in section.keys {
-            let kinds = if section.name == "port" { &KINDS[..] } else { &["-"][..] };
-            let kinds = kinds.iter().filter(|k| key.kinds.is_empty() || key.kinds.contains(k));
+            let kinds =
+                kinds_of(section.name).iter().filter(|k| key.kinds.is_empty() || key.kinds.contains(k));
             // A key of every kind need not be shown once more in each.
             let kinds: Vec<_> = if key.kinds.is_empty() { vec!["*"] } else { kinds.copied().collect() };
             unused.extend(kinds.into_iter().map(|kind| (format!("{} {}", section.name, kind), key.name)));
@@ -74,7 +99,8 @@ fn every_key_is_used_by_an_example() {
                 other => vec![other.clone()],
             };
             for table in tables {
-                let kind = table.get("kind").and_then(|k| k.as_str()).unwrap_or("-").to_owned();
+                let default = if section == "network" { "bridge" } else { "-" };
+                let kind = table.get("kind").and_then(|k| k.as_str()).unwrap_or(default).to_owned();
                 for key in table.as_table().unwrap_or_else(|| panic!("{name}: {section}")).keys() {
                     unused.retain(|(s, k)| {
                         !(k == key && (*s == format!("{section} {kind}") || *s == format!("{section} *")))
@@ -92,7 +118,10 @@ fn default_toml_is_the_embedded_default_and_shows_every_key() {
     assert_eq!(parse(&text, "default.toml").unwrap(), Config::default());
     let whole = uncommented(&text);
     let config = parse(&whole, "default.toml, uncommented").unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(config.ports.iter().map(|p| p.kind.name()).collect::<Vec<_>>(), KINDS);
+    let kinds: BTreeSet<_> = config.ports.iter().map(|p| p.kind.name()).collect();
+    assert_eq!(kinds, KINDS.into());
+    let kinds: BTreeSet<_> = config.networks.iter().map(|n| n.kind.name()).collect();
+    assert_eq!(kinds, NETWORK_KINDS.into());
     for section in SECTIONS {
         for key in section.keys {
             assert!(
@@ -127,7 +156,8 @@ fn the_listed_defaults_are_the_real_ones() {
             true => writeln!(text, "[[{}]]\nname = \"default\"", section.name).unwrap(),
             false => writeln!(text, "[{}]", section.name).unwrap(),
         }
-        for key in section.keys.iter().filter(is_toml) {
+        let bridge = |key: &&Key| key.kinds.is_empty() || key.kinds.contains(&"bridge");
+        for key in section.keys.iter().filter(is_toml).filter(bridge) {
             writeln!(text, "{} = {}", key.name, key.default).unwrap();
         }
     }
@@ -144,7 +174,21 @@ fn the_listed_defaults_are_the_real_ones() {
         };
         let least = format!("[[port]]\nname = \"p\"\nkind = \"{kind}\"\n{needed}\n");
         let mut full = least.clone();
-        for key in keys_of(kind).filter(is_toml) {
+        for key in keys_of("port", kind).filter(is_toml) {
+            writeln!(full, "{} = {}", key.name, key.default).unwrap();
+        }
+        assert_eq!(parse(&least, kind).unwrap(), parse(&full, kind).unwrap(), "{kind}");
+    }
+
+    for (kind, needed) in [
+        ("underlay", "bridge = \"b\"\nmode = \"bridged\"\n"),
+        ("overlay", "encap = \"vxlan\"\nvni = 1\ntransport = \"b\"\n"),
+    ] {
+        let head = "[[router]]\nname = \"r\"\n[[network]]\nname = \"b\"\n";
+        let gateways = if kind == "overlay" { "router = \"r\"\ngateways = [\"10.0.0.1/24\"]\n" } else { "" };
+        let least = format!("{head}{gateways}[[network]]\nname = \"n\"\nkind = \"{kind}\"\n{needed}");
+        let mut full = least.clone();
+        for key in keys_of("network", kind).filter(is_toml).filter(|k| !matches!(k.name, "kind" | "mode")) {
             writeln!(full, "{} = {}", key.name, key.default).unwrap();
         }
         assert_eq!(parse(&least, kind).unwrap(), parse(&full, kind).unwrap(), "{kind}");
@@ -157,9 +201,15 @@ fn a_key_listed_as_required_is_required() {
         let text = format!("[[port]]\nkind = \"{kind}\"\n");
         let errors = parse(&text, kind).unwrap_err();
         let missing: BTreeSet<_> = errors.0.iter().map(|e| e.key.trim_start_matches("port[0].")).collect();
-        let listed =
-            keys_of(kind).filter(|k| k.default == "required" && k.name != "kind").map(|k| k.name).collect();
-        assert_eq!(missing, listed, "{kind}: {errors}");
+        let required = keys_of("port", kind).filter(|k| k.default == "required" && k.name != "kind");
+        assert_eq!(missing, required.map(|k| k.name).collect(), "{kind}: {errors}");
+    }
+    for kind in ["underlay", "overlay"] {
+        let text = format!("[[network]]\nkind = \"{kind}\"\nrouter = \"r\"\n");
+        let errors = parse(&text, kind).unwrap_err();
+        let missing: BTreeSet<_> = errors.0.iter().map(|e| e.key.trim_start_matches("network[0].")).collect();
+        let required = keys_of("network", kind).filter(|k| k.default == "required").map(|k| k.name);
+        assert!(required.collect::<BTreeSet<_>>().is_subset(&missing), "{kind}: {errors}");
     }
 }
 
@@ -180,8 +230,11 @@ fn tables() -> BTreeMap<String, String> {
     for section in SECTIONS {
         tables.insert(section.name.to_owned(), rows(&mut section.keys.iter().filter(|k| k.kinds.is_empty())));
     }
-    for kind in KINDS {
-        tables.insert(format!("port {kind}"), rows(&mut keys_of(kind).filter(|k| !k.kinds.is_empty())));
+    for section in ["port", "network"] {
+        for kind in kinds_of(section) {
+            let own = &mut keys_of(section, kind).filter(|k| !k.kinds.is_empty());
+            tables.insert(format!("{section} {kind}"), rows(own));
+        }
     }
     tables
 }

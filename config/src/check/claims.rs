@@ -1,16 +1,15 @@
 //! What only one port may have: a kernel device, a DPDK device, a socket, an address in its network (where a gateway may
 //! have it already).
 
+mod stations;
+
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::Around;
 use crate::daemon::Daemon;
 use crate::error::Sink;
-use crate::mac::MacAddr;
-use crate::names::NetworkName;
-use crate::network::Network;
 use crate::port::Draft;
 use crate::port::kind::{MemifRole, PortKind};
 use crate::raw::quote;
@@ -37,12 +36,12 @@ impl<K: Eq + Hash> Claims<K> {
 }
 
 /// Reports everything that is claimed twice.
-pub(crate) fn all(ports: &[Draft], daemon: &Daemon, networks: &HashMap<&str, &Network>, sink: &mut Sink) {
+pub(crate) fn all(ports: &[Draft], around: &Around<'_>, sink: &mut Sink) {
     devices(ports, sink);
     queue_ranges(ports, sink);
-    sockets(ports, daemon, sink);
-    addresses(ports, networks, sink);
-    stations(ports, networks, sink);
+    sockets(ports, around.daemon, sink);
+    stations::addresses(ports, around, sink);
+    stations::macs(ports, around, sink);
 }
 
 fn label(port: &Draft) -> String {
@@ -156,68 +155,6 @@ fn sockets(ports: &[Draft], daemon: &Daemon, sink: &mut Sink) {
                 }
             }
             _ => {}
-        }
-    }
-}
-
-/// Two stations of one network must not have the same address.
-fn addresses(ports: &[Draft], networks: &HashMap<&str, &Network>, sink: &mut Sink) {
-    let mut claims: Claims<(&str, IpAddr)> = Claims::new();
-    for (name, network) in networks {
-        for net in &network.gateways {
-            claims.claim((name, net.addr()), || format!("the gateway of network {name}"));
-        }
-    }
-    for port in ports {
-        let Some(network) = port.network.as_ref().map(NetworkName::as_str) else { continue };
-        let own = port.kind.as_ref().map(PortKind::addresses).unwrap_or_default();
-        let mut claim = |address: IpAddr, key: &str| {
-            if let Some(first) = claims.claim((network, address), || label(port)) {
-                let message = format!("{address} is already an address of {first}; choose another");
-                sink.report(&port.key(key), message);
-            }
-        };
-        for (i, net) in own.iter().enumerate() {
-            claim(net.addr(), &format!("addresses[{i}]"));
-        }
-        for (i, endpoint) in port.endpoints.iter().flatten().enumerate() {
-            for (j, ip) in endpoint.iter().flat_map(|endpoint| &endpoint.ip).enumerate() {
-                // An endpoint may be the kernel's side of the port itself.
-                if !own.iter().any(|net| net.addr() == *ip) {
-                    claim(*ip, &format!("endpoints[{i}].ip[{j}]"));
-                }
-            }
-        }
-    }
-}
-
-/// The addresses that configuration puts behind ports: the kernel's side of TAP and TUN, and given stations.
-fn stations(ports: &[Draft], networks: &HashMap<&str, &Network>, sink: &mut Sink) {
-    let mut claims: Claims<(&str, MacAddr)> = Claims::new();
-    for (name, network) in networks.iter().filter(|(_, network)| !network.gateways.is_empty()) {
-        claims.claim((name, network.gateway_mac()), || format!("the gateway of network {name}"));
-    }
-    for port in ports {
-        let Some(network) = port.network.as_ref().map(NetworkName::as_str) else { continue };
-        let mut claim = |mac: MacAddr, key: &str| {
-            if let Some(first) = claims.claim((network, mac), || label(port)) {
-                let message = format!("{mac} is already the address of {first}; choose another");
-                sink.report(&port.key(key), message);
-            }
-        };
-        for (i, mac) in port.stations.iter().flatten().enumerate() {
-            claim(*mac, &format!("stations[{i}]"));
-        }
-        let endpoints = || port.endpoints.iter().flatten().enumerate();
-        for (i, endpoint) in endpoints().filter_map(|(i, endpoint)| Some((i, endpoint.as_ref()?))) {
-            claim(endpoint.mac, &format!("endpoints[{i}].mac"));
-        }
-        if let Some(PortKind::Tap { peer_mac: Some(mac), .. } | PortKind::Tun { peer_mac: Some(mac), .. }) =
-            &port.kind
-            // An endpoint may be the kernel's side of the port itself.
-            && !endpoints().any(|(_, endpoint)| endpoint.as_ref().is_some_and(|endpoint| endpoint.mac == *mac))
-        {
-            claim(*mac, "peer_mac");
         }
     }
 }

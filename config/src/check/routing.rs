@@ -9,6 +9,7 @@ use super::claims::Claims;
 use super::{IPV6_MTU_MIN, unknown};
 use crate::error::Sink;
 use crate::names::RouterName;
+use crate::network::mtu::effective;
 use crate::value::is_station_of;
 use crate::{network, router};
 
@@ -31,9 +32,12 @@ struct Subnet {
 pub(crate) fn all(joined: &Joined<'_>, sink: &mut Sink) {
     names(joined.routers, sink);
     let mut subnets: HashMap<&RouterName, Vec<Subnet>> = HashMap::new();
+    let named = joined.networks.iter().filter_map(|draft| Some((draft.name.as_ref()?, &draft.network)));
+    let by_name: HashMap<_, _> = named.collect();
     for draft in joined.networks {
-        if draft.network.mtu < IPV6_MTU_MIN {
-            ipv6_mtu(draft, sink);
+        let mtu = effective(&draft.network, &|name| by_name.get(name).copied());
+        if draft.kind && mtu < IPV6_MTU_MIN {
+            ipv6_mtu(draft, mtu, sink);
         }
         let Some(router) = &draft.network.router else { continue };
         if joined.all_routers {
@@ -90,9 +94,8 @@ fn overlaps(draft: &network::Draft, subnets: &mut Vec<Subnet>, sink: &mut Sink) 
     }
 }
 
-fn ipv6_mtu(draft: &network::Draft, sink: &mut Sink) {
+fn ipv6_mtu(draft: &network::Draft, mtu: u16, sink: &mut Sink) {
     for (i, net) in draft.network.gateways.iter().enumerate().filter(|(_, net)| net.addr().is_ipv6()) {
-        let mtu = draft.network.mtu;
         let message =
             format!("IPv6 does not work with an MTU of {mtu}; remove {net} or set mtu to 1280 or more");
         sink.report(&format!("{}.gateways[{i}]", draft.path), message);

@@ -1,18 +1,8 @@
 //! The keys of a port: first those of every kind, then those of single kinds.
 
-use crate::keys::Key;
+use crate::keys::{Key, key};
 
 const ALL: &[&str] = &[];
-
-const fn key(
-    name: &'static str,
-    kinds: &'static [&'static str],
-    takes: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key { name, kinds, takes, default, meaning }
-}
 
 pub(crate) const KEYS: &[Key] = &[
     key("name", ALL, "string, 1 to 15 of `a-z A-Z 0-9 . _ @ -`", "required", "the name of the port; unique"),
@@ -63,6 +53,35 @@ pub(crate) const KEYS: &[Key] = &[
         "stations with their IP addresses: as `stations`, and neighbours that never age; once in a network",
     ),
     key(
+        "spoof_check",
+        ALL,
+        "boolean",
+        "`true` where endpoints with addresses are in an overlay or underlay, else `false`",
+        "drops frames whose source MAC, source IP, or ARP or ND sender is none of `endpoints`",
+    ),
+    key(
+        "vlan",
+        ALL,
+        "VLAN, 1 to 4094",
+        "none",
+        "access port of a bridge with `vlans`: its untagged frames are in this VLAN",
+    ),
+    key(
+        "trunk",
+        ALL,
+        "array of VLANs and of ranges as `\"1156-1158\"`",
+        "[]",
+        "trunk port of a bridge with `vlans`: the VLANs whose tagged frames pass",
+    ),
+    key(
+        "native_vlan",
+        ALL,
+        "VLAN, 1 to 4094",
+        "none",
+        "of a trunk port, the VLAN of untagged frames; without it they are in the bridge's untagged domain",
+    ),
+    key("service_tag", ALL, "boolean", "false", "the tags of a trunk port are 802.1ad service tags (0x88a8)"),
+    key(
         "device",
         &["veth"],
         "device name, at most 15 bytes",
@@ -97,6 +116,13 @@ pub(crate) const KEYS: &[Key] = &[
         "array of addresses with prefix length",
         "required",
         "addresses given to the kernel's side, at least one; the switch answers ARP and ND for them",
+    ),
+    key(
+        "routes",
+        &["tap"],
+        "array of `{ to = PREFIX, via = ADDRESS, src = ADDRESS }`; `via` and `src` may be left out",
+        "[]",
+        "routes of the kernel's side; `via` is in the subnet of one of `addresses`, `src` is one of them",
     ),
     key(
         "peer_mac",

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::netns::Netns;
+use super::route::KernelRoute;
 use super::secret::Secret;
 use crate::mac::MacAddr;
 use crate::names::PortName;
@@ -31,6 +32,9 @@ pub enum PortKind {
         /// Addresses given to the kernel's side.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         addresses: Vec<IpNet>,
+        /// Routes of the kernel's side.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        routes: Vec<KernelRoute>,
         /// Ethernet address of the kernel's side; the kernel draws one when `None`.
         #[serde(skip_serializing_if = "Option::is_none")]
         peer_mac: Option<MacAddr>,
@@ -110,6 +114,14 @@ impl PortKind {
     pub fn addresses(&self) -> &[IpNet] {
         match self {
             PortKind::Tap { addresses, .. } | PortKind::Tun { addresses, .. } => addresses,
+            _ => &[],
+        }
+    }
+
+    /// Routes of the kernel's side; empty for kinds without.
+    pub fn routes(&self) -> &[KernelRoute] {
+        match self {
+            PortKind::Tap { routes, .. } => routes,
             _ => &[],
         }
     }

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::kind::{MemifRole, PortKind, VhostMode};
 use super::netns::Netns;
+use super::route;
 use super::secret::Secret;
 use crate::error::Reported;
 use crate::mac::MacAddr;
@@ -30,7 +31,7 @@ const READERS: &[(&str, Reader)] = &[
 pub(crate) fn kind(section: Keys<'_, '_, '_>) -> Option<PortKind> {
     match section.required("kind", "\"veth\"", value::entry_of(READERS)) {
         Ok((name, reader)) => {
-            section.refuse_others(Some(name));
+            section.refuse_others(Some((name, "ports")));
             reader(section).ok()
         }
         Err(Reported) => {
@@ -46,7 +47,14 @@ fn veth(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
 
 fn tap(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
     let Tuntap { device, netns, addresses, peer_mac } = tuntap(section);
-    Ok(PortKind::Tap { device: device?, netns: netns?, addresses: addresses?, peer_mac: peer_mac? })
+    let routes = route::all(section, addresses.as_deref().ok());
+    Ok(PortKind::Tap {
+        device: device?,
+        netns: netns?,
+        addresses: addresses?,
+        routes: routes?,
+        peer_mac: peer_mac?,
+    })
 }
 
 fn tun(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {

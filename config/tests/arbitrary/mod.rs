@@ -10,8 +10,9 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use shunt_config::{
-    Config, Daemon, Endpoint, FlowCache, Hugepages, KeyFields, MacAddr, MemifRole, Memory, Netns, Network,
-    NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Secret, StaticRoute, VhostMode, Workers,
+    Config, Daemon, Endpoint, FlowCache, Hugepages, KeyFields, MacAddr, MemifRole, Memory, Mtu, Netns,
+    Network, NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Secret, StaticRoute, VhostMode,
+    Workers,
 };
 
 const NETWORKS: [&str; 3] = ["default", "blue", "red"];
@@ -125,7 +126,7 @@ fn network(name: &'static str) -> impl Strategy<Value = Network> {
     (1_280u16..=65_521, ageing.clone(), 1u32..=1_048_576, ageing).prop_map(
         move |(mtu, mac_ageing, mac_limit, neighbor_ageing)| Network {
             name: NetworkName::new(name).unwrap(),
-            mtu,
+            mtu: Mtu::Bytes(mtu),
             mac_ageing: Duration::from_millis(mac_ageing),
             mac_limit,
             neighbor_ageing: Duration::from_millis(neighbor_ageing),
@@ -228,7 +229,7 @@ fn kind(index: usize, device: usize) -> impl Strategy<Value = PortKind> {
         Just(PortKind::Veth { device: veth }),
         (tuntap.clone(), any::<bool>()).prop_map(|((device, netns, addresses, peer_mac), tun)| match tun {
             true => PortKind::Tun { device, netns, addresses, peer_mac },
-            false => PortKind::Tap { device, netns, addresses, peer_mac },
+            false => PortKind::Tap { device, netns, addresses, routes: Vec::new(), peer_mac },
         }),
         (0u16..=1_023).prop_map(move |start_queue| PortKind::AfXdp { device: name.clone(), start_queue }),
         (select(&[VhostMode::Server, VhostMode::Client][..]), any::<bool>(), any::<bool>()).prop_map(

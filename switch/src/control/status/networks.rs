@@ -77,7 +77,7 @@ impl Control {
                 mac_moves: lessons.map_or(0, |lessons| lessons.moves),
                 mac_refused: lessons.map_or(0, |lessons| lessons.refused),
                 neighbors: network.neighbors.len(),
-                mtu: config.mtu,
+                mtu: self.config.network_mtu(config),
                 router: config.router.as_ref().map_or_else(String::new, ToString::to_string),
                 gateways: config.gateways.iter().map(ToString::to_string).collect(),
                 gateway_mac: network
