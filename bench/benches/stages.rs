@@ -21,7 +21,9 @@ use shunt_switch::pipeline::{self, Packet, Silent};
 use shunt_switch::table::fdb::{self, Fdb, Place};
 use shunt_switch::table::fib::{self, Fib, Route};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
-use shunt_switch::topology::{Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
+use shunt_switch::topology::{
+    Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
+};
 use shunt_switch::wire::ethernet::Mac;
 
 #[global_allocator]
@@ -70,6 +72,8 @@ fn topology(full_key: bool) -> Topology {
             fdb: Arc::new(Fdb::build(stations.into_iter())),
             neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
             gateway: Some(gateway),
+            answers: Answers::Own,
+            demux: None,
         }
     };
     let networks =
@@ -82,6 +86,7 @@ fn topology(full_key: bool) -> Topology {
         up: true,
         max_frame: 1514,
         l3: None,
+        identity: None,
     });
     let prefix = |text: &str| text.parse().expect("a prefix");
     let rows = [
@@ -213,13 +218,11 @@ fn cache(criterion: &mut Criterion) {
     let (actions, _) = decide(0, &mut pool.frame(&frame(0)).expect("a free buffer"));
     let (none, layout) = (Rewrites::default(), keys[0].1);
     let mut edited = pool.frame(&frame(0)).expect("a free buffer");
-    allocates_nothing("edit", || {
-        execute::edit(&actions, layout, &none, 0, &mut edited).expect("a sound frame")
-    });
+    allocates_nothing("edit", || execute::edit(&actions, layout, &none, &mut edited).expect("a sound frame"));
     group.bench_function("edit (MACs, TTL)", |bencher| {
         bencher.iter_batched_ref(
             || pool.frame(&frame(0)).expect("a free buffer"),
-            |buffer| execute::edit(&actions, layout, &none, 0, buffer),
+            |buffer| execute::edit(&actions, layout, &none, buffer),
             // The pool has 8,192 buffers.
             BatchSize::NumIterations(1000),
         );

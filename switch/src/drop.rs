@@ -104,6 +104,20 @@ drop_reasons! {
     TunnelEcn = "tunnel_ecn",
     /// A large send reached a tunnel before it was cut: a defect of the switch.
     TunnelNotSegmented = "tunnel_not_segmented",
+    /// The port's stations are given, and the frame's source MAC address is none of theirs.
+    SpoofedMac = "spoofed_mac",
+    /// The port's stations are given, and the packet's source IP address is not its sender's.
+    SpoofedIp = "spoofed_ip",
+    /// The port's stations are given, and an ARP or ND message claims an address that is not its sender's.
+    SpoofedArp = "spoofed_arp",
+    /// Sent to the shared MAC address of a demux network, but to no address of its stations, and no host port takes it.
+    NoStation = "no_station",
+    /// The sender inside a tunnel packet is not behind the peer that sent it.
+    TunnelInnerSource = "tunnel_inner_source",
+    /// The way to a tunnel's other end leads into a tunnel, or to ourselves.
+    TunnelLoop = "tunnel_loop",
+    /// The next hop's MAC address is behind no port and no peer of the overlay.
+    NoFdbEntry = "no_fdb_entry",
     /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
 }

@@ -5,8 +5,10 @@
 
 mod attachment;
 mod diff;
+mod identity;
 mod router;
 pub mod stamps;
+pub mod tunnels;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use shunt_config::{NetworkName, PortName};
 
 use crate::flow::Depth;
 use crate::flow::execute::Rewrites;
+use crate::flow::parse::Openers;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
@@ -22,8 +25,11 @@ use crate::wire::ethernet::Mac;
 
 pub use attachment::{Member, Tag, Vlans, retagged};
 pub use diff::{Change, diff};
+pub use identity::Identity;
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
 pub use stamps::Stamps;
+pub use tunnels::PlannedOverlay;
+use tunnels::{Overlay, Tunnels};
 
 /// The addresses with which the switch speaks for an L3 port (TUN), whose frames have no Ethernet header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub struct Port {
     pub max_frame: u32,
     /// Set for L3 ports.
     pub l3: Option<L3Interface>,
+    /// Who may send behind it; `None` lets everybody.
+    pub identity: Option<Arc<Identity>>,
 }
 
 impl Port {
@@ -87,6 +95,31 @@ pub struct Network {
     pub has_l3: bool,
     /// How deep the stages of the network look into a frame.
     pub depth: Depth,
+    /// Whose addresses the switch answers ARP and ND requests for.
+    pub answers: Answers,
+    /// Its stations share a MAC address.
+    pub demux: Option<Demux>,
+}
+
+/// A network whose stations share a MAC address and are told apart by IP address, each a given neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demux {
+    /// The address.
+    pub mac: Mac,
+    /// Port that gets what is for none of them.
+    pub host: Option<PortId>,
+}
+
+/// Whose addresses the switch answers ARP and ND requests for, in place of their owners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// Its own.
+    #[default]
+    Own,
+    /// Also those of neighbours that configuration gives: nobody else need be asked (RFC 9161 section 3).
+    Given,
+    /// Everybody's but those of stations behind the asking port, with the gateway's MAC address (proxy ARP, RFC 1027).
+    Everybody,
 }
 
 impl Network {
@@ -112,8 +145,10 @@ pub struct Plan {
     pub ports: Vec<Port>,
     /// Flow keys hold every field they can, whatever the stages read: for measuring.
     pub full_key: bool,
-    /// Templates and translations that actions name by index. A plan that changes them gives what is new a new index: cached
-    /// flows keep theirs.
+    /// Networks that other networks carry in tunnels.
+    pub overlays: Vec<Arc<PlannedOverlay>>,
+    /// Translations that actions name by index. A plan that changes them gives what is new a new index: cached flows keep
+    /// theirs. Its templates are not looked at: those of the overlays take their place.
     pub rewrites: Arc<Rewrites>,
 }
 
@@ -128,6 +163,10 @@ pub struct PlannedNetwork {
     pub neighbors: Arc<NeighborTable>,
     /// Gateway; its `router` indexes the plan's routers.
     pub gateway: Option<Gateway>,
+    /// See [`Network::answers`].
+    pub answers: Answers,
+    /// See [`Network::demux`].
+    pub demux: Option<Demux>,
 }
 
 /// An immutable topology.
@@ -141,7 +180,8 @@ pub struct Topology {
     stamps: Stamps,
     inlets: Box<[Inlet]>,
     egress: Box<[Egress]>,
-    rewrites: Arc<Rewrites>,
+    tunnels: Tunnels,
+    openers: Box<[Option<Openers>]>,
 }
 
 /// What a burst from a port is received by.
@@ -149,6 +189,8 @@ pub struct Topology {
 pub struct Inlet {
     /// The port is there and up.
     pub up: bool,
+    /// Tunnels end behind it: [`Topology::openers`] parse its frames.
+    pub opens: bool,
     /// How deep its frames are looked into: as deep as the deepest of its networks reads.
     pub depth: Depth,
 }
@@ -174,8 +216,9 @@ struct Attached {
 fn depth(port: &Port, networks: &[Network]) -> Depth {
     let needed = |(network, _): (NetworkId, _)| networks.get(network.index()).map(|network| network.depth);
     let deepest = port.attachments().filter_map(needed).max().unwrap_or_default();
-    // Tags are first told apart at this depth.
-    if port.vlans.is_some() { deepest.max(Depth::Network) } else { deepest }
+    // At this depth tags are told apart, and addresses read.
+    let deeper = port.vlans.is_some() || port.identity.is_some();
+    if deeper { deepest.max(Depth::Network) } else { deepest }
 }
 
 impl Topology {
@@ -217,7 +260,8 @@ impl Topology {
                     network.name
                 );
             }
-            let has_l3 = network.gateway.is_some() || attached.iter().any(|port| port.l3);
+            let asks = network.answers != Answers::Own || network.demux.is_some();
+            let has_l3 = asks || network.gateway.is_some() || attached.iter().any(|port| port.l3);
             Network {
                 id,
                 name: network.name.clone(),
@@ -227,6 +271,8 @@ impl Topology {
                 fdb: network.fdb.clone(),
                 neighbors: network.neighbors.clone(),
                 gateway: network.gateway.clone(),
+                answers: network.answers,
+                demux: network.demux,
                 has_l3,
                 depth: match (plan.full_key, has_l3) {
                     (true, _) => Depth::Transport,
@@ -236,18 +282,30 @@ impl Topology {
             }
         });
         let networks: Box<[Network]> = networks.collect();
-        let routers = plan.routers.iter().enumerate().map(|(index, router)| Router {
-            id: RouterId(index as u16),
-            name: router.name.clone(),
-            fib: router.fib.clone(),
-        });
+        let routers: Box<[Router]> = plan
+            .routers
+            .iter()
+            .enumerate()
+            .map(|(index, router)| Router {
+                id: RouterId(index as u16),
+                name: router.name.clone(),
+                fib: router.fib.clone(),
+            })
+            .collect();
         let egress = ports.iter().map(|port| match port {
             Some(port) if port.up => Egress { max_frame: port.max_frame, l3: port.l3.is_some() },
             _ => Egress::default(),
         });
         let egress = egress.collect();
+        let tunnels = tunnels::build(&plan.overlays, &networks, &routers, &plan.rewrites);
+        let openers: Box<[Option<Openers>]> =
+            ports.iter().map(|port| tunnels.openers(port.as_ref()?, &networks)).collect();
         let inlets = ports.iter().map(|port| match port {
-            Some(port) if port.up => Inlet { up: true, depth: depth(port, &networks) },
+            Some(port) if port.up => Inlet {
+                up: true,
+                opens: openers.get(port.id.index()).is_some_and(Option::is_some),
+                depth: depth(port, &networks),
+            },
             _ => Inlet::default(),
         });
         let inlets = inlets.collect();
@@ -257,11 +315,12 @@ impl Topology {
             numbering: generation,
             ports,
             networks,
-            routers: routers.collect(),
+            routers,
             stamps,
             inlets,
             egress,
-            rewrites: plan.rewrites.clone(),
+            tunnels,
+            openers,
         }
     }
 
@@ -305,7 +364,25 @@ impl Topology {
     /// Templates and translations that actions name by index.
     #[inline]
     pub fn rewrites(&self) -> &Rewrites {
-        &self.rewrites
+        &self.tunnels.rewrites
+    }
+
+    /// The overlay of network `id`; `None` when it is none.
+    #[inline]
+    pub fn overlay(&self, id: NetworkId) -> Option<&Overlay> {
+        self.tunnels.overlays.get(id.index())?.as_ref()
+    }
+
+    /// The overlays that network `id` carries.
+    pub fn carried(&self, id: NetworkId) -> impl Iterator<Item = NetworkId> + '_ {
+        let overlays = self.tunnels.overlays.iter().flatten();
+        overlays.filter(move |overlay| overlay.planned.transport == id).map(|overlay| overlay.planned.network)
+    }
+
+    /// What opens the tunnels that end behind port `id`.
+    #[inline]
+    pub fn openers(&self, id: PortId) -> Option<&Openers> {
+        self.openers.get(id.index())?.as_ref()
     }
 
     /// What a burst from port `id` is received by.

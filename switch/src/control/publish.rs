@@ -12,7 +12,7 @@ use super::{Control, routes};
 use crate::ids::NetworkId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
-use crate::topology::{self, Gateway, Plan, PlannedNetwork, Port, Topology};
+use crate::topology::{self, Answers, Gateway, Plan, PlannedNetwork, Port, Topology};
 use crate::wire::ethernet::Mac;
 
 /// Reports kept.
@@ -172,6 +172,7 @@ impl Control {
                     up: port.is_up(),
                     max_frame: port.max_frame(),
                     l3: port.l3(),
+                    identity: None,
                 });
             }
             if let Some(Gateway { mac, addresses, .. }) = &gateway {
@@ -181,7 +182,14 @@ impl Control {
             // An endpoint may be the very station whose address the switch answers for.
             given.neighbors.sort_by_key(|(_, neighbor)| !neighbor.own);
             let (fdb, neighbors) = self.learned.network(&network.name).tables(&given);
-            plan.networks.push(PlannedNetwork { name: network.name.clone(), fdb, neighbors, gateway });
+            plan.networks.push(PlannedNetwork {
+                name: network.name.clone(),
+                fdb,
+                neighbors,
+                gateway,
+                answers: Answers::Own,
+                demux: None,
+            });
         }
         plan
     }

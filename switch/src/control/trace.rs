@@ -31,7 +31,8 @@ use shunt_ffi::Mbuf;
 use super::Control;
 use super::flows::{port_named, words};
 use crate::drop::DropReason;
-use crate::flow::parse::{Unparsed, parse};
+use crate::encap;
+use crate::flow::parse::{Unparsed, parse_frame};
 use crate::flow::{Verdict, execute};
 use crate::ids::PortId;
 use crate::pipeline::{self, Ingress, Packet, Teach, ingress as stage};
@@ -140,11 +141,15 @@ impl TraceRow {
         if !inlet.up {
             return Err(DropReason::IngressDown);
         }
-        let (key, layout) =
-            parse(frame.data(), frame.len(), id, inlet.depth).map_err(|error| match error {
-                Unparsed::Runt => DropReason::Runt,
-                Unparsed::Split => DropReason::HeadersSplit,
-            })?;
+        let parsed = parse_frame(topology.openers(id), frame, id, inlet.depth);
+        let (key, layout, inner) = parsed.map_err(|error| match error {
+            Unparsed::Runt => DropReason::Runt,
+            Unparsed::Split => DropReason::HeadersSplit,
+            Unparsed::Refused(reason) => reason,
+        })?;
+        if let Some(inner) = inner {
+            encap::decapsulate(frame, &inner, Mac(0), Mac(0))?;
+        }
         self.r#match = words::key(&key);
         let ingress = Ingress::of(topology, &key)?;
         self.network = ingress.network.name.to_string();
@@ -182,8 +187,7 @@ impl TraceRow {
             ));
         }
         if !matches!(actions.verdict, Verdict::Drop(_)) && !actions.edits.is_none() {
-            // The hash chooses no more than the source port of a tunnel, and each worker has its own.
-            execute::edit(&actions, layout, topology.rewrites(), 0, frame)?;
+            execute::edit(&actions, layout, topology.rewrites(), frame)?;
         }
         let outputs = egress::outputs(topology, id, actions.verdict, frame);
         let alone =

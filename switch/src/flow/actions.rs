@@ -31,8 +31,6 @@ pub struct Edits(u16);
 impl Edits {
     /// Nothing.
     pub const NONE: Self = Self(0);
-    /// Remove the outer headers (tunnel): `strip` bytes.
-    pub const STRIP: Self = Self(1);
     /// Rewrite IP addresses and ports as the translation says.
     pub const TRANSLATE: Self = Self(1 << 1);
     /// Decrement the TTL of IPv4.
@@ -62,16 +60,36 @@ impl Edits {
         self.0 & other.0 == other.0
     }
 
-    /// True when more is edited than TTL and MAC addresses.
+    /// True when more is edited than what routed packets get: TTL, MAC addresses, a tunnel's headers.
     #[inline]
     pub const fn is_rare(self) -> bool {
-        self.0 & !(Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0) != 0
+        self.0 & !(Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0) != 0
     }
 
     /// True when nothing is edited.
     #[inline]
     pub const fn is_none(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// A port that gets copies, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirror(u16);
+
+impl Mirror {
+    /// No copies.
+    pub const NONE: Self = Self(u16::MAX);
+
+    /// Copies to `port`.
+    pub const fn to(port: PortId) -> Self {
+        Self(port.index() as u16)
+    }
+
+    /// The port.
+    #[inline]
+    pub const fn port(self) -> Option<PortId> {
+        PortId::new(self.0 as usize)
     }
 }
 
@@ -82,8 +100,6 @@ pub struct Actions {
     pub verdict: Verdict,
     /// What is changed on the way.
     pub edits: Edits,
-    /// Bytes to strip, with [`Edits::STRIP`].
-    pub strip: u16,
     /// New destination and source address, with [`Edits::MACS`].
     pub macs: [u8; 12],
     /// Tag control information of the tag to add, with [`Edits::PUSH_VLAN`]; of a flooded frame its priority bits, for
@@ -91,10 +107,12 @@ pub struct Actions {
     pub tci: u16,
     /// Index of the header template, with [`Edits::ENCAP`].
     pub template: u16,
+    /// What tells the flow apart inside a tunnel, with [`Edits::ENCAP`]: see [`crate::encap::entropy`].
+    pub entropy: u16,
     /// Index of the translation, with [`Edits::TRANSLATE`].
     pub translation: u32,
     /// Port that gets a copy of the frame as it came in.
-    pub mirror: Option<PortId>,
+    pub mirror: Mirror,
 }
 
 impl Actions {
@@ -104,12 +122,12 @@ impl Actions {
         Self {
             verdict,
             edits: Edits::NONE,
-            strip: 0,
             macs: [0; 12],
             tci: 0,
             template: 0,
+            entropy: 0,
             translation: 0,
-            mirror: None,
+            mirror: Mirror::NONE,
         }
     }
 
@@ -129,7 +147,7 @@ mod tests {
 
     #[test]
     fn actions_are_half_a_cache_line() {
-        assert!(size_of::<Actions>() <= 36, "{}", size_of::<Actions>());
+        assert!(size_of::<Actions>() <= 32, "{}", size_of::<Actions>());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Running the edits of compiled [`Actions`] on a frame, in the order of [`Edits`].
 //!
-//! In: the frame, where its headers are *behind* what is stripped, and the tables that actions name by index. Out: the same
+//! In: the frame, where its headers are, and the tables that actions name by index. Out: the same
 //! buffer, edited in place; new headers go into the headroom. A frame that does not have what is to be edited, or has no
 //! room for what is to be added, is dropped with a reason.
 //!
@@ -34,20 +34,27 @@ pub struct Rewrites {
     pub translations: Box<[Translation]>,
 }
 
-/// Makes all edits. `hash` is the flow's: it chooses the UDP source port of a tunnel.
+/// Makes all edits.
 #[inline]
 pub fn edit(
     actions: &Actions,
     layout: Layout,
     rewrites: &Rewrites,
-    hash: u64,
     frame: &mut Mbuf,
 ) -> Result<(), DropReason> {
     let edits = actions.edits;
     if edits.is_rare() {
-        return edit_rare(actions, layout, rewrites, hash, frame);
+        return edit_rare(actions, layout, rewrites, frame);
     }
-    edit_headers(actions, layout, frame.data_mut())
+    edit_headers(actions, layout, frame.data_mut())?;
+    if edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
+}
+
+/// Puts a tunnel's headers in front.
+#[inline(always)]
+fn wrap(actions: &Actions, rewrites: &Rewrites, frame: &mut Mbuf) -> Result<(), DropReason> {
+    let template = rewrites.templates.get(usize::from(actions.template));
+    template.ok_or(DropReason::NoRewrite)?.push(actions.entropy, frame)
 }
 
 /// TTL and MAC addresses: what every routed packet gets.
@@ -72,13 +79,9 @@ fn edit_rare(
     actions: &Actions,
     layout: Layout,
     rewrites: &Rewrites,
-    hash: u64,
     frame: &mut Mbuf,
 ) -> Result<(), DropReason> {
     let edits = actions.edits;
-    if edits.has(Edits::STRIP) {
-        strip(frame, actions.strip)?;
-    }
     if edits.has(Edits::TRANSLATE) {
         let translation = rewrites.translations.get(actions.translation as usize);
         translation.ok_or(DropReason::NoRewrite)?.apply(layout, frame)?;
@@ -90,17 +93,7 @@ fn edit_rare(
     if edits.has(Edits::PUSH_VLAN) {
         vlan::push(frame, actions.tci, edits.has(Edits::SERVICE_TAG))?;
     }
-    if edits.has(Edits::ENCAP) {
-        let template = rewrites.templates.get(usize::from(actions.template));
-        template.ok_or(DropReason::NoRewrite)?.push(hash as u16, frame)?;
-    }
-    Ok(())
-}
-
-/// Removes the outer headers.
-fn strip(frame: &mut Mbuf, count: u16) -> Result<(), DropReason> {
-    frame.clear_offload();
-    frame.trim_front(count).ok_or(DropReason::Runt)
+    if edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
 }
 
 /// Decrements the TTL and adds to the checksum what the header lost (RFC 1624; a TTL of 0 stays).

@@ -27,14 +27,17 @@ mod bytes;
 mod deep;
 mod ipv4;
 mod ipv6;
+mod openers;
 mod plain;
 mod transport;
 
 use thiserror::Error;
 
 use super::key::{Depth, FlowKey, Marks};
+use crate::drop::DropReason;
 use crate::ids::PortId;
 use crate::wire::ethernet;
+pub use openers::{End, Openers, parse_frame};
 use plain::Rest;
 
 /// Where the headers of a frame are, in bytes from its start.
@@ -57,6 +60,9 @@ pub enum Unparsed {
     /// A header lies partly in a later segment: make the frame's start contiguous and parse again.
     #[error("a header continues in the next segment: make it contiguous and parse again")]
     Split,
+    /// A tunnel packet for us that is not taken, for that reason.
+    #[error("a tunnel packet that is not taken: {}", .0.name())]
+    Refused(DropReason),
 }
 
 /// Parses a frame of `len` bytes, of which `data` are the first, as deep as `depth` says.

@@ -20,6 +20,8 @@ pub mod segment;
 use shunt_ffi::offload::{BadOffload, Checksum, Gso, GsoKind};
 use shunt_ffi::{Mbuf, Mempool, mempool};
 
+use crate::drop::DropReason;
+
 /// What an egress port does by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EgressCapabilities {
@@ -63,6 +65,18 @@ pub enum OffloadError {
     /// The port takes single buffers only and the frame, or one segment of it, is longer than one.
     #[error("frame is longer than a buffer")]
     TooLongForBuffer,
+}
+
+impl OffloadError {
+    /// The reason by which the frame is counted.
+    pub const fn reason(self) -> DropReason {
+        match self {
+            Self::BadOffload => DropReason::BadOffload,
+            Self::TooManySegments => DropReason::TooManySegments,
+            Self::NoBuffers => DropReason::NoBuffers,
+            Self::TooLongForBuffer => DropReason::TooLongForBuffer,
+        }
+    }
 }
 
 impl From<BadOffload> for OffloadError {

@@ -7,9 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Teach};
-use super::{Ingress, Next, leave, link};
+use super::{Ingress, Next, leave, link, peer, spoof};
 use crate::drop::DropReason;
 use crate::flow::{FlowKey, Verdict};
+use crate::table::fdb::Entry;
+use crate::topology::{Answers, Network, Topology};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::protocol::ICMPV6;
 use crate::wire::{arp, nd};
@@ -21,6 +23,7 @@ pub const TABLE: u8 = 0;
 /// request for one of the switch's own addresses is answered.
 #[inline]
 pub fn admit(
+    topology: &Topology,
     ingress: &Ingress<'_>,
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
@@ -33,7 +36,20 @@ pub fn admit(
     if source.is_group() {
         return Err(DropReason::SourceIsGroup);
     }
-    if ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
+    if ingress.peer.is_none()
+        && let Some(identity) = &ingress.port.identity
+    {
+        spoof::check(ingress, identity, packet)?;
+    }
+    if let Some(sender) = ingress.peer {
+        peer::admit(topology, ingress, sender, packet)?;
+        // What has no Ethernet header is for the router.
+        if packet.dst == Mac(0)
+            && let Some(gateway) = &ingress.network.gateway
+        {
+            packet.dst = gateway.mac;
+        }
+    } else if ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
         return Err(DropReason::SourceIsGateway);
     }
     packet.rests_on.source(ingress.network.id, source);
@@ -49,10 +65,16 @@ pub fn admit(
 #[inline]
 pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
     let source = key.src();
-    if ingress.port.l3.is_some() || source.is_group() {
+    let from_port = ingress.peer.is_none();
+    if source.is_group() || source == Mac(0) || from_port && ingress.port.l3.is_some() {
         return Teach::Nothing;
     }
+    let gateway = |network: &Network| network.gateway.as_ref().map(|gateway| gateway.mac);
     match ingress.network.fdb.get(source) {
+        // That of many stations is nobody's place.
+        _ if ingress.network.demux.as_ref().is_some_and(|demux| demux.mac == source) => Teach::Nothing,
+        // Another node's gateway is ours.
+        None if !from_port && gateway(ingress.network) == Some(source) => Teach::Nothing,
         Some(entry) if entry.place() == ingress.place() => {
             entry.touch(now);
             Teach::Nothing
@@ -82,17 +104,20 @@ fn answer_arp(
 ) -> Result<Next, DropReason> {
     let Some(message) = arp::parse(message(ingress, packet)) else { return Ok(Next::Continue) };
     learn_neighbor(ingress, packet, message.sender_ip.into(), message.sender_mac);
-    let asked = ingress.network.neighbors.get(message.target_ip.into()).filter(|neighbor| neighbor.own);
-    match (message.operation, asked) {
-        (arp::Operation::Request, Some(own)) => {
-            let reply = arp::reply(own.mac, &message);
+    let target = IpAddr::from(message.target_ip);
+    let known = ingress.network.neighbors.get(target);
+    let own = known.is_some_and(|neighbor| neighbor.own);
+    let probe = message.sender_ip.is_unspecified() || message.sender_ip == message.target_ip;
+    match (message.operation, answer_with(ingress, packet.key().src(), target, probe)) {
+        (arp::Operation::Request, Some(mac)) => {
+            let reply = arp::reply(mac, &message);
             let (frame, _) = packet.look_inside();
             frame.clear_offload();
             frame.replace(&reply).ok_or(DropReason::TooLongForBuffer)?;
-            see.step(Step::Rewrote("arp reply for an address of the switch"));
+            see.step(Step::Rewrote(ANSWERED[usize::from(own)]));
             Ok(Next::Done(leave::as_reply(ingress, packet)))
         }
-        (arp::Operation::Reply, Some(_)) => Ok(Next::Done(Verdict::Consume)),
+        (arp::Operation::Reply, _) if own => Ok(Next::Done(Verdict::Consume)),
         _ => Ok(Next::Continue),
     }
 }
@@ -107,10 +132,13 @@ fn answer_nd(
     if let Some(mac) = message.link_layer {
         learn_neighbor(ingress, packet, learned.into(), mac);
     }
-    let own = ingress.network.neighbors.get(message.target.into()).filter(|neighbor| neighbor.own);
+    let target = IpAddr::from(message.target);
+    let known = ingress.network.neighbors.get(target);
+    let own = known.is_some_and(|neighbor| neighbor.own);
+    let answer = answer_with(ingress, packet.key().src(), target, message.source.is_unspecified());
     // Somebody probing an address before using it (RFC 4862 section 5.4) must hear of it too: he has no address yet,
     // so the answer goes to all nodes.
-    let (Some(own), true) = (own, message.solicitation) else {
+    let (Some(mac), true) = (answer, message.solicitation) else {
         let to = packet.key().addresses().and_then(|(_, to)| ingress.network.neighbors.get(to));
         let answers_us = !message.solicitation && to.is_some_and(|to| to.own);
         return Ok(if answers_us { Next::Done(Verdict::Consume) } else { Next::Continue });
@@ -120,17 +148,49 @@ fn answer_nd(
     } else {
         (packet.key().src(), message.source)
     };
-    let reply = nd::advertisement(own.mac, message.target, to);
+    let reply = nd::advertisement(mac, message.target, to);
     let (frame, _) = packet.look_inside();
     frame.clear_offload();
     frame.replace(&reply).ok_or(DropReason::TooLongForBuffer)?;
-    see.step(Step::Rewrote("neighbour advertisement for an address of the switch"));
+    see.step(Step::Rewrote(ANSWERED[usize::from(own)]));
     Ok(Next::Done(leave::as_reply(ingress, packet)))
+}
+
+/// What a trace says of an answer: for another, or for the switch itself.
+const ANSWERED: [&str; 2] = [
+    "the answer to a request for an address, in place of its owner",
+    "the answer for an address of the switch",
+];
+
+/// The MAC address with which the switch answers a request for `target` from `asker`; `None` leaves it to others. A `probe`
+/// asks whether an address is free (RFC 5227 section 1.1, RFC 4862 section 5.4): only its owner says no.
+fn answer_with(ingress: &Ingress<'_>, asker: Mac, target: IpAddr, probe: bool) -> Option<Mac> {
+    let network = ingress.network;
+    let known = network.neighbors.get(target);
+    if let Some(own) = known.filter(|neighbor| neighbor.own) {
+        return Some(own.mac);
+    }
+    let is_here = |mac: Mac| network.fdb.get(mac).is_some_and(|entry| entry.place() == ingress.place());
+    if probe || ingress.peer.is_some() || target.is_multicast() {
+        return None;
+    }
+    let given = known.filter(|neighbor| neighbor.fixed && !is_here(neighbor.mac));
+    match network.answers {
+        Answers::Own => None,
+        Answers::Given => given.map(|neighbor| neighbor.mac),
+        Answers::Everybody => {
+            let gateway = network.gateway.as_ref()?.mac;
+            // Only to those whose router we are; for others, on the wire, we speak for our own stations alone.
+            let ours = network.fdb.get(asker).is_some_and(Entry::is_fixed) && is_here(asker);
+            let other = !known.is_some_and(|neighbor| is_here(neighbor.mac));
+            (given.is_some() || ours && other).then_some(gateway)
+        }
+    }
 }
 
 /// The frame as it would be without the tag of its VLAN, apart from its first addresses: which nobody reads who looks for
 /// a message in it.
-fn message<'p>(ingress: &Ingress<'_>, packet: &'p mut Packet<'_>) -> &'p [u8] {
+pub(super) fn message<'p>(ingress: &Ingress<'_>, packet: &'p mut Packet<'_>) -> &'p [u8] {
     let tag = if ingress.tag.is_some() { 4 } else { 0 };
     packet.look_inside().0.data().get(tag..).unwrap_or_default()
 }

@@ -47,6 +47,14 @@ pub fn by_many(ingress: &Ingress<'_>, packet: &mut Packet<'_>, verdict: Verdict)
     verdict
 }
 
+/// Into a tunnel: without a tag.
+#[inline]
+pub fn wrapped(ingress: &Ingress<'_>, packet: &mut Packet<'_>) {
+    if ingress.tag.is_some() {
+        packet.actions.edits = packet.actions.edits.and(Edits::POP_VLAN);
+    }
+}
+
 /// Back out of the port it came in by, as a new frame without a tag: it gets the one that the question had.
 #[inline]
 pub fn as_reply(ingress: &Ingress<'_>, packet: &mut Packet<'_>) -> Verdict {

@@ -35,9 +35,14 @@ pub fn lookup(
         see.step(Step::Address(dst, None));
         return Ok(Next::Done(flood(ingress, packet)));
     };
-    let Place::Port(to) = entry.place() else { return Err(DropReason::EgressDown) };
+    let to = match entry.place() {
+        Place::Port(to) => to,
+        // A peer that wants to reach another peer sends there itself.
+        Place::Peer(_) if ingress.peer.is_some() => return Err(DropReason::SplitHorizon),
+        Place::Peer(peer) => return Ok(Next::Encap(peer)),
+    };
     see.step(Step::Address(dst, topology.port(to).map(|port| port.name.as_str())));
-    if to == ingress.port.id {
+    if entry.place() == ingress.place() {
         return Err(DropReason::SamePort);
     }
     Ok(Next::Done(leave::by_port(ingress, network, to, packet)))

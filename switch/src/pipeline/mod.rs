@@ -3,6 +3,7 @@
 //! ```text
 //!   0 ingress ────────────► 16 lookup ─────────────────────► 20 output (worker)
 //!     │ └ L3 port: link        │ └ to the gateway: 16 route ► 17 next-hop ► 20
+//!     │ └ tunnel: peer         │      └ at another node: 18 encap ► 20
 //!     └ own ARP/ND: reply      └ unknown or group: flood
 //! ```
 //! This is the slow path, and it is taken on the same worker for the first frame of a flow only: it decides by the flow key
@@ -12,6 +13,8 @@
 //! the very same functions with one that writes down what they decided. A stage is pure: it reads the topology and the key
 //! and says what comes next or why the frame is dropped.
 
+pub mod demux;
+pub mod encap;
 pub mod ingress;
 pub mod leave;
 pub mod link;
@@ -19,7 +22,9 @@ pub mod lookup;
 pub mod nexthop;
 pub mod observe;
 pub mod packet;
+pub mod peer;
 pub mod route;
+pub mod spoof;
 
 pub use observe::{Observe, Silent, Step};
 pub use packet::{Packet, Question, Teach};
@@ -28,6 +33,7 @@ use crate::drop::DropReason;
 use crate::flow::{Actions, FlowKey, Verdict};
 use crate::ids::PortId;
 use crate::table::fdb::Place;
+use crate::topology::tunnels::bound;
 use crate::topology::{Network, Port, Topology};
 
 /// What a stage wants next.
@@ -35,6 +41,8 @@ use crate::topology::{Network, Port, Topology};
 pub enum Next {
     /// The following stage.
     Continue,
+    /// Table 18: into the tunnel to the peer of that number.
+    Encap(u16),
     /// No further stage.
     Done(Verdict),
 }
@@ -59,6 +67,11 @@ impl<'t> Ingress<'t> {
         let id = PortId::new(key.port()).ok_or(DropReason::IngressDown)?;
         let port = topology.port(id).filter(|port| port.up).ok_or(DropReason::IngressDown)?;
         let network = |id| topology.network(id).ok_or(DropReason::IngressDown);
+        if let Some((binding, peer)) = key.tunnel() {
+            let network = bound(binding).and_then(|id| topology.network(id));
+            let network = network.ok_or(DropReason::TunnelUnknownVni)?;
+            return Ok(Self { port, network, tag: None, peer: Some(peer) });
+        }
         let Some(vlans) = &port.vlans else {
             return Ok(Self { port, network: network(port.network)?, tag: None, peer: None });
         };
@@ -101,12 +114,25 @@ fn walk(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<Verdict, DropReason> {
-    if let Next::Done(verdict) = ingress::admit(ingress, packet, see)? {
+    if let Next::Done(verdict) = ingress::admit(topology, ingress, packet, see)? {
         return Ok(verdict);
     }
-    if let Next::Done(verdict) = lookup::lookup(topology, ingress, packet, see)? {
+    if let Some(shared) = &ingress.network.demux
+        && let Next::Done(verdict) = demux::demux(topology, ingress, shared, packet, see)?
+    {
         return Ok(verdict);
     }
-    let hop = route::route(topology, ingress, packet, see)?;
-    nexthop::resolve(topology, ingress, &hop, packet, see)
+    let next = lookup::lookup(topology, ingress, packet, see)?;
+    let (network, next) = match next {
+        Next::Continue => {
+            let hop = route::route(topology, ingress, packet, see)?;
+            nexthop::resolve(topology, ingress, &hop, packet, see)?
+        }
+        next => (ingress.network, next),
+    };
+    match next {
+        Next::Done(verdict) => Ok(verdict),
+        Next::Encap(peer) => encap::encap(topology, ingress, network, peer, packet, see),
+        Next::Continue => Err(DropReason::NoRoute),
+    }
 }

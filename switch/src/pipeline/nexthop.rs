@@ -3,11 +3,11 @@
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Question};
 use super::route::Hop;
-use super::{Ingress, leave};
+use super::{Ingress, Next, leave};
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::table::fdb::{Entry, Place};
-use crate::topology::Topology;
+use crate::topology::{Network, Topology};
 
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 17;
@@ -15,13 +15,13 @@ pub const TABLE: u8 = 17;
 /// Addresses a routed packet to its next hop. An unknown neighbour is asked for; one whose port is not known yet is
 /// looked for in the whole network.
 #[inline]
-pub fn resolve(
-    topology: &Topology,
+pub fn resolve<'t>(
+    topology: &'t Topology,
     ingress: &Ingress<'_>,
     hop: &Hop,
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
-) -> Result<Verdict, DropReason> {
+) -> Result<(&'t Network, Next), DropReason> {
     see.step(Step::Table(TABLE, "next-hop"));
     let network = topology.network(hop.network).ok_or(DropReason::NoRoute)?;
     let gateway = network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
@@ -44,10 +44,19 @@ pub fn resolve(
     packet.actions.set_macs(neighbor.mac, gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);
     let place = network.fdb.get(neighbor.mac).map(Entry::place);
-    let port = place.and_then(Place::port).and_then(|port| topology.port(port));
-    see.step(Step::Address(neighbor.mac, port.map(|port| port.name.as_str())));
-    Ok(match port {
-        Some(port) => leave::by_port(ingress, network, port.id, packet),
-        None => leave::by_many(ingress, packet, Verdict::FloodInto(network.id)),
-    })
+    let name = |port| topology.port(port).map(|port| port.name.as_str());
+    see.step(Step::Address(neighbor.mac, place.and_then(Place::port).and_then(name)));
+    let next = match place {
+        Some(Place::Port(port)) => Next::Done(leave::by_port(ingress, network, port, packet)),
+        Some(Place::Peer(_)) if ingress.peer.is_some() && network.id == ingress.network.id => {
+            return Err(DropReason::SplitHorizon);
+        }
+        Some(Place::Peer(peer)) => Next::Encap(peer),
+        // In an overlay whose peers are all known, nobody has it.
+        None if topology.overlay(network.id).is_some_and(|overlay| !overlay.planned.learning) => {
+            return Err(DropReason::NoFdbEntry);
+        }
+        None => Next::Done(leave::by_many(ingress, packet, Verdict::FloodInto(network.id))),
+    };
+    Ok((network, next))
 }

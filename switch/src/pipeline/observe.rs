@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::flow::Verdict;
 use crate::table::fib::Route;
 use crate::topology::Topology;
+use crate::topology::tunnels::{Overlay, Tunnel};
 use crate::wire::ethernet::Mac;
 
 /// What a stage tells an observer. Borrowed and `Copy`, so that making one costs nothing when nobody looks.
@@ -20,6 +21,8 @@ pub enum Step<'a> {
     Route(&'a Topology, IpAddr, Option<Route>),
     /// A neighbour was looked up.
     Neighbor(IpAddr, Option<Mac>),
+    /// The way of a tunnel was looked up.
+    Tunnel(&'a Topology, &'a Overlay, &'a Tunnel),
     /// The frame was rewritten.
     Rewrote(&'static str),
     /// The end, in the ports of a topology.

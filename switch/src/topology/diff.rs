@@ -136,7 +136,7 @@ mod tests {
     use crate::flow::Depth;
     use crate::ids::{NetworkId, PortId};
     use crate::table::{fdb::Fdb, fib::Fib, neighbor::NeighborTable};
-    use crate::topology::{Plan, PlannedNetwork, PlannedRouter, RouterId};
+    use crate::topology::{Answers, Plan, PlannedNetwork, PlannedRouter, RouterId};
     use crate::wire::ethernet::Mac;
 
     fn plan(networks: &[&str], ports: &[(&str, usize, u16, bool)]) -> Plan {
@@ -147,6 +147,8 @@ mod tests {
             fdb: fdb.clone(),
             neighbors: neighbors.clone(),
             gateway: None,
+            answers: Answers::Own,
+            demux: None,
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
             id: PortId::new(slot).unwrap(),
@@ -156,6 +158,7 @@ mod tests {
             up,
             max_frame: 1514,
             l3: None,
+            identity: None,
         };
         let (networks, ports) = (networks.iter().map(network).collect(), ports.iter().map(port).collect());
         Plan { networks, ports, ..Plan::default() }

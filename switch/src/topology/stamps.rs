@@ -13,8 +13,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::tunnels::Overlay;
 use super::{Network, Port, RouterId, Topology};
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
+use crate::table::fdb::{Entry, Place};
+use crate::table::neighbor::Neighbor;
 use crate::wire::ethernet::Mac;
 
 /// Slots for rows; a power of two. 16 KiB: it stays in the first-level cache beside everything else.
@@ -31,6 +34,9 @@ pub struct Dependencies([u16; 4]);
 
 /// Place of the source's slot.
 const SOURCE: usize = 3;
+/// High half of the rows of tunnels, and of what is behind peers; no IPv6 prefix is as small.
+const TUNNEL: u64 = 1;
+const PEER: u64 = 2;
 
 impl Dependencies {
     /// Rests on ingress port and network alone.
@@ -52,6 +58,18 @@ impl Dependencies {
     #[inline]
     pub fn neighbor(&mut self, network: NetworkId, address: IpAddr) {
         self.add(neighbor_slot(network, address));
+    }
+
+    /// The decision has asked for the way of a tunnel.
+    #[inline]
+    pub fn tunnel(&mut self, network: NetworkId, peer: u16) {
+        self.add(slot(network, u64::from(peer), TUNNEL));
+    }
+
+    /// The decision has asked for what is behind a peer.
+    #[inline]
+    pub fn peer(&mut self, network: NetworkId, peer: u16) {
+        self.add(slot(network, u64::from(peer), PEER));
     }
 
     #[inline]
@@ -118,7 +136,9 @@ impl Stamps {
         stamps.slots[usize::from(ALWAYS)] = generation;
         let mut changed = vec![false; new.networks().len()];
         for (before, after) in old.networks().iter().zip(new.networks()) {
-            changed[after.id.index()] = !decides_alike(old, before, new, after);
+            let overlays = (old.overlay(before.id), new.overlay(after.id));
+            changed[after.id.index()] = !decides_alike(old, before, new, after) || !planned_alike(overlays);
+            stamps.compare_tunnels(after.id, overlays, generation);
             if !Arc::ptr_eq(&before.fdb, &after.fdb) {
                 stamps.compare_stations(before, after, generation);
             }
@@ -134,7 +154,14 @@ impl Stamps {
                 (Some(before), Some(after)) => same_ingress(before, after),
                 _ => false,
             };
-            let touched = |port: &Port| port.attachments().any(|(network, _)| changed[network.index()]);
+            // What comes in may belong to an overlay that the port's network carries.
+            let touched = |port: &Port| {
+                port.attachments().any(|(network, _)| {
+                    let carries = |id: &NetworkId| changed[id.index()];
+                    changed[network.index()]
+                        || new.carried(network).chain(old.carried(network)).any(|id| carries(&id))
+                })
+            };
             if !same || after.is_some_and(touched) {
                 *stamp = generation;
             }
@@ -143,24 +170,60 @@ impl Stamps {
     }
 
     fn compare_stations(&mut self, before: &Network, after: &Network, generation: u32) {
-        let mut note = |mac: Mac| self.slots[usize::from(slot(after.id, mac.0, 0))] = generation;
+        let mut note = |mac: Mac, places: [Option<Place>; 2]| {
+            self.slots[usize::from(slot(after.id, mac.0, 0))] = generation;
+            for place in places.into_iter().flatten() {
+                if let Place::Peer(peer) = place {
+                    self.slots[usize::from(slot(after.id, u64::from(peer), PEER))] = generation;
+                }
+            }
+        };
         for entry in after.fdb.iter() {
-            if before.fdb.get(entry.mac()).map(|old| old.place()) != Some(entry.place()) {
-                note(entry.mac());
+            let old = before.fdb.get(entry.mac()).map(Entry::place);
+            if old != Some(entry.place()) {
+                note(entry.mac(), [old, Some(entry.place())]);
             }
         }
-        before.fdb.iter().filter(|old| after.fdb.get(old.mac()).is_none()).for_each(|old| note(old.mac()));
+        for old in before.fdb.iter().filter(|old| after.fdb.get(old.mac()).is_none()) {
+            note(old.mac(), [Some(old.place()), None]);
+        }
+    }
+
+    fn compare_tunnels(
+        &mut self,
+        network: NetworkId,
+        (before, after): (Option<&Overlay>, Option<&Overlay>),
+        generation: u32,
+    ) {
+        let count = |overlay: Option<&Overlay>| overlay.map_or(0, |overlay| overlay.tunnels.len());
+        for peer in (0..=u16::MAX).take(count(before).max(count(after))) {
+            let tunnel =
+                |overlay: Option<&Overlay>| overlay.and_then(|overlay| overlay.tunnel(peer)).cloned();
+            if tunnel(before) != tunnel(after) {
+                self.slots[usize::from(slot(network, u64::from(peer), TUNNEL))] = generation;
+            }
+        }
     }
 
     fn compare_neighbors(&mut self, before: &Network, after: &Network, generation: u32) {
-        let mut note = |address| self.slots[usize::from(neighbor_slot(after.id, address))] = generation;
+        let mut note = |address, neighbors: [Option<Neighbor>; 2]| {
+            self.slots[usize::from(neighbor_slot(after.id, address))] = generation;
+            for neighbor in neighbors.into_iter().flatten() {
+                for fdb in [&before.fdb, &after.fdb] {
+                    if let Some(Place::Peer(peer)) = fdb.get(neighbor.mac).map(Entry::place) {
+                        self.slots[usize::from(slot(after.id, u64::from(peer), PEER))] = generation;
+                    }
+                }
+            }
+        };
         for row in after.neighbors.iter() {
-            if before.neighbors.get(row.address) != Some(row.neighbor) {
-                note(row.address);
+            let old = before.neighbors.get(row.address);
+            if old != Some(row.neighbor) {
+                note(row.address, [old, Some(row.neighbor)]);
             }
         }
         for row in before.neighbors.iter().filter(|old| after.neighbors.get(old.address).is_none()) {
-            note(row.address);
+            note(row.address, [Some(row.neighbor), None]);
         }
     }
 }
@@ -171,6 +234,7 @@ fn same_ingress(before: &Port, after: &Port) -> bool {
         && before.network == after.network
         && before.vlans == after.vlans
         && before.l3 == after.l3
+        && before.identity == after.identity
 }
 
 /// True when no port has come into a VLAN, gone out of one or changed its tag there: tags are part of decisions about frames
@@ -191,11 +255,24 @@ fn same_tags(old: &Topology, new: &Topology) -> bool {
 fn decides_alike(old: &Topology, before: &Network, new: &Topology, after: &Network) -> bool {
     before.depth == after.depth
         && before.has_l3 == after.has_l3
+        && before.answers == after.answers
+        && before.demux == after.demux
         && before.gateway == after.gateway
         && match (&before.gateway, &after.gateway) {
             (Some(one), Some(other)) => routes_alike(old, one.router, new, other.router),
             _ => true,
         }
+}
+
+/// True when frames out of an overlay's tunnels are told apart in the same way.
+fn planned_alike((before, after): (Option<&Overlay>, Option<&Overlay>)) -> bool {
+    match (before, after) {
+        (None, None) => true,
+        (Some(before), Some(after)) => {
+            Arc::ptr_eq(&before.planned, &after.planned) || before.planned == after.planned
+        }
+        _ => false,
+    }
 }
 
 /// True when two routers have the same routes and the same gateways in all networks.

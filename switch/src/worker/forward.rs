@@ -15,12 +15,17 @@ use super::output::Output;
 use super::teacher::Teacher;
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::drop::DropReason;
+use crate::encap::{self, Inner};
+use crate::flow::actions::{Edits, Mirror};
 use crate::flow::cache::Place;
-use crate::flow::parse::{Layout, Unparsed, parse, parse_into};
+use crate::flow::parse::{Layout, Unparsed, parse_frame, parse_into};
 use crate::flow::{Actions, Depth, FlowCache, FlowKey, Verdict, execute};
-use crate::ids::PortId;
+use crate::ids::{NetworkId, PortId};
 use crate::offload::linearize::linearize;
+use crate::offload::{self, EgressCapabilities};
+use crate::topology::tunnels::Blocked;
 use crate::topology::{Inlet, Topology};
+use crate::wire::ethernet::Mac;
 use resolve::Decision;
 
 /// What one worker needs to forward.
@@ -49,14 +54,45 @@ impl Default for Flows {
     }
 }
 
+/// Takes the outer headers off a frame that came in a tunnel; false when it is dropped.
+#[inline(always)]
+fn open(scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> bool {
+    let Some(inner) = &flow.inner else { return true };
+    match encap::decapsulate(frame, inner, Mac(0), Mac(0)) {
+        Ok(()) => true,
+        Err(reason) => {
+            scene.ours.drop(reason, 1);
+            false
+        }
+    }
+}
+
 /// What is known of one frame of the burst.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flow {
     key: FlowKey,
     hash: u64,
     layout: Layout,
+    /// What is to be taken out of the frame first, when it came in a tunnel.
+    inner: Option<Inner>,
     place: Place,
     state: State,
+}
+
+impl Flow {
+    /// The outer header says that the frame met congestion (RFC 3168 section 5).
+    #[inline]
+    fn is_congested(&self) -> bool {
+        const CONGESTED: u8 = 0b11;
+        self.inner.is_some_and(|inner| inner.ecn == CONGESTED)
+    }
+}
+
+/// The key of a frame that came in no tunnel.
+#[inline(always)]
+fn plain(frame: &Mbuf, port: PortId, depth: Depth, flow: &mut Flow) -> Result<Layout, Unparsed> {
+    flow.inner = None;
+    parse_into(frame.data(), frame.len(), port, depth, &mut flow.key)
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,16 +188,21 @@ impl Forwarder {
             frame.prefetch_data();
         }
         let port = scene.port;
+        if scene.inlet.opens
+            && let Some(openers) = scene.topology.openers(port)
+        {
+            return self.keys(burst, flows, |frame, flow| {
+                openers.parse_into(frame, port, &mut flow.key, &mut flow.inner)
+            });
+        }
         // The depth is the same for the whole burst: one loop for each, so that none asks for every frame.
         match scene.inlet.depth {
             Depth::Ethernet => {
-                self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Ethernet, key))
+                self.keys(burst, flows, |frame, flow| plain(frame, port, Depth::Ethernet, flow))
             }
-            Depth::Network => {
-                self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Network, key))
-            }
+            Depth::Network => self.keys(burst, flows, |frame, flow| plain(frame, port, Depth::Network, flow)),
             Depth::Transport => {
-                self.keys(burst, flows, |data, len, key| parse_into(data, len, port, Depth::Transport, key))
+                self.keys(burst, flows, |frame, flow| plain(frame, port, Depth::Transport, flow))
             }
         }
     }
@@ -171,12 +212,12 @@ impl Forwarder {
         &self,
         burst: &Burst,
         flows: &mut [Flow],
-        parse: impl Fn(&[u8], u32, &mut FlowKey) -> Result<Layout, Unparsed>,
+        parse: impl Fn(&Mbuf, &mut Flow) -> Result<Layout, Unparsed>,
     ) -> u64 {
         let mut bytes = 0;
         for (frame, flow) in burst.iter().zip(flows) {
             bytes += u64::from(frame.len());
-            match parse(frame.data(), frame.len(), &mut flow.key) {
+            match parse(frame, flow) {
                 Ok(layout) => {
                     flow.hash = self.cache.hash(&flow.key);
                     flow.layout = layout;
@@ -185,6 +226,7 @@ impl Forwarder {
                 }
                 Err(Unparsed::Runt) => flow.state = State::Bad(DropReason::Runt),
                 Err(Unparsed::Split) => flow.state = State::Split,
+                Err(Unparsed::Refused(reason)) => flow.state = State::Bad(reason),
             }
         }
         bytes
@@ -198,13 +240,14 @@ impl Forwarder {
         for flow in flows.iter_mut() {
             if flow.state == State::New {
                 match before {
-                    Some(last) if last.hash == flow.hash && last.key == flow.key => {
+                    Some(last) if last.hash == flow.hash && last.key == flow.key && !flow.is_congested() => {
                         flow.state = State::Same;
                         flow.place = Place::NONE;
                     }
                     _ => flow.place = self.cache.find(flow.hash),
                 }
-                before = Some(flow);
+                // What met congestion may be dropped for that, and stands alone.
+                before = if flow.is_congested() { None } else { Some(flow) };
             } else {
                 before = None;
             }
@@ -223,6 +266,9 @@ impl Forwarder {
                 self.refuse(scene, flow.state, frame);
                 continue;
             }
+            if !open(scene, flow, &mut frame) {
+                continue;
+            }
             let (place, missed) = match self.hit(scene, flow, &mut frame) {
                 Some(place) => (place, 0),
                 None => match self.miss(scene, flow, &mut frame) {
@@ -239,9 +285,12 @@ impl Forwarder {
             self.execute(scene, &actions, flow, frame);
             while let Some((next, behind)) = rest.split_first()
                 && next.state == State::Same
-                && let Some(frame) = frames.next()
+                && let Some(mut frame) = frames.next()
             {
                 rest = behind;
+                if !open(scene, next, &mut frame) {
+                    continue;
+                }
                 packets += 1;
                 bytes += u64::from(frame.len());
                 self.execute(scene, &actions, next, frame);
@@ -259,6 +308,9 @@ impl Forwarder {
         for (flow, mut frame) in flows.iter().zip(burst.drain()) {
             match flow.state {
                 State::New | State::Same => {
+                    if !open(scene, flow, &mut frame) {
+                        continue;
+                    }
                     let decided = self.decide(scene, flow, &mut frame);
                     self.finish(scene, &decided, flow, frame);
                 }
@@ -284,15 +336,26 @@ impl Forwarder {
     /// Runs actions on a frame.
     #[inline(always)]
     fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, mut frame: Mbuf) {
-        if let Some(mirror) = actions.mirror {
+        if let Some(mirror) = actions.mirror.port() {
             self.mirror(scene, mirror, &frame);
         }
-        if !actions.edits.is_none()
-            && let Err(reason) =
-                execute::edit(actions, flow.layout, scene.topology.rewrites(), flow.hash, &mut frame)
-        {
-            return scene.ours.drop(reason, 1);
+        if let Verdict::Flood(network) | Verdict::FloodInto(network) = actions.verdict {
+            self.flood_peers(scene, network, actions, flow, &frame);
         }
+        if !actions.edits.is_none() {
+            if actions.edits.has(Edits::ENCAP) && frame.needs_offload() {
+                return self.wrap_unfinished(scene, actions, flow, frame);
+            }
+            if let Err(reason) = execute::edit(actions, flow.layout, scene.topology.rewrites(), &mut frame) {
+                return scene.ours.drop(reason, 1);
+            }
+        }
+        self.depart(scene, actions, frame);
+    }
+
+    /// Sends an edited frame to where its verdict says.
+    #[inline(always)]
+    fn depart(&mut self, scene: &Scene<'_>, actions: &Actions, frame: Mbuf) {
         match actions.verdict {
             Verdict::Port(to) => self.output.send(scene.topology, to, frame),
             Verdict::Flood(network) | Verdict::FloodLocal(network) => {
@@ -304,6 +367,62 @@ impl Forwarder {
             Verdict::Reply => self.output.send(scene.topology, scene.port, frame),
             Verdict::Consume => {}
             Verdict::Drop(reason) => scene.ours.drop(reason, 1),
+        }
+    }
+
+    /// A large send on its way into a tunnel: no port cuts inside of one, so that is done first.
+    #[inline(never)]
+    fn wrap_unfinished(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, frame: Mbuf) {
+        let pool = self.pool;
+        // A partial checksum may stay: it is carried through.
+        let can = EgressCapabilities { checksum: true, multi_segment: true, ..EgressCapabilities::default() };
+        let finished = offload::finish(frame, can, pool, &mut |mut frame| {
+            let rewrites = scene.topology.rewrites();
+            match execute::edit(actions, flow.layout, rewrites, &mut frame) {
+                Ok(()) => self.depart(scene, actions, frame),
+                Err(reason) => scene.ours.drop(reason, 1),
+            }
+        });
+        if let Err(error) = finished {
+            scene.ours.drop(error.reason(), 1);
+        }
+    }
+
+    /// Sends a copy of a frame to every peer of an overlay that floods (head-end replication).
+    #[inline(never)]
+    fn flood_peers(
+        &mut self,
+        scene: &Scene<'_>,
+        network: NetworkId,
+        actions: &Actions,
+        flow: &Flow,
+        frame: &Mbuf,
+    ) {
+        let Some(overlay) = scene.topology.overlay(network).filter(|overlay| overlay.planned.flood) else {
+            return;
+        };
+        for tunnel in overlay.tunnels.iter().flatten() {
+            let Some(copy) = frame.deep_copy(self.pool) else {
+                return scene.ours.drop(DropReason::NoBuffers, 1);
+            };
+            match tunnel.way {
+                Ok(way) => {
+                    let edits = actions.edits.and(Edits::ENCAP);
+                    let verdict = Verdict::Port(way.port);
+                    let template = way.template;
+                    let entropy = encap::entropy(&flow.key);
+                    let actions =
+                        Actions { verdict, edits, template, entropy, mirror: Mirror::NONE, ..*actions };
+                    self.execute(scene, &actions, flow, copy);
+                }
+                Err(Blocked::By(reason)) => scene.ours.drop(reason, 1),
+                Err(Blocked::Unresolved(question)) => {
+                    scene.ours.drop(DropReason::NeighborUnresolved, 1);
+                    if let Some(request) = self.asker.ask(&question, copy) {
+                        self.output.flood(scene.topology, question.network, None, 0, request);
+                    }
+                }
+            }
         }
     }
 
@@ -326,12 +445,17 @@ impl Forwarder {
         let Ok(mut frame) = linearize(&frame, self.pool) else {
             return scene.ours.drop(DropReason::HeadersSplit, 1);
         };
-        match parse(frame.data(), frame.len(), scene.port, scene.inlet.depth) {
-            Ok((key, layout)) => {
-                let flow = Flow { key, layout, ..Flow::default() };
+        let openers = scene.topology.openers(scene.port);
+        match parse_frame(openers, &frame, scene.port, scene.inlet.depth) {
+            Ok((key, layout, inner)) => {
+                let flow = Flow { key, layout, inner, ..Flow::default() };
+                if !open(scene, &flow, &mut frame) {
+                    return;
+                }
                 let decided = self.decide(scene, &flow, &mut frame);
                 self.finish(scene, &decided, &flow, frame);
             }
+            Err(Unparsed::Refused(reason)) => scene.ours.drop(reason, 1),
             Err(_) => scene.ours.drop(DropReason::HeadersSplit, 1),
         }
     }

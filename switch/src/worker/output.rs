@@ -8,7 +8,7 @@ use crate::counters::WorkerCounters;
 use crate::drop::DropReason;
 use crate::flow::execute;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
-use crate::offload::{self, OffloadError};
+use crate::offload;
 use crate::port::TxQueue;
 use crate::topology::{Member, Network, Port, Topology, retagged};
 use crate::wire::ethernet;
@@ -86,7 +86,7 @@ impl Output {
         let can = tx.queue.capabilities();
         let pool = self.pool;
         if let Err(error) = offload::finish(frame, can, pool, &mut |finished| self.push(to, finished)) {
-            self.counters.port(to).drop(reason(error), 1);
+            self.counters.port(to).drop(error.reason(), 1);
         }
     }
 
@@ -199,7 +199,7 @@ pub(crate) fn admits(port: &Port, frame: &Mbuf) -> Result<(), DropReason> {
     match offload::longest_segment(frame) {
         Ok(longest) if longest > port.max_frame => Err(DropReason::TooLong),
         Ok(_) => Ok(()),
-        Err(error) => Err(reason(error)),
+        Err(error) => Err(error.reason()),
     }
 }
 
@@ -222,13 +222,4 @@ pub(crate) fn receivers(
 pub(crate) fn is_ip(frame: &Mbuf) -> bool {
     ethernet::parse(frame.data())
         .is_some_and(|header| matches!(header.ethertype, ethernet::IPV4 | ethernet::IPV6))
-}
-
-fn reason(error: OffloadError) -> DropReason {
-    match error {
-        OffloadError::BadOffload => DropReason::BadOffload,
-        OffloadError::TooManySegments => DropReason::TooManySegments,
-        OffloadError::NoBuffers => DropReason::NoBuffers,
-        OffloadError::TooLongForBuffer => DropReason::TooLongForBuffer,
-    }
 }

@@ -36,6 +36,7 @@ pub(crate) fn check_depths(data: &[u8], len: u32, port: PortId) {
             Ok((key, layout)) => check_shape(&key, layout, data, len.max(data.len() as u32)),
             Err(Unparsed::Runt) => assert!((len as usize) < 14 && data.len() < 14),
             Err(Unparsed::Split) => assert!(!whole, "a frame in one segment is not split"),
+            Err(Unparsed::Refused(reason)) => panic!("without tunnels nothing is refused: {reason:?}"),
         }
     }
     assert_eq!(ethernet.is_err(), data.len() < 14);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::drop::DropReason;
+use crate::flow::actions::Mirror;
 use crate::flow::key::{Depth, Fragment, L3, L4, Marks, TcpClass};
 use crate::flow::{Actions, FlowKey, Verdict};
 use crate::topology::stamps::Dependencies;
@@ -111,7 +112,7 @@ fn actions_are_in_the_order_in_which_they_are_done() {
     assert_eq!(words::actions(&names, &actions), ["output:(slot 3)"]);
     actions.set_macs(Mac::from_bytes([2, 0, 0, 0, 0, 2]), Mac::from_bytes([2, 0, 0, 0, 0, 1]));
     actions.edits = actions.edits.and(Edits::TTL);
-    actions.mirror = Some(port(4));
+    actions.mirror = Mirror::to(port(4));
     assert_eq!(
         words::actions(&names, &actions),
         [

@@ -161,8 +161,12 @@ fn ports(key: &FlowKey, protocol: u8, name: &str, terms: &mut Terms) {
 
 /// Actions in the order in which they are done, the verdict last.
 pub fn actions(names: &Names, actions: &Actions) -> Vec<String> {
-    let mut words: Vec<String> =
-        actions.mirror.map(|port| format!("mirror:{}", names.port(port.index()))).into_iter().collect();
+    let mut words: Vec<String> = actions
+        .mirror
+        .port()
+        .map(|port| format!("mirror:{}", names.port(port.index())))
+        .into_iter()
+        .collect();
     // What is dropped is not edited first.
     if !matches!(actions.verdict, Verdict::Drop(_)) {
         words.extend(edits(actions));
@@ -195,7 +199,6 @@ fn edits(actions: &Actions) -> Vec<String> {
         mac(Mac::from_bytes(bytes.unwrap_or_default()))
     };
     let tag = if actions.edits.has(Edits::SERVICE_TAG) { "0x88a8" } else { "0x8100" };
-    when(Edits::STRIP, format!("strip {} bytes", actions.strip));
     when(Edits::TRANSLATE, format!("translate #{}", actions.translation));
     when(Edits::TTL, "dec ip4.ttl".to_owned());
     when(Edits::HOP_LIMIT, "dec ip6.ttl".to_owned());

@@ -7,9 +7,11 @@ use serde::Serialize;
 use shunt_config::IpNet;
 
 use crate::control::flows::words;
+use crate::encap::Encap;
 use crate::ids::NetworkId;
 use crate::pipeline::{Observe, Step};
 use crate::table::fib::Route;
+use crate::topology::tunnels::{Blocked, Overlay, Tunnel};
 use crate::topology::{Network, Topology};
 use crate::wire::ethernet::Mac;
 
@@ -75,6 +77,38 @@ impl<'t> Notes<'t> {
     }
 }
 
+fn encap_in_words(encap: Encap) -> String {
+    match encap {
+        Encap::Vxlan { vni } => format!("vxlan id {vni}"),
+        Encap::Geneve { vni, .. } => format!("geneve id {vni}"),
+        Encap::Gre { key: Some(key), .. } => format!("gre key {key}"),
+        Encap::Gre { .. } => "gre".to_owned(),
+        Encap::IpIp => "ip in ip".to_owned(),
+    }
+}
+
+/// The second routing: of the wrapped packet, in the network that carries it.
+fn tunnel_in_words(topology: &Topology, overlay: &Overlay, tunnel: &Tunnel) -> String {
+    let planned = &overlay.planned;
+    let local = planned.local_to(tunnel.remote).map_or_else(|| "?".to_owned(), |local| local.to_string());
+    let ends = format!("{} from {local} to {}", encap_in_words(planned.encap), tunnel.remote);
+    let network = |id| topology.network(id).map_or("?", |network| network.name.as_str());
+    match tunnel.way {
+        Ok(way) => {
+            let port = topology.port(way.port).map_or("?", |port| port.name.as_str());
+            format!("{ends}, by {} in network {}, out of {port}", way.hop, network(way.network))
+        }
+        Err(Blocked::By(reason)) => format!("{ends}: {}", reason.describe()),
+        Err(Blocked::Unresolved(question)) => {
+            format!(
+                "{ends}: neighbour {} in network {} is not known",
+                question.target,
+                network(question.network)
+            )
+        }
+    }
+}
+
 impl Observe for Notes<'_> {
     fn step(&mut self, step: Step<'_>) {
         match step {
@@ -100,6 +134,10 @@ impl Observe for Notes<'_> {
                     Some(mac) => format!("neighbour {address} has {}", words::mac(mac)),
                     None => format!("neighbour {address} is not known"),
                 });
+            }
+            Step::Tunnel(topology, overlay, tunnel) => {
+                let text = tunnel_in_words(topology, overlay, tunnel);
+                self.note(text);
             }
             Step::Rewrote(what) => self.note(format!("made {what}")),
             // Told by the trace itself, together with what the ports say to it.

@@ -186,7 +186,7 @@ proptest! {
             make_partial(&mut frame, &sample, layout);
         }
         let rewrites = Rewrites { translations: [translation(sample.v6, to, ports, both)].into(), ..Rewrites::default() };
-        edit(&with(Edits::TRANSLATE), layout, &rewrites, 0, &mut frame).unwrap();
+        edit(&with(Edits::TRANSLATE), layout, &rewrites, &mut frame).unwrap();
         complete(&mut frame);
         let edited = frame.to_vec();
         prop_assert!(checksums_hold(&edited));
@@ -213,7 +213,7 @@ proptest! {
         let mut frame = pool().frame(&bytes).unwrap();
         for translation in 0..2 {
             let actions = Actions { translation, ..with(Edits::TRANSLATE) };
-            edit(&actions, layout, &rewrites, 0, &mut frame).unwrap();
+            edit(&actions, layout, &rewrites, &mut frame).unwrap();
         }
         prop_assert_eq!(frame.to_vec(), bytes);
     }
@@ -227,7 +227,7 @@ proptest! {
         }
         let before = (frame.to_vec(), frame.offload().unwrap());
         let push = if service { Edits::PUSH_VLAN.and(Edits::SERVICE_TAG) } else { Edits::PUSH_VLAN };
-        edit(&Actions { tci, ..with(push) }, Layout::default(), &Rewrites::default(), 0, &mut frame).unwrap();
+        edit(&Actions { tci, ..with(push) }, Layout::default(), &Rewrites::default(), &mut frame).unwrap();
         let tagged = frame.to_vec();
         let tpid = if service { [0x88, 0xa8] } else { [0x81, 0] };
         prop_assert_eq!(&tagged[..12], &bytes[..12]);
@@ -237,7 +237,7 @@ proptest! {
             let moved = matches!(frame.offload().unwrap().checksum, State::Partial { start: now, .. } if now == start + 4);
             prop_assert!(moved);
         }
-        edit(&with(Edits::POP_VLAN), Layout::default(), &Rewrites::default(), 0, &mut frame).unwrap();
+        edit(&with(Edits::POP_VLAN), Layout::default(), &Rewrites::default(), &mut frame).unwrap();
         prop_assert_eq!((frame.to_vec(), frame.offload().unwrap()), before);
     }
 }
@@ -246,7 +246,7 @@ proptest! {
 fn what_cannot_be_edited_is_dropped_with_its_reason() {
     let frame = |bytes: &[u8]| pool().frame(bytes).unwrap();
     let none = Rewrites::default();
-    let run = |edits: Edits, mut frame: Mbuf| edit(&with(edits), Layout::default(), &none, 0, &mut frame);
+    let run = |edits: Edits, mut frame: Mbuf| edit(&with(edits), Layout::default(), &none, &mut frame);
     assert_eq!(run(Edits::POP_VLAN, frame(&[0; 60])), Err(DropReason::NoTag));
     assert_eq!(
         run(Edits::POP_VLAN, frame(&[[0_u8; 12].as_slice(), &[0x81, 0, 0]].concat())),

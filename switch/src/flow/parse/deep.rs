@@ -7,7 +7,7 @@ use super::plain::{self, Rest};
 use super::{Layout, Unparsed, ipv4, ipv6, transport};
 use crate::flow::key::{Depth, FlowKey, Fragment, L3, L4, Marks};
 use crate::ids::PortId;
-use crate::wire::ethernet;
+use crate::wire::ethernet::{self, Mac};
 
 /// TPID of a customer tag (802.1Q clause 9.5).
 const CUSTOMER_TAG: u16 = 0x8100;
@@ -62,6 +62,24 @@ pub(super) fn parse(
     }
     *key = link;
     long(frame, ethertype, l3, marks, key)
+}
+
+/// A packet without an Ethernet header, at `at` in a frame: as with a header of zeros in place of the bytes before it.
+pub(super) fn packet(
+    data: &[u8],
+    len: u32,
+    at: usize,
+    ethertype: u16,
+    port: PortId,
+    depth: Depth,
+    key: &mut FlowKey,
+) -> Result<Layout, Unparsed> {
+    let frame = Bytes::new(data, len);
+    let zero = Mac(0);
+    *key = FlowKey::ethernet(port, zero, zero, ethertype);
+    let layout = long(frame, ethertype, at, Marks { depth, ..Marks::default() }, key)?;
+    let before = at.saturating_sub(ethernet::HEADER) as u16;
+    Ok(Layout { l3: layout.l3.saturating_sub(before), l4: layout.l4.saturating_sub(before) })
 }
 
 /// Everything that is not plain, header by header.

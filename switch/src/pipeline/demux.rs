@@ -1,0 +1,77 @@
+//! Table 16, lookup, in a demux network (ipvlan L2): its stations share one MAC address and are told apart by IP address.
+//! Reads destination and ingress, of ARP the target; writes the tag edits.
+//!
+//! Everybody else on the wire sees one station. A station's row in the neighbour table leads to a name of its own in the MAC
+//! table (`control/domains.rs` gives them), which no frame ever has.
+
+use std::net::IpAddr;
+
+use super::observe::{Observe, Step};
+use super::packet::Packet;
+use super::{Ingress, Next, leave};
+use crate::drop::DropReason;
+use crate::flow::Verdict;
+use crate::table::fdb::{Entry, Place};
+use crate::topology::{Demux, Topology};
+use crate::wire::arp;
+use crate::wire::ethernet::{self, Mac};
+
+use super::lookup::TABLE;
+
+/// Finds the port of a frame to the shared MAC address, or of an ARP request for one of its stations. `Continue` leaves it to
+/// the MAC table.
+pub fn demux(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    demux: &Demux,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<Next, DropReason> {
+    let dst = packet.dst;
+    let shared = dst == demux.mac;
+    let is_arp = packet.key().ethertype() == ethernet::ARP && !ingress.has_foreign_tags(packet.key());
+    if !shared && !(is_arp && dst == Mac::BROADCAST) {
+        return Ok(Next::Continue);
+    }
+    see.step(Step::Table(TABLE, "lookup"));
+    let target = if is_arp {
+        arp::parse(super::ingress::message(ingress, packet)).map(|message| message.target_ip.into())
+    } else {
+        packet.key().addresses().map(|(_, destination)| destination)
+    };
+    let child = target.and_then(|target| station(topology, ingress, target, packet, see));
+    match (child, demux.host) {
+        (Some(port), _) if port == ingress.port.id => Err(DropReason::SamePort),
+        (Some(port), _) => Ok(Next::Done(leave::by_port(ingress, ingress.network, port, packet))),
+        // A request from a station goes to the wire and the host, with no harm done to other stations.
+        (None, _) if !shared => {
+            Ok(Next::Done(leave::by_many(ingress, packet, Verdict::Flood(ingress.network.id))))
+        }
+        (None, Some(host)) if host != ingress.port.id => {
+            see.step(Step::Matched("no station: the host's port"));
+            Ok(Next::Done(leave::by_port(ingress, ingress.network, host, packet)))
+        }
+        (None, _) => Err(DropReason::NoStation),
+    }
+}
+
+/// The port of the station that has `address`.
+fn station(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    address: IpAddr,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Option<crate::ids::PortId> {
+    let network = ingress.network;
+    packet.rests_on.neighbor(network.id, address);
+    let neighbor = network.neighbors.get(address);
+    see.step(Step::Neighbor(address, neighbor.map(|neighbor| neighbor.mac)));
+    let mac = neighbor?.mac;
+    packet.rests_on.station(network.id, mac);
+    let place = network.fdb.get(mac).map(Entry::place);
+    let port = place.and_then(Place::port);
+    let name = port.and_then(|port| topology.port(port)).map(|port| port.name.as_str());
+    see.step(Step::Address(mac, name));
+    port
+}

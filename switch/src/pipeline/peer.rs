@@ -1,0 +1,108 @@
+//! What a frame out of a tunnel must fulfil besides what the outer headers showed: its source is behind the peer that sent
+//! it, so that no node speaks for another's pods, or for ours. Reads source addresses; writes nothing.
+
+use std::net::IpAddr;
+
+use super::Ingress;
+use super::packet::Packet;
+use crate::drop::DropReason;
+use crate::ids::NetworkId;
+use crate::table::fdb::{Entry, Place};
+use crate::table::fib::Route;
+use crate::topology::{Network, Topology};
+use crate::wire::ethernet::Mac;
+
+/// Where the sender of a packet is, as far as tables say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// At a node: the peer of that number in that network.
+    Peer(NetworkId, u16),
+    /// At this node.
+    Here,
+    Unknown,
+}
+
+/// Admits a frame that peer number `peer` of the ingress network sent.
+pub fn admit(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    peer: u16,
+    packet: &mut Packet<'_>,
+) -> Result<(), DropReason> {
+    let network = ingress.network;
+    let overlay = topology.overlay(network.id).ok_or(DropReason::TunnelUnknownVni)?;
+    let sender = overlay.tunnel(peer).ok_or(DropReason::TunnelUnknownPeer)?;
+    packet.rests_on.peer(network.id, peer);
+    let source = packet.key().src();
+    // Every node's gateway has the same address: what another node has routed comes from there. A packet without an
+    // Ethernet header comes from nowhere.
+    let routed = source == Mac(0) || network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source);
+    if !routed {
+        match network.fdb.get(source).map(Entry::place) {
+            Some(Place::Peer(owner)) if owner == peer => {}
+            None if overlay.planned.learning => {
+                packet.rests_on.station(network.id, source);
+            }
+            // It may have moved: learning will say so, unless configuration says where it is.
+            Some(_) if overlay.planned.learning && !is_fixed(network, source) => {}
+            _ => {
+                packet.rests_on.station(network.id, source);
+                return Err(DropReason::TunnelInnerSource);
+            }
+        }
+    }
+    let Some((address, _)) = packet.key().addresses() else { return Ok(()) };
+    if speaks_for_nobody(address) {
+        return Ok(());
+    }
+    match owner(topology, network, address) {
+        Owner::Peer(through, owner) => {
+            packet.rests_on.peer(through, owner);
+            let known = topology.overlay(through).and_then(|overlay| overlay.tunnel(owner));
+            match known {
+                Some(known) if known.remote == sender.remote => Ok(()),
+                _ => Err(DropReason::TunnelInnerSource),
+            }
+        }
+        Owner::Unknown if overlay.planned.learning => {
+            packet.rests_on.neighbor(network.id, address);
+            Ok(())
+        }
+        Owner::Here | Owner::Unknown => {
+            packet.rests_on.neighbor(network.id, address);
+            Err(DropReason::TunnelInnerSource)
+        }
+    }
+}
+
+fn is_fixed(network: &Network, mac: Mac) -> bool {
+    network.fdb.get(mac).is_some_and(Entry::is_fixed)
+}
+
+/// Addresses that every node may send from: none yet (RFC 1122 section 3.2.1.3), and link-local ones.
+fn speaks_for_nobody(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local(),
+    }
+}
+
+fn owner(topology: &Topology, network: &Network, address: IpAddr) -> Owner {
+    let router = network.gateway.as_ref().and_then(|gateway| topology.router(gateway.router));
+    let (through, hop) = match router.map(|router| router.fib.get(address)) {
+        None => (Some(network), address),
+        Some(Some(Route::Connected(id))) => (topology.network(id), address),
+        Some(Some(Route::Via(id, hop))) => (topology.network(id), hop),
+        Some(_) => return Owner::Unknown,
+    };
+    let Some(through) = through else { return Owner::Unknown };
+    let Some(neighbor) = through.neighbors.get(hop) else { return Owner::Unknown };
+    if neighbor.own {
+        return Owner::Here;
+    }
+    match through.fdb.get(neighbor.mac).map(Entry::place) {
+        Some(Place::Peer(peer)) => Owner::Peer(through.id, peer),
+        Some(Place::Port(_)) => Owner::Here,
+        None => Owner::Unknown,
+    }
+}
