@@ -25,6 +25,9 @@ fn boots_and_runs_commands() {
     assert_eq!(guest.sh("echo one; echo two >&2").unwrap(), "one\ntwo");
     assert_eq!(guest.run("exit 7", Duration::from_secs(5)).unwrap().status, 7);
     assert!(guest.sh("false").is_err());
+    for module in ["bridge", "8021q", "vxlan", "geneve", "ip_gre", "ip6_gre", "ipip", "ip6_tunnel"] {
+        guest.load(module).unwrap();
+    }
     assert!(guest.sh("iperf3 --version").unwrap().starts_with("iperf 3"));
     // A program in the background, then one in front that talks to it over TCP.
     guest.sh("mkdir -p /tmp/www && echo page > /tmp/www/index.html && httpd -p 80 -h /tmp/www").unwrap();

@@ -45,13 +45,17 @@ pub(super) fn build(kernel: &Kernel, tools: &[&str], to: &Path) -> Result<(), La
     }
     archive.file("init", 0o755, INIT.as_bytes());
     archive.copy(Path::new(BUSYBOX), "bin/busybox")?;
-    let mut order = String::new();
-    for module in &kernel.modules {
-        let name = module.file_name().unwrap_or_default().to_string_lossy();
-        archive.copy(module, &format!("modules/{name}"))?;
-        order += &format!("{name}\n");
+    let boot = ("order".to_owned(), kernel.modules.clone());
+    let others = kernel.others.iter().map(|(name, modules)| (format!("{name}.order"), modules.clone()));
+    for (list, modules) in [boot].into_iter().chain(others) {
+        let mut order = String::new();
+        for module in &modules {
+            let name = module.file_name().unwrap_or_default().to_string_lossy();
+            archive.copy(module, &format!("modules/{name}"))?;
+            order += &format!("{name}\n");
+        }
+        archive.file(&format!("modules/{list}"), 0o644, order.as_bytes());
     }
-    archive.file("modules/order", 0o644, order.as_bytes());
     for tool in tools {
         archive.program(tool)?;
     }
@@ -136,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let module = dir.path().join("x.ko");
         fs::write(&module, "module").unwrap();
-        let kernel = Kernel { image: "unused".into(), modules: vec![module] };
+        let kernel = Kernel { image: "unused".into(), modules: vec![module], others: vec![] };
         let image = dir.path().join("image");
         build(&kernel, &["true"], &image).unwrap();
         let unpack = format!(

@@ -9,6 +9,8 @@ use crate::{Cmd, LabError, paths};
 // A metapackage: its dependency is the current kernel. The cloud flavour is small and has virtio as modules.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 const WANTED: &str = "virtio_pci virtio_net";
+// What a guest may load: networks that the kernel of the machine that tests may be without.
+const OTHERS: &[&str] = &["bridge", "8021q", "vxlan", "geneve", "ip_gre", "ip6_gre", "ipip", "ip6_tunnel"];
 const FETCH: Duration = Duration::from_secs(300);
 
 /// A kernel image and the modules for virtio-net, in loading order.
@@ -18,6 +20,8 @@ pub struct Kernel {
     pub image: PathBuf,
     /// Module files; each stands behind those it needs.
     pub modules: Vec<PathBuf>,
+    /// Modules that a guest loads when told to ([`Guest::load`](super::Guest::load)): name, and files as before.
+    pub others: Vec<(String, Vec<PathBuf>)>,
 }
 
 impl Kernel {
@@ -28,13 +32,23 @@ impl Kernel {
     pub fn find() -> Result<Self, LabError> {
         let cache = paths::cache()?;
         let _lock = paths::lock(&cache.join("kernel.lock"))?;
-        let dir = cache.join("kernel");
+        // Another name whenever what is in it changes.
+        let dir = cache.join("kernel-2");
         if !dir.is_dir() {
             fetch(&cache, &dir)?;
         }
-        let order = dir.join("order");
-        let order = fs::read_to_string(&order).map_err(LabError::io(format!("read {}", order.display())))?;
-        Ok(Self { image: dir.join("vmlinuz"), modules: order.lines().map(|m| dir.join(m)).collect() })
+        let read = |name: &str| {
+            let order = dir.join(name);
+            let text =
+                fs::read_to_string(&order).map_err(LabError::io(format!("read {}", order.display())))?;
+            Ok(text.lines().map(|module| dir.join(module)).collect::<Vec<_>>())
+        };
+        let others = OTHERS.iter().map(|name| Ok(((*name).to_owned(), read(&format!("{name}.order"))?)));
+        Ok(Self {
+            image: dir.join("vmlinuz"),
+            modules: read("order")?,
+            others: others.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -66,17 +80,20 @@ fn fetch(cache: &Path, dir: &Path) -> Result<(), LabError> {
     let found =
         Cmd::new(["find", &tree.join("lib/modules").to_string_lossy(), "-name", "*.ko"]).check()?.stdout;
     let all: Vec<&Path> = found.lines().map(Path::new).collect();
-    let mut order = Vec::new();
-    for name in WANTED.split(' ') {
-        resolve(name, &all, &mut order)?;
+    let lists = OTHERS.iter().map(|name| (format!("{name}.order"), *name));
+    for (list, wanted) in [("order".to_owned(), WANTED)].into_iter().chain(lists) {
+        let mut order = Vec::new();
+        for name in wanted.split(' ') {
+            resolve(name, &all, &mut order)?;
+        }
+        let mut names = String::new();
+        for (name, file) in &order {
+            copy(file, &ready.join(name))?;
+            names += name;
+            names.push('\n');
+        }
+        fs::write(ready.join(list), names).map_err(LabError::io("write the order of modules"))?;
     }
-    let mut names = String::new();
-    for (name, file) in &order {
-        copy(file, &ready.join(name))?;
-        names += name;
-        names.push('\n');
-    }
-    fs::write(ready.join("order"), names).map_err(LabError::io("write the order of modules"))?;
     fs::rename(&ready, dir).map_err(LabError::io(format!("move the kernel to {}", dir.display())))
 }
 

@@ -178,6 +178,17 @@ impl Guest {
         })
     }
 
+    /// Loads a kernel module with all it needs: one of those that [`Kernel`] brings along (`bridge`, `8021q`, `geneve`, ...).
+    ///
+    /// # Errors
+    /// It is none of them, or the kernel refuses it.
+    pub fn load(&mut self, module: &str) -> Result<(), LabError> {
+        // One that is there already has been loaded for another.
+        let each =
+            "name=$(basename $m .ko | tr - _); [ -d /sys/module/$name ] || insmod /modules/$m || exit 1";
+        self.sh(&format!("for m in $(cat /modules/{module}.order); do {each}; done")).map(drop)
+    }
+
     /// QEMU itself, to kill it as a test.
     pub fn qemu(&mut self) -> &mut Running {
         &mut self.qemu

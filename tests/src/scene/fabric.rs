@@ -44,8 +44,9 @@ impl Fabric {
         device: &Interface<'_>,
         columns: &[&str],
     ) -> Result<(), LabError> {
-        // 15 characters at most: the place's name and the first of the device's that fit.
-        let port: String = format!("{name}.{}", device.name).chars().take(15).collect();
+        // 15 characters at most: as much of the place's name as the device's leaves.
+        let short: String = name.chars().take(14_usize.saturating_sub(device.name.len())).collect();
+        let port = format!("{short}.{}", device.name);
         // It ends with either namespace.
         std::mem::forget(Veth::pair(&port, Some(&self.netns), place, device)?);
         match &self.ovs {

@@ -14,7 +14,13 @@ pub mod build;
 pub mod check;
 pub mod fabric;
 
+mod overlay_geneve;
+mod overlay_vxlan;
+mod production;
+mod router;
 mod same_node;
+mod underlay_routed;
+mod underlay_vlan;
 
 use crate::{LabError, Netns, Shuntd};
 
@@ -26,8 +32,18 @@ pub use fabric::Fabric;
 pub type Make = fn() -> Result<Scene, LabError>;
 
 /// All scenes: name, one line about it, how it is made.
-pub const ALL: &[(&str, &str, Make)] =
-    &[("same-node", "two pods of one node and one beside them (reference 001)", same_node::make)];
+pub const ALL: &[(&str, &str, Make)] = &[
+    ("same-node", "two pods of one node and one beside them (reference 001)", same_node::make),
+    ("overlay-vxlan", "three nodes, /32 pods behind VXLAN (references 002, 004)", overlay_vxlan::make),
+    (
+        "overlay-geneve",
+        "three nodes, subnets over Geneve with a distributed gateway (003)",
+        overlay_geneve::make,
+    ),
+    ("underlay-routed", "two nodes, routed pods in VLAN 100 (000)", underlay_routed::make),
+    ("underlay-vlan", "three nodes on trunks of VLANs 1155 to 1158 and a router (002)", underlay_vlan::make),
+    ("production", "reference 002 whole: overlay, underlay, the host's planes", production::make),
+];
 
 /// A scene that is up. Fields are dropped in this order: daemons, then what they are connected to.
 pub struct Scene {

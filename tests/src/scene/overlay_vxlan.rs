@@ -1,0 +1,60 @@
+//! The overlay of reference 002 (and 004): three nodes, pods with /32 addresses and the gateway 169.254.1.1, VXLAN between them.
+
+use super::check::{answers, dropped, streams};
+use super::{Builder, Pod, Scene};
+use crate::{Interface, LabError};
+
+/// Name, host end, node, MAC address, address.
+pub(super) const PODS: [(&str, &str, &str, &str, &str); 4] = [
+    ("pod-9-41", "upvx59cca7c21fa", "node1", "3e:7c:ce:00:09:29", "10.20.9.41/32"),
+    ("pod-9-60", "upvx4279f78e5dc", "node1", "3e:7c:ce:00:09:3c", "10.20.9.60/32"),
+    ("pod-6-10", "upvx6f1b2c3d4e5", "node2", "3e:7c:ce:00:06:0a", "10.20.6.10/32"),
+    ("pod-4-5", "upvx04a5b6c7d8e", "node3", "3e:7c:ce:00:04:05", "10.20.4.5/32"),
+];
+
+/// As a CNI writes them; the gateway is on the link, whatever the pod's prefix says.
+const ROUTES: &[&str] = &["169.254.1.1 scope link", "default via 169.254.1.1"];
+
+/// Pods of an L3 overlay on these nodes.
+pub(super) fn pods(build: &mut Builder, nodes: &[&str]) -> Result<(), LabError> {
+    for (name, device, node, mac, address) in PODS.into_iter().filter(|(_, _, node, ..)| nodes.contains(node))
+    {
+        let (mac, addrs) = (Some(mac), &[address][..]);
+        build.pod(&Pod { name, node, device, mac, addrs, mtu: 1450, routes: ROUTES })?;
+    }
+    Ok(())
+}
+
+pub(super) fn make() -> Result<Scene, LabError> {
+    let mut build = Builder::new("overlay-vxlan");
+    build.node("node1", include_str!("../../scenes/overlay-vxlan/node1.toml"))?;
+    build.node("node2", include_str!("../../scenes/overlay-vxlan/node2.toml"))?;
+    build.node("node3", include_str!("../../scenes/overlay-vxlan/node3.toml"))?;
+    build.bridge()?;
+    for node in ["node1", "node2", "node3"] {
+        build.cable(node, &Interface { name: "bond0", ..Interface::default() }, &[])?;
+    }
+    // The physical gateway, where nothing of the overlay may turn up.
+    build.machine("gateway", true)?;
+    build.cable("gateway", &Interface { addrs: &["10.186.152.254/24"], ..Interface::default() }, &[])?;
+    pods(&mut build, &["node1", "node2", "node3"])?;
+    let checks = vec![
+        answers("pod-9-60", "10.20.9.41", "pod-9-41 of the same node, without a tunnel"),
+        streams("pod-9-60", "10.20.6.10", "pod-6-10"),
+        streams("pod-6-10", "10.20.9.60", "pod-9-60"),
+        streams("pod-4-5", "10.20.6.10", "pod-6-10"),
+        answers("pod-9-41", "10.20.4.5", "pod-4-5"),
+        answers("pod-9-60", "169.254.1.1", "its gateway"),
+        dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "overlay_unreachable"),
+        dropped("pod-9-60", "10.20.9.61", "no pod has that address", "node1", "overlay_unreachable"),
+    ];
+    build.finish(
+        checks,
+        &[
+            "exec pod-9-60 ping 10.20.6.10",
+            "exec switch tcpdump -nn -e -i br0 udp port 4789",
+            "shunt node1 trace --in upvx4279f78e5dc ip4.dst==10.20.6.10",
+            "shunt node1 show drops",
+        ],
+    )
+}
