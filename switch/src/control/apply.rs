@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange, PortName};
 
+use super::domains::Domains;
 use super::neighbors::has_l3_port;
 use super::{Control, routes};
 use crate::ids::MAX_PORTS;
@@ -71,6 +72,7 @@ impl Control {
             }
         }
         self.config.ports.clone_from(&config.ports);
+        self.domains = Domains::of(&self.config);
         self.publish_and_wait("start");
         self.start_receiving(receive);
         errors
@@ -109,7 +111,12 @@ impl Control {
         receive.extend(self.adopt_all(added));
 
         self.config = next.clone();
-        let kept: HashSet<NetworkName> = next.networks.iter().map(|network| network.name.clone()).collect();
+        let before = std::mem::replace(&mut self.domains, Domains::of(&self.config));
+        // What was learned of a port in one VLAN is not true in another.
+        for port in self.ports.iter().filter(|port| before.moves(&self.domains, &port.config.name)) {
+            self.learned.forget_port(port.id);
+        }
+        let kept: HashSet<NetworkName> = self.domains.iter().map(|(_, domain)| domain.name.clone()).collect();
         self.learned.retain(&kept);
         self.routers = routes::routers(&self.config, &self.routers);
         for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {

@@ -211,7 +211,8 @@ impl Control {
             },
             Place::Peer(_) => None,
         };
-        let Some(network) = self.config.networks.iter().find(|network| network.name == name) else { return };
+        let Some((_, domain)) = self.domains.named(&name) else { return };
+        let Some(network) = self.config.networks.get(domain.network) else { return };
         let limit = network.mac_limit as usize;
         let has_l3_port = || has_l3_port(&self.ports, &name);
         let neighbor =
@@ -266,8 +267,9 @@ impl Control {
         self.learned.last_ageing = Some(Instant::now());
         let now = self.now();
         let mut aged = false;
-        for config in &self.config.networks {
-            let Some(network) = self.learned.networks.get_mut(&config.name) else { continue };
+        for (_, domain) in self.domains.iter() {
+            let Some(config) = self.config.networks.get(domain.network) else { continue };
+            let Some(network) = self.learned.networks.get_mut(&domain.name) else { continue };
             // Zero is never.
             let limit = |age: Duration| Some(age.as_secs()).filter(|_| !age.is_zero());
             if let Some(limit) = limit(config.mac_ageing) {

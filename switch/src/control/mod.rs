@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `start` | DPDK, pool, workers |
 //! | `apply` | from one configuration to the next, all or nothing |
+//! | `domains` | networks and VLANs as broadcast domains, and the ports in them |
 //! | `ports` | opening, placing, closing ports; ports that die and come back |
 //! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
 //! | `routes` | routers and gateways of the configuration, as tables |
@@ -19,6 +20,7 @@
 
 pub mod api;
 mod apply;
+mod domains;
 pub mod flows;
 mod learn;
 mod neighbors;
@@ -75,6 +77,8 @@ pub struct Control {
     publisher: Publisher<Topology>,
     /// Those of `config`.
     routers: Vec<PlannedRouter>,
+    /// Those of `config`.
+    domains: domains::Domains,
     ports: ports::Ports,
     learned: learn::Learned,
     lessons: Receiver<Lesson>,

@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use shunt_config::KeyFields;
+use std::sync::Arc;
+
+use shunt_config::{KeyFields, MacAddr, Network, NetworkName, PortName};
 use shunt_ffi::clock;
 
 use super::learn::Given;
 use super::ports::PortState;
 use super::{Control, routes};
-use crate::ids::NetworkId;
+use crate::ids::PortId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
-use crate::topology::{self, Answers, Gateway, Plan, PlannedNetwork, Port, Topology};
+use crate::topology::{self, Answers, Demux, Gateway, Identity, Plan, PlannedNetwork, Port, Topology};
 use crate::wire::ethernet::Mac;
 
 /// Reports kept.
@@ -155,48 +157,97 @@ impl Control {
         }
     }
 
+    /// The MAC address that the stations of a network share.
+    fn shared_mac(&self, network: &NetworkName) -> Option<MacAddr> {
+        self.config.network(network.as_str()).and_then(Network::parent_mac)
+    }
+
     /// What the next topology is built of.
     fn plan(&mut self) -> Plan {
         let full_key = self.config.flow_cache.key == KeyFields::Full;
         let mut plan = Plan { full_key, routers: self.routers.clone(), ..Plan::default() };
-        for (index, network) in self.config.networks.iter().enumerate() {
-            let gateway = routes::gateway(&self.config, network);
-            let mut given = Given::default();
-            for port in self.ports.iter().filter(|port| port.config.network == network.name) {
-                give(port, &mut given);
-                plan.ports.push(Port {
-                    id: port.id,
-                    name: port.config.name.clone(),
-                    network: NetworkId(index as u16),
-                    vlans: None,
-                    up: port.is_up(),
-                    max_frame: port.max_frame(),
-                    l3: port.l3(),
-                    identity: None,
-                });
-            }
+        let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
+        for port in self.ports.iter() {
+            let Some((network, vlans)) = self.domains.attached(&port.config.name) else { continue };
+            let Some(given) = given.get_mut(network.index()) else { continue };
+            let shares_mac = self.shared_mac(&port.config.network).is_some();
+            give(port, shares_mac, given);
+            let tag = if vlans.as_ref().is_some_and(|vlans| !vlans.tagged.is_empty()) { TAG } else { 0 };
+            plan.ports.push(Port {
+                id: port.id,
+                name: port.config.name.clone(),
+                network: *network,
+                vlans: vlans.clone(),
+                up: port.is_up(),
+                max_frame: port.max_frame() + tag,
+                l3: port.l3(),
+                identity: self.config.spoof_check(&port.config).then(|| Arc::new(identity(port))),
+            });
+        }
+        for ((_, domain), mut given) in self.domains.iter().zip(given) {
+            let Some(network) = self.config.networks.get(domain.network) else { continue };
+            // The addresses of a bridge are in its untagged domain.
+            let whole = domain.vlan.is_none();
+            let gateway = whole.then(|| routes::gateway(&self.config, network)).flatten();
             if let Some(Gateway { mac, addresses, .. }) = &gateway {
                 let own = Neighbor { mac: *mac, own: true, fixed: true };
                 given.neighbors.extend(addresses.iter().map(|(address, _)| (*address, own)));
             }
             // An endpoint may be the very station whose address the switch answers for.
             given.neighbors.sort_by_key(|(_, neighbor)| !neighbor.own);
-            let (fdb, neighbors) = self.learned.network(&network.name).tables(&given);
+            let (fdb, neighbors) = self.learned.network(&domain.name).tables(&given);
+            let host = |name: &PortName| {
+                self.ports.iter().find(|port| port.config.name == *name).map(|port| port.id)
+            };
+            let demux = self.shared_mac(&network.name).filter(|_| whole).map(|mac| Demux {
+                mac: mac.into(),
+                host: network.underlay().and_then(|underlay| underlay.host_port.as_ref()).and_then(host),
+            });
+            let answers = match () {
+                () if whole && network.proxy_arp() => Answers::Everybody,
+                () if network.overlay().is_some() => Answers::Given,
+                () => Answers::Own,
+            };
             plan.networks.push(PlannedNetwork {
-                name: network.name.clone(),
+                name: domain.name.clone(),
                 fdb,
                 neighbors,
                 gateway,
-                answers: Answers::Own,
-                demux: None,
+                answers,
+                demux,
             });
         }
         plan
     }
 }
 
+/// Bytes of a VLAN tag.
+const TAG: u32 = 4;
+
+/// Who may send behind `port`.
+fn identity(port: &PortState) -> Identity {
+    let endpoints = port.config.endpoints.iter();
+    Identity::new(endpoints.map(|endpoint| (endpoint.mac.into(), endpoint.ip.iter().copied().collect())))
+}
+
+/// The name in the MAC table of a station that shares its MAC address with others: locally administered, of port and number.
+fn name_of(port: PortId, number: usize) -> Mac {
+    let [_, _, _, _, _, _, a, b] = (port.index() as u64).to_be_bytes();
+    let [_, _, _, _, _, _, c, d] = (number as u64).to_be_bytes();
+    Mac::from_bytes([0x06, 0x64, a, b, c, d])
+}
+
 /// Adds what the configuration of `port` says about the network it is in.
-fn give(port: &PortState, given: &mut Given) {
+fn give(port: &PortState, shares_mac: bool, given: &mut Given) {
+    if shares_mac {
+        for (number, endpoint) in port.config.endpoints.iter().enumerate() {
+            let mac = name_of(port.id, number);
+            given.stations.push((mac, Place::Port(port.id)));
+            let neighbor = Neighbor { mac, own: false, fixed: true };
+            given.neighbors.extend(endpoint.ip.iter().map(|ip| (*ip, neighbor)));
+        }
+        return;
+    }
     let stations = port.config.stations.iter().map(|station| Mac::from(*station));
     let endpoints = &port.config.endpoints;
     let macs = stations.chain(endpoints.iter().map(|endpoint| endpoint.mac.into()));

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Config, Router};
+use shunt_config::{Config, IpNet, Network, Router};
 
 use crate::ids::NetworkId;
 use crate::table::fib::{Fib, Route, Row};
@@ -42,7 +42,12 @@ fn rows(config: &Config, router: &Router) -> Vec<Row> {
         numbered.filter(|(_, network)| network.router.as_ref() == Some(&router.name))
     };
     let connected = joined().flat_map(|(id, network)| {
-        network.gateways.iter().map(move |net| Row { prefix: net.trunc(), route: Route::Connected(id) })
+        let prefixes = if network.has_host_routes() {
+            host_routes(config, router, network)
+        } else {
+            network.gateways.iter().map(IpNet::trunc).collect()
+        };
+        prefixes.into_iter().map(move |prefix| Row { prefix, route: Route::Connected(id) })
     });
     let through = |hop: IpAddr| joined().find(|(_, network)| network.subnet_of(hop).is_some());
     let given = router.routes.iter().filter_map(|route| {
@@ -56,6 +61,20 @@ fn rows(config: &Config, router: &Router) -> Vec<Row> {
     let mut rows: Vec<Row> = connected.chain(given).collect();
     rows.sort_by_key(|row| row.prefix);
     rows
+}
+
+/// Who is reached directly in a network in which nobody else is: the stations of its ports and the routers in it. Whatever
+/// else is in its subnets goes by a route (reference 000: the gateway's MAC address also within the subnet).
+fn host_routes(config: &Config, router: &Router, network: &Network) -> Vec<IpNet> {
+    let ports = config.ports.iter().filter(|port| port.network == network.name);
+    let stations = ports.flat_map(|port| &port.endpoints).flat_map(|endpoint| endpoint.ip.iter().copied());
+    let routers = router.routes.iter().filter_map(|route| route.via);
+    let routers = routers.filter(|hop| network.subnet_of(*hop).is_some());
+    let own = network.gateways.iter().map(IpNet::addr);
+    let mut all: Vec<IpNet> = stations.chain(routers).chain(own).map(IpNet::from).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 #[cfg(test)]

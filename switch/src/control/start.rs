@@ -128,6 +128,7 @@ impl Control {
             workers,
             publisher,
             routers: Vec::new(),
+            domains: super::domains::Domains::default(),
             ports: ports::Ports::default(),
             learned: learn::Learned::default(),
             lessons,
