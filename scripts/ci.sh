@@ -19,7 +19,7 @@ usage: scripts/ci.sh <step>...
   doc          documentation, and the examples in it
   shellcheck   the scripts
   instructions instructions that a worker spends on a frame, against the committed figure (release build, valgrind)
-  fuzz         one minute of the parser's fuzz target (needs cargo-fuzz); not part of all
+  fuzz         one minute each of the parser's and the tunnel terminator's fuzz targets (needs cargo-fuzz); not part of all
   deny         licences and advisories (needs cargo-deny)
   all          all of these
 EOF
@@ -78,8 +78,11 @@ step_instructions() {
 }
 
 step_fuzz() {
-  mkdir -p tests/fuzz/corpus/parse
-  cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none parse tests/fuzz/corpus/parse tests/fuzz/seeds/parse -- -max_total_time=60 -max_len=512
+  local target
+  for target in parse open; do
+    mkdir -p "tests/fuzz/corpus/$target"
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "tests/fuzz/corpus/$target" "tests/fuzz/seeds/$target" -- -max_total_time=60 -max_len=512
+  done
 }
 
 step_deny() {

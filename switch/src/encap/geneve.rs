@@ -93,8 +93,8 @@ pub fn decode(bytes: &[u8], room: usize) -> Result<Geneve, Undecoded> {
         let (value, behind) = rest.split_at_checked(usize::from(words) * 4).ok_or(Undecoded::BAD)?;
         options = behind;
         if u16::from_be_bytes([class_high, class_low]) == OVN_CLASS && kind == OVN_TYPE {
-            let value = value.as_array::<4>().ok_or(Undecoded::BAD)?;
-            geneve.ovn = Some(u32::from_be_bytes(*value));
+            let Ok(value) = value.try_into() else { return Err(Undecoded::BAD) };
+            geneve.ovn = Some(u32::from_be_bytes(value));
         } else if kind & CRITICAL_TYPE != 0 {
             return Err(Undecoded::Refused(DropReason::TunnelCriticalOption));
         }

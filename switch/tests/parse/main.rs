@@ -6,6 +6,9 @@ mod corners;
 mod designed;
 mod fixed;
 mod model;
+mod open;
+#[path = "../../../tests/fuzz/oracles/open.rs"]
+mod open_oracle;
 #[path = "../../../tests/fuzz/oracles/parse.rs"]
 mod oracle;
 mod seeds;
