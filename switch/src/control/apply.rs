@@ -9,9 +9,11 @@ use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange,
 
 use super::domains::Domains;
 use super::neighbors::has_l3_port;
+use super::overlay::Gone;
 use super::{Control, routes};
 use crate::ids::MAX_PORTS;
 use crate::port::{OpenError, Opened};
+use crate::table::fdb::Place;
 
 /// Why a configuration was not applied. The running one stays.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,9 @@ impl Control {
         let mut errors = Vec::new();
         self.config.networks.clone_from(&config.networks);
         self.config.routers.clone_from(&config.routers);
+        // Routes lead to endpoints, too.
+        self.config.ports.clone_from(&config.ports);
+        self.peers.follow(&self.config);
         self.routers = routes::routers(&self.config, &self.routers);
         let mut receive = Vec::new();
         for port in &config.ports {
@@ -71,7 +76,6 @@ impl Control {
                 Err(error) => errors.push(error),
             }
         }
-        self.config.ports.clone_from(&config.ports);
         self.domains = Domains::of(&self.config);
         self.publish_and_wait("start");
         self.start_receiving(receive);
@@ -118,6 +122,7 @@ impl Control {
         }
         let kept: HashSet<NetworkName> = self.domains.iter().map(|(_, domain)| domain.name.clone()).collect();
         self.learned.retain(&kept);
+        self.change_networks(&diff.changed_networks);
         self.routers = routes::routers(&self.config, &self.routers);
         for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {
             let has_l3 = has_l3_port(&self.ports, &change.to.name);
@@ -134,6 +139,21 @@ impl Control {
             removed: diff.removed_ports,
             changed: diff.changed_ports.into_iter().map(|change| change.to.name).collect(),
         })
+    }
+
+    /// Forgets what changed networks learned where it is no longer true, and takes over their peers.
+    fn change_networks(&mut self, changes: &[NetworkChange]) {
+        for change in changes {
+            if change.replaces() {
+                self.learned.forget_network(&change.from.name);
+            }
+            self.learned.network(&change.to.name).invalidate();
+        }
+        for Gone { network, number } in self.peers.follow(&self.config) {
+            if self.config.network(network.as_str()).is_some() {
+                self.learned.network(&network).forget(Place::Peer(number));
+            }
+        }
     }
 
     /// Adds one port to the running configuration.

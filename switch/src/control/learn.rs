@@ -86,24 +86,33 @@ impl Learned {
         self.networks.retain(|name, _| keep.contains(name));
     }
 
+    /// Forgets everything that was learned in a network.
+    pub(super) fn forget_network(&mut self, name: &NetworkName) {
+        self.networks.remove(name);
+    }
+
     /// Forgets everything behind `port`.
     pub(super) fn forget_port(&mut self, port: PortId) {
-        let place = Place::Port(port);
         for network in self.networks.values_mut() {
-            let before = network.macs.len();
-            let learned = network.macs.iter().filter(|(_, row)| row.place == place).map(|(mac, _)| *mac);
-            // Given stations have learned addresses, too.
-            let known = network.fdb.iter().filter(|entry| entry.place() == place).map(Entry::mac);
-            let gone: HashSet<Mac> = learned.chain(known).collect();
-            network.macs.retain(|_, row| row.place != place);
-            network.behind.remove(&place);
-            network.neighbors.forget_stations(&gone);
-            network.dirty |= network.macs.len() != before;
+            network.forget(Place::Port(port));
         }
     }
 }
 
 impl NetworkLessons {
+    /// Forgets everything at `place`.
+    pub(super) fn forget(&mut self, place: Place) {
+        let before = self.macs.len();
+        let learned = self.macs.iter().filter(|(_, row)| row.place == place).map(|(mac, _)| *mac);
+        // Given stations have learned addresses, too.
+        let known = self.fdb.iter().filter(|entry| entry.place() == place).map(Entry::mac);
+        let gone: HashSet<Mac> = learned.chain(known).collect();
+        self.macs.retain(|_, row| row.place != place);
+        self.behind.remove(&place);
+        self.neighbors.forget_stations(&gone);
+        self.dirty |= self.macs.len() != before;
+    }
+
     /// The tables, each rebuilt if its rows changed.
     pub(super) fn tables(&mut self, given: &Given) -> (Arc<Fdb>, Arc<NeighborTable>) {
         if self.dirty {

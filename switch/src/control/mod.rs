@@ -11,6 +11,7 @@
 //! | `ports` | opening, placing, closing ports; ports that die and come back |
 //! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
 //! | `routes` | routers and gateways of the configuration, as tables |
+//! | `overlay` | what peers of overlays put into the tables; their numbers |
 //! | `publish` | plans, generations, reclamation, reports |
 //! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
@@ -24,6 +25,7 @@ mod domains;
 pub mod flows;
 mod learn;
 mod neighbors;
+mod overlay;
 mod ports;
 mod publish;
 mod reset;
@@ -80,6 +82,8 @@ pub struct Control {
     /// Those of `config`.
     domains: domains::Domains,
     ports: ports::Ports,
+    /// The peers of its overlays by number.
+    peers: overlay::Numbers,
     learned: learn::Learned,
     lessons: Receiver<Lesson>,
     reports: publish::Reports,

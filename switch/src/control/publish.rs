@@ -10,7 +10,7 @@ use shunt_ffi::clock;
 
 use super::learn::Given;
 use super::ports::PortState;
-use super::{Control, routes};
+use super::{Control, overlay, routes};
 use crate::ids::PortId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
@@ -189,6 +189,9 @@ impl Control {
             // The addresses of a bridge are in its untagged domain.
             let whole = domain.vlan.is_none();
             let gateway = whole.then(|| routes::gateway(&self.config, network)).flatten();
+            if whole {
+                overlay::give(network, &self.peers, &mut given);
+            }
             if let Some(Gateway { mac, addresses, .. }) = &gateway {
                 let own = Neighbor { mac: *mac, own: true, fixed: true };
                 given.neighbors.extend(addresses.iter().map(|(address, _)| (*address, own)));

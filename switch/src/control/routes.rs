@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use shunt_config::{Config, IpNet, Network, Router};
 
+use super::overlay;
 use crate::ids::NetworkId;
 use crate::table::fib::{Fib, Route, Row};
 use crate::topology::{Gateway, PlannedRouter, RouterId};
@@ -58,8 +59,10 @@ fn rows(config: &Config, router: &Router) -> Vec<Row> {
         };
         Some(Row { prefix: route.to, route: to })
     });
-    let mut rows: Vec<Row> = connected.chain(given).collect();
+    let mut rows: Vec<Row> = connected.chain(given).chain(overlay::routes(config, router)).collect();
     rows.sort_by_key(|row| row.prefix);
+    // The same address may be a subnet of its own and an endpoint: the first row is the one that counts.
+    rows.dedup_by_key(|row| row.prefix);
     rows
 }
 

@@ -11,7 +11,7 @@ use shunt_config::{Config, Hugepages, Poll};
 use shunt_ffi::eal::{Eal, EalError, EalOptions, Memory};
 use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
 
-use super::{Control, WorkerLink, learn, ports, publish};
+use super::{Control, WorkerLink, learn, overlay, ports, publish};
 use crate::counters::WorkerCounters;
 use crate::flow::FlowCache;
 use crate::flow::cache::NoMemory;
@@ -130,6 +130,7 @@ impl Control {
             routers: Vec::new(),
             domains: super::domains::Domains::default(),
             ports: ports::Ports::default(),
+            peers: overlay::Numbers::default(),
             learned: learn::Learned::default(),
             lessons,
             reports: publish::Reports::default(),

@@ -45,7 +45,9 @@ pub(crate) fn all(draft: &Draft, overlay: &Overlay, transport: Option<&Draft>, s
     let (mut outer, mut inner) = (Claims::new(), Claims::new());
     for (index, peer) in overlay.peers.iter().enumerate() {
         let at = At { draft, overlay, peer, index };
+        let mut twice = false;
         if let Some(first) = outer.claim(peer.address, || at.label()) {
+            twice = true;
             let message =
                 format!("{} is already the address of {first}; make one peer of the two", peer.address);
             sink.report(&at.key("address"), message);
@@ -54,7 +56,7 @@ pub(crate) fn all(draft: &Draft, overlay: &Overlay, transport: Option<&Draft>, s
             reached(at, transport, sink);
         }
         match (draft.routing, l3) {
-            (true, true) => routed(at, &mut inner, sink),
+            (true, true) => routed(at, twice, &mut inner, sink),
             (true, false) => switched(at, &mut inner, sink),
             (false, _) => {}
         }
@@ -92,22 +94,24 @@ fn reached(at: At<'_>, transport: &Draft, sink: &mut Sink) {
     }
 }
 
-/// A peer of an L3 overlay: a router with prefixes behind it.
-fn routed(at: At<'_>, inner: &mut Claims<Inner>, sink: &mut Sink) {
+/// A peer of an L3 overlay: a router with prefixes behind it. `twice` when its outer address is another's, which was said.
+fn routed(at: At<'_>, twice: bool, inner: &mut Claims<Inner>, sink: &mut Sink) {
     let At { draft, overlay, peer, .. } = at;
     if !peer.endpoints.is_empty() {
         let message = "this overlay routes to its peers (L3); write prefixes instead, or for L2 remove vtep and give it \
                        gateways with subnets";
         sink.report(&at.key("endpoints"), message);
     }
-    if let Some(vtep) = peer.vtep {
-        if vtep == overlay.vtep() {
-            let message = format!("{vtep} is this node's own vtep; give each node its own");
-            sink.report(&at.key("vtep"), message);
-        } else if let Some(first) = inner.claim(Inner::Ip(vtep), || at.label()) {
-            let message = format!("{vtep} is already the vtep of {first}; give each node its own");
-            sink.report(&at.key("vtep"), message);
-        }
+    // Without vtep it is the outer address, which may be the vtep of another.
+    let (vtep, key) = (peer.vtep(), if peer.vtep.is_some() { "vtep" } else { "address" });
+    if vtep == overlay.vtep() && peer.address != overlay.local {
+        let message = format!("{vtep} is this node's own vtep; give each node its own");
+        sink.report(&at.key(key), message);
+    } else if let Some(first) = inner.claim(Inner::Ip(vtep), || at.label())
+        && (key == "vtep" || !twice)
+    {
+        let message = format!("{vtep} is already the vtep of {first}; give each node its own");
+        sink.report(&at.key(key), message);
     }
     let Some(mac) = peer.mac else { return };
     if overlay.payload == Payload::Ip {

@@ -1,0 +1,84 @@
+//! Overlays on the control side: what the configuration of peers puts into the three tables that a packet to another node
+//! is looked up in. Pure functions but for the numbers of peers, which must stay (see [`Numbers`]).
+//!
+//! | table | L3 overlay | L2 overlay |
+//! |---|---|---|
+//! | routes ([`routes`]) | prefix -> peer's VTEP address; `cidr` -> unreachable; local endpoint -> connected | - |
+//! | neighbours ([`give`]) | VTEP address -> VTEP's MAC address | endpoint's address -> its MAC address |
+//! | MAC table ([`give`]) | VTEP's MAC address -> peer | endpoint's MAC address -> peer |
+
+mod numbers;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use shunt_config::{Config, Network, Overlay};
+
+use super::learn::Given;
+use crate::encap;
+use crate::table::fdb::Place;
+use crate::table::neighbor::Neighbor;
+use crate::wire::ethernet::Mac;
+
+pub(super) use numbers::{Gone, Numbers};
+pub(super) use routes::routes;
+
+/// Adds what the peers of `network` put into its MAC table and neighbours. A network that is no overlay has none.
+pub(super) fn give(network: &Network, numbers: &Numbers, given: &mut Given) {
+    let Some(overlay) = network.overlay() else { return };
+    let l3 = network.is_l3_overlay();
+    for peer in &overlay.peers {
+        let Some(number) = numbers.get(&network.name, peer.address) else { continue };
+        let place = Place::Peer(number);
+        let mut add = |mac: Mac, addresses: &[IpAddr]| {
+            given.stations.push((mac, place));
+            let neighbor = Neighbor { mac, own: false, fixed: true };
+            given.neighbors.extend(addresses.iter().map(|address| (*address, neighbor)));
+        };
+        if l3 {
+            add(peer.mac().into(), &[peer.vtep()]);
+        }
+        for endpoint in &peer.endpoints {
+            add(endpoint.mac.into(), &endpoint.ip);
+        }
+    }
+}
+
+/// The tunnel header of `overlay`.
+pub(super) fn encap(overlay: &Overlay) -> encap::Encap {
+    // Validation has seen that VXLAN and Geneve have a number.
+    let vni = overlay.vni.unwrap_or_default();
+    match overlay.encap {
+        shunt_config::Encap::Vxlan => encap::Encap::Vxlan { vni },
+        shunt_config::Encap::Geneve => encap::Encap::Geneve { vni, ovn: None },
+        shunt_config::Encap::Gre => encap::Encap::Gre {
+            key: overlay.vni,
+            payload: match overlay.payload {
+                shunt_config::Payload::Ethernet => encap::Payload::Ethernet,
+                shunt_config::Payload::Ip => encap::Payload::Ip,
+            },
+        },
+        shunt_config::Encap::Ipip => encap::Encap::IpIp,
+    }
+}
+
+/// The DSCP of the outer packets of `overlay`.
+pub(super) fn dscp(overlay: &Overlay) -> encap::Dscp {
+    match overlay.dscp {
+        shunt_config::Dscp::Inherit => encap::Dscp::Inherit,
+        shunt_config::Dscp::Value(value) => encap::Dscp::Fixed(value),
+    }
+}
+
+/// Our ends of the tunnels of `overlay`, addresses of the transport's gateway: `local`, and where peers are of the other
+/// family the first address of that.
+pub(super) fn locals(config: &Config, overlay: &Overlay) -> Vec<IpAddr> {
+    let mut locals = vec![overlay.local];
+    for peer in &overlay.peers {
+        let local = config.tunnel_local(overlay, peer.address);
+        locals.extend(local.filter(|local| !locals.contains(local)));
+    }
+    locals
+}
