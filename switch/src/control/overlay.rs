@@ -3,7 +3,7 @@
 //!
 //! | table | L3 overlay | L2 overlay |
 //! |---|---|---|
-//! | routes ([`routes`]) | prefix -> peer's VTEP address; `cidr` -> unreachable; local endpoint -> connected | - |
+//! | routes ([`routes`]) | prefix -> peer's VTEP address; `cidr` -> unreachable | `cidr` -> unreachable |
 //! | neighbours ([`give`]) | VTEP address -> VTEP's MAC address | endpoint's address -> its MAC address |
 //! | MAC table ([`give`]) | VTEP's MAC address -> peer | endpoint's MAC address -> peer |
 
@@ -12,14 +12,19 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use shunt_config::{Config, Network, Overlay};
 
 use super::learn::Given;
 use crate::encap;
+use crate::ids::NetworkId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
+use crate::topology::PlannedOverlay;
+use crate::topology::tunnels::PlannedPeer;
 use crate::wire::ethernet::Mac;
 
 pub(super) use numbers::{Gone, Numbers};
@@ -46,8 +51,32 @@ pub(super) fn give(network: &Network, numbers: &Numbers, given: &mut Given) {
     }
 }
 
+/// The tunnels of `config`. Networks are numbered in its order.
+pub(super) fn planned(config: &Config, numbers: &Numbers) -> Vec<Arc<PlannedOverlay>> {
+    let numbered = || (0..).map(NetworkId).zip(&config.networks);
+    let by_name: HashMap<_, _> = numbered().map(|(id, network)| (&network.name, id)).collect();
+    let overlay = |(id, network): (NetworkId, &Network)| {
+        let overlay = network.overlay()?;
+        let peers = numbers.peers(&network.name).iter();
+        Some(Arc::new(PlannedOverlay {
+            network: id,
+            // Validation has seen that there is one.
+            transport: *by_name.get(&overlay.transport)?,
+            locals: locals(config, overlay),
+            encap: encap(overlay),
+            port: overlay.port.unwrap_or_default(),
+            dscp: dscp(overlay),
+            udp_checksum: overlay.udp_checksum,
+            peers: peers.map(|peer| peer.map(|address| PlannedPeer { address })).collect(),
+            flood: overlay.flood && !network.is_l3_overlay(),
+            learning: overlay.learning,
+        }))
+    };
+    numbered().filter_map(overlay).collect()
+}
+
 /// The tunnel header of `overlay`.
-pub(super) fn encap(overlay: &Overlay) -> encap::Encap {
+fn encap(overlay: &Overlay) -> encap::Encap {
     // Validation has seen that VXLAN and Geneve have a number.
     let vni = overlay.vni.unwrap_or_default();
     match overlay.encap {
@@ -65,7 +94,7 @@ pub(super) fn encap(overlay: &Overlay) -> encap::Encap {
 }
 
 /// The DSCP of the outer packets of `overlay`.
-pub(super) fn dscp(overlay: &Overlay) -> encap::Dscp {
+fn dscp(overlay: &Overlay) -> encap::Dscp {
     match overlay.dscp {
         shunt_config::Dscp::Inherit => encap::Dscp::Inherit,
         shunt_config::Dscp::Value(value) => encap::Dscp::Fixed(value),
@@ -74,11 +103,11 @@ pub(super) fn dscp(overlay: &Overlay) -> encap::Dscp {
 
 /// Our ends of the tunnels of `overlay`, addresses of the transport's gateway: `local`, and where peers are of the other
 /// family the first address of that.
-pub(super) fn locals(config: &Config, overlay: &Overlay) -> Vec<IpAddr> {
+fn locals(config: &Config, overlay: &Overlay) -> Box<[IpAddr]> {
     let mut locals = vec![overlay.local];
     for peer in &overlay.peers {
         let local = config.tunnel_local(overlay, peer.address);
         locals.extend(local.filter(|local| !locals.contains(local)));
     }
-    locals
+    locals.into()
 }

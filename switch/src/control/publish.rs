@@ -165,7 +165,8 @@ impl Control {
     /// What the next topology is built of.
     fn plan(&mut self) -> Plan {
         let full_key = self.config.flow_cache.key == KeyFields::Full;
-        let mut plan = Plan { full_key, routers: self.routers.clone(), ..Plan::default() };
+        let overlays = overlay::planned(&self.config, &self.peers);
+        let mut plan = Plan { full_key, routers: self.routers.clone(), overlays, ..Plan::default() };
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
             let Some((network, vlans)) = self.domains.attached(&port.config.name) else { continue };
