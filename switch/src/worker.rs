@@ -9,6 +9,7 @@
 
 mod asker;
 mod forward;
+mod held;
 pub mod mailbox;
 pub(crate) mod output;
 mod sleep;
@@ -109,6 +110,9 @@ impl Worker {
                 break;
             }
             let newest = self.topology.quiescent();
+            if !self.forwarder.held.is_empty() {
+                self.forwarder.retry_held(self.topology.get(), seconds, &self.counters);
+            }
             let received = self.poll(&mut burst, &mut flows, seconds);
 
             let before = std::mem::replace(&mut now, clock::tsc());
@@ -180,6 +184,7 @@ impl Worker {
                     }
                 }
                 Command::DetachRx(port, queue) => {
+                    self.forwarder.forget_held(port);
                     let place = self.rx.iter().position(|slot| slot.port == port && slot.queue == queue);
                     let reply = place.map_or(Reply::Done, |place| Reply::Rx(self.rx.swap_remove(place)));
                     self.inbox.reply(reply);

@@ -6,6 +6,8 @@ mod lab;
 mod node;
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lab::{
     PAIR, Places, Sniffer, all_answered, apply, config, dropped, echo, gateway_mac, gateway_v4, gateway_v6,
@@ -35,6 +37,20 @@ fn every_kernel_kind_reaches_the_other_network_with_all_it_can_send() {
     let mut losses = losses(&node);
     losses.retain(|what, _| !what.ends_with(": neighbor_unresolved"));
     assert_eq!(losses, BTreeMap::new());
+}
+
+/// Nobody has said a word yet: the first packet to each waits until its neighbour has answered.
+#[test]
+fn the_first_packet_to_a_new_neighbour_arrives() {
+    require!(root(), file("/dev/net/tun"), shuntd());
+    let node = routed(&[(Kind::Veth, 1), (Kind::Veth, 2), (Kind::Tap, 2), (Kind::Tun, 1)], "");
+    let [a, veth, tap, tun] = &node.pods[..] else { unreachable!("four pods") };
+    for to in [&veth.v4, &tap.v4, &veth.v6, &tap.v6, &tun.v4] {
+        assert!(echo(a, to, 64), "{to}: {:?}", node.drops());
+    }
+    assert!(echo(tun, &a.v4, 64) && echo(tun, &tap.v6, 64));
+    let unresolved = |port: &str| dropped(&node, port, "neighbor_unresolved");
+    assert_eq!(["pod1", "pod2", "pod3", "pod4"].map(unresolved), [0; 4]);
 }
 
 #[test]
@@ -239,7 +255,12 @@ fn a_pod_that_goes_is_asked_for_and_found_when_it_comes_back() {
     node.cli("port del pod2");
     let before = dropped(&node, "pod1", "neighbor_unresolved");
     assert!(!echo(a, &b.v4, 64));
-    assert!(dropped(&node, "pod1", "neighbor_unresolved") > before, "{:?}", node.drops());
+    // The packet waits for an answer first.
+    let deadline = Instant::now() + PATIENCE;
+    while dropped(&node, "pod1", "neighbor_unresolved") == before {
+        assert!(Instant::now() < deadline, "{:?}", node.drops());
+        thread::sleep(Duration::from_millis(20));
+    }
     // The others in its network are asked where it is, by the gateway.
     let request = sniffer
         .wait(|frame| frame[12..14] == [8, 6] && frame[20..22] == [0, 1] && frame[38..42] == [10, 0, 2, 2]);

@@ -75,6 +75,7 @@ impl Control {
         self.settle();
         let swapped = Instant::now();
         let epoch = self.publisher.publish(Box::new(next));
+        self.workers.iter().for_each(|worker| worker.mail.ring());
         self.reports.generation = generation;
         let report = Report {
             generation,

@@ -1,10 +1,10 @@
 //! Requests for neighbours that nobody knows yet, at a limited rate: whatever a tenant sends to addresses that do not
 //! exist, a network hears of each at most ten times a second.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use shunt_ffi::{Mbuf, clock};
-use std::net::IpAddr;
+use shunt_ffi::{Mbuf, Mempool, clock};
 
 use crate::pipeline::Question;
 use crate::wire::{arp, nd};
@@ -29,9 +29,9 @@ impl Default for Asker {
 }
 
 impl Asker {
-    /// Makes `frame`, whose packet is lost, into the request; `None` when it is too early for another.
+    /// The request; `None` when it is too early for another, or there is no buffer for it.
     #[cold]
-    pub(super) fn ask(&mut self, question: &Question, mut frame: Mbuf) -> Option<Mbuf> {
+    pub(super) fn ask(&mut self, question: &Question, pool: Mempool) -> Option<Mbuf> {
         let bits = match question.target {
             IpAddr::V4(address) => u64::from(address.to_bits()),
             IpAddr::V6(address) => (address.to_bits() ^ address.to_bits() >> 64) as u64,
@@ -42,17 +42,16 @@ impl Asker {
         if *last != 0 && now.wrapping_sub(*last) < self.quiet {
             return None;
         }
-        frame.clear_offload();
-        match (question.source, question.target) {
+        let request = match (question.source, question.target) {
             (IpAddr::V4(source), IpAddr::V4(target)) => {
-                frame.replace(&arp::request(question.mac, source, target))?;
+                pool.frame(&arp::request(question.mac, source, target))?
             }
             (IpAddr::V6(source), IpAddr::V6(target)) => {
-                frame.replace(&nd::solicitation(question.mac, source, target))?;
+                pool.frame(&nd::solicitation(question.mac, source, target))?
             }
             _ => return None,
-        }
+        };
         *last = now;
-        Some(frame)
+        Some(request)
     }
 }

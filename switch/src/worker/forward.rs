@@ -4,6 +4,7 @@
 //! entries of all by their tags, then confirm and run. Frames of one flow that follow each other run as a group: one
 //! search, one look at the generation, one update of the entry's counters.
 
+mod hold;
 mod resolve;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool};
 
 use super::asker::Asker;
+use super::held::Held;
 use super::output::Output;
 use super::teacher::Teacher;
 use crate::counters::{PortCounters, WorkerCounters};
@@ -35,6 +37,7 @@ pub(super) struct Forwarder {
     pub(super) teacher: Teacher,
     pub(super) cache: FlowCache,
     asker: Asker,
+    pub(super) held: Held,
     pool: Mempool,
     counters: Arc<WorkerCounters>,
     /// One hit in so many is decided anew and compared; 0 for none.
@@ -134,6 +137,7 @@ impl Forwarder {
             teacher,
             cache,
             asker: Asker::default(),
+            held: Held::default(),
             pool,
             counters,
             verify,
@@ -324,12 +328,7 @@ impl Forwarder {
     fn finish(&mut self, scene: &Scene<'_>, decided: &Decision, flow: &Flow, frame: Mbuf) {
         match decided.question {
             None => self.execute(scene, &decided.actions, flow, frame),
-            Some(question) => {
-                scene.ours.drop(DropReason::NeighborUnresolved, 1);
-                if let Some(request) = self.asker.ask(&question, frame) {
-                    self.output.flood(scene.topology, question.network, None, 0, request);
-                }
-            }
+            Some(question) => self.hold(scene, question, frame),
         }
     }
 

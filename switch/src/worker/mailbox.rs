@@ -157,9 +157,14 @@ impl Outbox {
     pub fn send(&self, command: Command) {
         self.last.set(self.last.get() + 1);
         if self.commands.send((self.last.get(), command)).is_ok() {
-            self.bell.pending.store(true, Ordering::SeqCst);
-            let _ = self.bell.event.write(1);
+            self.ring();
         }
+    }
+
+    /// Wakes the worker if it sleeps, so that it takes over a new topology: packets it holds may be waiting for that.
+    pub fn ring(&self) {
+        self.bell.pending.store(true, Ordering::SeqCst);
+        let _ = self.bell.event.write(1);
     }
 
     /// Waits for the reply to the command sent last, or for a [`Reply::Gone`]. Late replies to earlier commands are

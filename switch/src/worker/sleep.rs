@@ -1,5 +1,7 @@
 //! Adaptive polling: an idle worker blocks until a port has something for it.
 
+use std::time::Duration;
+
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use shunt_ffi::Burst;
@@ -9,9 +11,12 @@ use super::forward::Flows;
 
 /// Descriptors one worker waits for; queues beyond that are found by the timer.
 const DESCRIPTORS: usize = 256;
+/// Longest sleep while packets are held: they are asked for again, and given up, once a second. That their neighbour has
+/// answered is rung by the control thread.
+const HOLDING: Duration = Duration::from_millis(100);
 
 impl Worker {
-    /// Sleeps until a frame, a command, or, while a queue cannot wake us, the longest sleep.
+    /// Sleeps until a frame, a command, or, while a queue cannot wake us or packets are held, the longest sleep.
     ///
     /// Order matters: notifications on, then one more poll, then sleep. A frame that arrives after that poll finds the
     /// notification on; one that arrived before is found by the poll.
@@ -28,7 +33,7 @@ impl Worker {
     }
 
     fn block(&mut self) {
-        let Self { topology, rx, inbox, settings, counters, .. } = self;
+        let Self { topology, rx, inbox, settings, counters, forwarder } = self;
         counters.time.sleeps.add(1);
         let wanted = PollFlags::POLLIN;
         let mut descriptors: [PollFd<'_>; DESCRIPTORS] =
@@ -44,7 +49,10 @@ impl Worker {
                 _ => blind = true,
             }
         }
-        let timeout = blind.then(|| TimeSpec::from_duration(settings.max_sleep));
+        let blind = blind.then_some(settings.max_sleep);
+        let holding = (!forwarder.held.is_empty()).then_some(HOLDING);
+        let longest = [blind, holding].into_iter().flatten().min();
+        let timeout = longest.map(TimeSpec::from_duration);
         topology.offline(|| {
             // An interrupted sleep is a short sleep.
             let _ = ppoll(&mut descriptors[..used], timeout, None);

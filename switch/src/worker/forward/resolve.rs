@@ -92,18 +92,11 @@ impl Forwarder {
         Ok(place)
     }
 
-    /// Walks the stages.
+    /// Walks the stages, and tells the control thread what the frame teaches.
     #[inline]
     pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
-        let actions = pipeline::run(scene.topology, &mut packet, &mut Silent);
-        let decision = Decision {
-            actions,
-            rests_on: packet.rests_on,
-            question: packet.question,
-            keep: packet.is_cacheable(),
-        };
-        match packet.teach {
+        let (decision, teach) = judge(scene, flow, frame);
+        match teach {
             Teach::Nothing => self.learn(scene, &flow.key),
             lesson => self.teach(scene, &flow.key, |_| lesson),
         }
@@ -122,4 +115,18 @@ impl Forwarder {
             self.teacher.teach(scene.topology, &ingress, key.src(), lesson(&ingress));
         }
     }
+}
+
+/// What the stages say of a frame, and what it teaches besides its source.
+#[inline]
+pub(super) fn judge(scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> (Decision, Teach) {
+    let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
+    let actions = pipeline::run(scene.topology, &mut packet, &mut Silent);
+    let decision = Decision {
+        actions,
+        rests_on: packet.rests_on,
+        question: packet.question,
+        keep: packet.is_cacheable(),
+    };
+    (decision, packet.teach)
 }

@@ -1,0 +1,77 @@
+//! Packets that wait for their next hop ([`super::super::held`]): held, asked for, tried again.
+
+use shunt_ffi::Mbuf;
+
+use super::resolve::judge;
+use super::{Flow, Forwarder, Scene};
+use crate::counters::WorkerCounters;
+use crate::drop::DropReason;
+use crate::flow::parse::parse;
+use crate::ids::PortId;
+use crate::pipeline::Question;
+use crate::topology::Topology;
+use crate::worker::held::{Due, Waiting};
+
+impl Forwarder {
+    /// Keeps a packet until its next hop is known, and asks for that.
+    #[cold]
+    pub(super) fn hold(&mut self, scene: &Scene<'_>, question: Question, frame: Mbuf) {
+        self.ask(scene.topology, &question);
+        let packet = Waiting { frame, port: scene.port, question, since: scene.now };
+        if let Some(lost) = self.held.hold(packet, scene.topology.generation(), scene.now) {
+            self.counters.port(lost.port).drop(DropReason::NeighborUnresolved, 1);
+        }
+    }
+
+    fn ask(&mut self, topology: &Topology, question: &Question) {
+        if let Some(request) = self.asker.ask(question, self.pool) {
+            self.output.flood(topology, question.network, None, 0, request);
+        }
+    }
+
+    /// Decides the held packets anew, if that may say something new: those whose next hop is known by now go there, and
+    /// those that have waited too long are dropped. Teaches nothing: what an old packet says of its sender may be wrong by
+    /// now.
+    #[cold]
+    pub(in crate::worker) fn retry_held(&mut self, topology: &Topology, now: u32, counters: &WorkerCounters) {
+        let due = self.held.due(topology.generation(), now);
+        if due == Due::Nothing {
+            return;
+        }
+        for _ in 0..self.held.len() {
+            let Some(mut packet) = self.held.next() else { break };
+            let (port, inlet, ours) = (packet.port, topology.inlet(packet.port), counters.port(packet.port));
+            if !inlet.up {
+                ours.drop(DropReason::IngressDown, 1);
+                continue;
+            }
+            let frame = &mut packet.frame;
+            let Ok((key, layout)) = parse(frame.data(), frame.len(), port, inlet.depth) else {
+                // Networks that are looked into deeper than when it came.
+                ours.drop(DropReason::HeadersSplit, 1);
+                continue;
+            };
+            let flow = Flow { hash: self.cache.hash(&key), key, layout, ..Flow::default() };
+            let changed = topology.stamps().ingress(port);
+            let scene = Scene { topology, port, inlet, ours, now, changed };
+            let (decided, _) = judge(&scene, &flow, frame);
+            match decided.question {
+                None => self.execute(&scene, &decided.actions, &flow, packet.frame),
+                Some(_) if packet.is_over(now) => ours.drop(DropReason::NeighborUnresolved, 1),
+                Some(question) => {
+                    if due == Due::AskAgain {
+                        self.ask(topology, &question);
+                    }
+                    self.held.put_back(Waiting { question, ..packet });
+                }
+            }
+        }
+        self.output.flush();
+    }
+
+    /// Gives up the held packets that came in by `port`, whose queue goes.
+    pub(in crate::worker) fn forget_held(&mut self, port: PortId) {
+        let count = self.held.forget(port);
+        self.counters.port(port).drop(DropReason::NeighborUnresolved, count as u64);
+    }
+}
