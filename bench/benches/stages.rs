@@ -74,6 +74,7 @@ fn topology(full_key: bool) -> Topology {
             gateway: Some(gateway),
             answers: Answers::Own,
             demux: None,
+            host: None,
         }
     };
     let networks =

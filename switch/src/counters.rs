@@ -51,6 +51,8 @@ pub struct PortCounters {
     pub tx_packets: Counter,
     /// Bytes sent.
     pub tx_bytes: Counter,
+    /// Received frames that the switch itself took: answers to its own questions.
+    pub taken: Counter,
     drops: Drops,
 }
 

@@ -3,6 +3,7 @@
 //! The control thread builds a whole new [`Topology`] for every change, reusing the tables that did not change (each is
 //! an `Arc`), and publishes it through [`shunt_ffi::rcu`]. [`Topology::build`] is a pure function of its input.
 
+pub mod activity;
 mod attachment;
 mod diff;
 mod identity;
@@ -23,6 +24,7 @@ use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
 use crate::wire::ethernet::Mac;
 
+pub use activity::Activity;
 pub use attachment::{Member, Tag, Vlans, retagged};
 pub use diff::{Change, diff};
 pub use identity::Identity;
@@ -90,6 +92,9 @@ pub struct Network {
     pub neighbors: Arc<NeighborTable>,
     /// The router's place in the network; without one it is an Ethernet bridge and no more.
     pub gateway: Option<Gateway>,
+    /// The port to the node's own stack, which has the gateway's addresses, too: what is sent to them and is nothing that
+    /// the switch itself answers goes there, and so do answers to what the node has asked.
+    pub host: Option<PortId>,
     /// True when the switch has addresses of its own in the network, a gateway's or an L3 port's: only then does ARP and
     /// ND traffic have to be looked at.
     pub has_l3: bool,
@@ -167,6 +172,8 @@ pub struct PlannedNetwork {
     pub answers: Answers,
     /// See [`Network::demux`].
     pub demux: Option<Demux>,
+    /// The port to the node's own stack, one of the network's ports.
+    pub host: Option<PortId>,
 }
 
 /// An immutable topology.
@@ -182,6 +189,7 @@ pub struct Topology {
     egress: Box<[Egress]>,
     tunnels: Tunnels,
     openers: Box<[Option<Openers>]>,
+    activity: Arc<Activity>,
 }
 
 /// What a burst from a port is received by.
@@ -273,6 +281,7 @@ impl Topology {
                 gateway: network.gateway.clone(),
                 answers: network.answers,
                 demux: network.demux,
+                host: network.host,
                 has_l3,
                 depth: match (plan.full_key, has_l3) {
                     (true, _) => Depth::Transport,
@@ -321,6 +330,7 @@ impl Topology {
             egress,
             tunnels,
             openers,
+            activity: Arc::default(),
         }
     }
 
@@ -329,6 +339,7 @@ impl Topology {
     #[must_use]
     pub fn following(mut self, previous: &Self) -> Self {
         self.stamps = Stamps::follow(previous, &self);
+        self.activity = previous.activity.clone();
         let names =
             |topology: &Self| -> Vec<_> { topology.networks.iter().map(|it| it.name.clone()).collect() };
         if names(previous) == names(&self) {
@@ -341,6 +352,12 @@ impl Topology {
     #[inline]
     pub fn numbering(&self) -> u64 {
         self.numbering
+    }
+
+    /// Which rows traffic rests on at present.
+    #[inline]
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// When what decisions rest on last changed.

@@ -202,6 +202,7 @@ impl Worker {
                     dump.next = cache.dump(dump.from, mailbox::DUMP_PLACES, dump.now, &mut dump.rows);
                     self.inbox.reply(Reply::Flows(dump));
                 }
+                Command::Say(message) => self.forwarder.say(self.topology.get(), &message),
                 Command::Stop => return true,
             }
         }

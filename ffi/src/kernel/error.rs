@@ -37,6 +37,18 @@ pub enum KernelError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The kernel refused a route.
+    #[error(
+        "interface `{interface}`: no route to {to}: {source}; another interface may have one already (`ip route show {to}`), or `src` or `via` does not fit the port's `addresses`"
+    )]
+    Route {
+        /// The interface.
+        interface: String,
+        /// Where to.
+        to: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// A system call failed.
     #[error("interface `{interface}`: {call}: {source}")]
     Call {

@@ -14,6 +14,9 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, address::AddressHeaderFlags};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sched::{CloneFlags, setns};
@@ -26,6 +29,17 @@ use super::link::Interface;
 pub(crate) struct Address {
     pub(crate) address: IpAddr,
     pub(crate) prefix: u8,
+}
+
+/// A route through an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where to: the prefix's address without host bits, and its length.
+    pub to: (IpAddr, u8),
+    /// The next router; `None`: what the route leads to is on the link.
+    pub via: Option<IpAddr>,
+    /// Source address that the kernel prefers.
+    pub src: Option<IpAddr>,
 }
 
 /// Runs `work` in the namespace at `path`.
@@ -75,8 +89,8 @@ pub(crate) fn move_link(index: u32, path: &Path, name: &str) -> Result<(), Kerne
     })
 }
 
-/// Gives an interface of this namespace its addresses and sets it up.
-pub(crate) fn set_up(name: &str, addresses: &[Address]) -> Result<(), KernelError> {
+/// Gives an interface of this namespace its addresses, sets it up and adds its routes, which go with it.
+pub(crate) fn set_up(name: &str, addresses: &[Address], routes: &[Route]) -> Result<(), KernelError> {
     let index = Interface::find(name)?.index().cast_unsigned();
     for address in addresses {
         add_address(index, *address)
@@ -87,7 +101,14 @@ pub(crate) fn set_up(name: &str, addresses: &[Address]) -> Result<(), KernelErro
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
     request(RouteNetlinkMessage::SetLink(message), 0)
-        .map_err(|source| KernelError::from_io(name, "set up", source))
+        .map_err(|source| KernelError::from_io(name, "set up", source))?;
+    for route in routes {
+        add_route(index, route).map_err(|source| {
+            let to = format!("{}/{}", route.to.0, route.to.1);
+            KernelError::Route { interface: name.to_owned(), to, source }
+        })?;
+    }
+    Ok(())
 }
 
 fn add_address(index: u32, Address { address, prefix }: Address) -> io::Result<()> {
@@ -101,6 +122,27 @@ fn add_address(index: u32, Address { address, prefix }: Address) -> io::Result<(
         message.header.flags = AddressHeaderFlags::Nodad;
     }
     request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// `ip route add TO [via VIA] [src SRC] dev ...` (rtnetlink(7), `RTM_NEWROUTE`).
+fn add_route(index: u32, route: &Route) -> io::Result<()> {
+    let (to, prefix) = route.to;
+    let mut message = RouteMessage::default();
+    message.header.address_family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.destination_prefix_length = prefix;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.kind = RouteType::Unicast;
+    // IPv4 alone knows scopes: without a router the destination must be on the link.
+    let on_link = to.is_ipv4() && route.via.is_none();
+    message.header.scope = if on_link { RouteScope::Link } else { RouteScope::Universe };
+    message.attributes = vec![RouteAttribute::Oif(index)];
+    if prefix != 0 {
+        message.attributes.push(RouteAttribute::Destination(to.into()));
+    }
+    message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+    message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
+    request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// Frames that the kernel dropped on the way out of an interface of this namespace: for a TAP, because its queue to us

@@ -27,6 +27,7 @@ pub use tx::TapTxQueue;
 use super::error::KernelError;
 use super::landing::Pools;
 use super::link::{Interface, check_name, named_request};
+pub use super::netns::Route;
 use super::netns::{self, Address};
 use super::vnet_hdr::VnetHdr;
 
@@ -56,15 +57,27 @@ pub struct TapOptions {
     pub netns: Option<PathBuf>,
     /// Addresses with prefix lengths to give it.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Routes through it, added once it is up; they go with it.
+    pub routes: Vec<Route>,
     /// Where received frames are stored.
     pub pools: Pools,
 }
 
 impl TapOptions {
-    /// One queue, no address, the caller's namespace.
+    /// One queue, no address, no route, the caller's namespace.
     pub fn new(name: &str, mode: TapMode, pools: Pools) -> Self {
         let name = name.to_owned();
-        Self { name, mode, queues: 1, mtu: None, mac: None, netns: None, addresses: Vec::new(), pools }
+        Self {
+            name,
+            mode,
+            queues: 1,
+            mtu: None,
+            mac: None,
+            netns: None,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            pools,
+        }
     }
 }
 
@@ -118,9 +131,9 @@ impl TapDevice {
         match &options.netns {
             Some(path) => {
                 netns::move_link(interface.index().cast_unsigned(), path, &options.name)?;
-                netns::inside(path, || netns::set_up(&options.name, &addresses))?;
+                netns::inside(path, || netns::set_up(&options.name, &addresses, &options.routes))?;
             }
-            None => netns::set_up(&options.name, &addresses)?,
+            None => netns::set_up(&options.name, &addresses, &options.routes)?,
         }
         let rx =
             queues.iter().map(|queue| TapRxQueue::new(queue.clone(), options.mode, options.pools)).collect();

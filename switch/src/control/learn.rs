@@ -188,6 +188,21 @@ impl NetworkLessons {
         self.dirty || self.neighbors.is_dirty()
     }
 
+    /// Neighbours not learned because of a limit.
+    pub(super) fn neighbors_refused(&self) -> u64 {
+        self.neighbors.refused()
+    }
+
+    /// Neighbours to be asked now, and whether one was forgotten: see [`Neighbors::probe`].
+    pub(super) fn probe(
+        &mut self,
+        now: u32,
+        due: impl Fn(IpAddr, Mac, u32) -> bool,
+    ) -> (Vec<(IpAddr, Mac)>, bool) {
+        let asked = self.neighbors.probe(now, due);
+        (asked, self.neighbors.is_dirty())
+    }
+
     /// Learned addresses: MAC, port, seconds since last seen.
     pub(super) fn rows(&self, now: u32) -> Vec<(Mac, Place, bool, u32)> {
         let age = |last: u32| now.saturating_sub(last);
@@ -288,6 +303,7 @@ impl Control {
                 aged |= network.neighbors.age(now, limit);
             }
         }
+        aged |= self.probe_neighbors(now);
         if aged {
             self.publish_briefly("aged addresses");
         }

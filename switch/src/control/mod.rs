@@ -13,6 +13,7 @@
 //! | `routes` | routers and gateways of the configuration, as tables |
 //! | `overlay` | what peers of overlays put into the tables; their numbers |
 //! | `publish` | plans, generations, reclamation, reports |
+//! | `voice` | what the switch says of its own accord: probes of neighbours |
 //! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
 //! | [`flows`] | what the flow caches hold |
@@ -35,6 +36,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+mod voice;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -86,6 +88,7 @@ pub struct Control {
     peers: overlay::Numbers,
     learned: learn::Learned,
     lessons: Receiver<Lesson>,
+    voice: voice::Voice,
     reports: publish::Reports,
     started: Instant,
 }
@@ -181,6 +184,7 @@ impl Control {
         self.collect_dead_ports();
         self.retry_closed_ports();
         self.age();
+        self.speak();
         self.settle();
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! A learned neighbour goes when ARP or ND has not confirmed it for the network's `neighbor_ageing`, or when its station
 //! goes from the MAC table. Forwarded packets do not confirm it: they say that it sends, not that it still has the address.
+//! One that packets are routed to is asked before that, by itself (RFC 4861 section 7.3.3, `probe`), so that it need not be
+//! looked for again while it is in use.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -16,6 +18,12 @@ use crate::wire::ethernet::Mac;
 
 /// Neighbours learned per network at most.
 const LIMIT: usize = 8192;
+/// Of these, addresses of one station: a router that answers for others has many, but nobody takes all the room.
+const PER_STATION: usize = 1024;
+/// Times a neighbour is asked, a second apart, before it is forgotten (RFC 4861 section 10, `MAX_UNICAST_SOLICIT`).
+const TRIES: u8 = 3;
+/// Neighbours of one network that are asked in one second at most.
+const PROBES: usize = 256;
 
 /// What ARP or ND said of an address.
 #[derive(Clone, Copy, Debug)]
@@ -23,19 +31,37 @@ struct Learned {
     mac: Mac,
     /// Seconds on the workers' clock, as far as the control thread knows.
     last_seen: u32,
+    /// Times it was asked since, and the second of the last.
+    asked: (u8, u32),
+}
+
+impl Learned {
+    fn new(mac: Mac, now: u32) -> Self {
+        Self { mac, last_seen: now, asked: (0, 0) }
+    }
 }
 
 /// The neighbours of one network.
 #[derive(Debug)]
 pub(super) struct Neighbors {
     learned: HashMap<IpAddr, Learned>,
+    /// How many of `learned` each station has.
+    of_station: HashMap<Mac, usize>,
     dirty: bool,
     table: Arc<NeighborTable>,
+    /// Addresses not learned because a limit was reached.
+    refused: u64,
 }
 
 impl Default for Neighbors {
     fn default() -> Self {
-        Self { learned: HashMap::new(), dirty: true, table: Arc::default() }
+        Self {
+            learned: HashMap::new(),
+            of_station: HashMap::new(),
+            dirty: true,
+            table: Arc::default(),
+            refused: 0,
+        }
     }
 }
 
@@ -56,7 +82,7 @@ impl Neighbors {
         if self.dirty {
             self.refresh();
             let given = given.iter().map(|&(address, neighbor)| Row { address, neighbor, last_seen: 0 });
-            let learned = self.learned.iter().map(|(&address, &Learned { mac, last_seen })| Row {
+            let learned = self.learned.iter().map(|(&address, &Learned { mac, last_seen, .. })| Row {
                 address,
                 neighbor: Neighbor { mac, own: false, fixed: false },
                 last_seen,
@@ -70,12 +96,52 @@ impl Neighbors {
 
     /// Notes that `mac` has `address`.
     pub(super) fn learn(&mut self, address: IpAddr, mac: Mac, now: u32) {
-        let given = self.table.get(address).is_some_and(|neighbor| neighbor.fixed);
-        if given || (self.learned.len() >= LIMIT && !self.learned.contains_key(&address)) {
+        if self.table.get(address).is_some_and(|neighbor| neighbor.fixed) {
             return;
         }
-        let before = self.learned.insert(address, Learned { mac, last_seen: now });
-        self.dirty |= before.is_none_or(|before| before.mac != mac);
+        let before = self.learned.get(&address).map(|learned| learned.mac);
+        if before == Some(mac) {
+            self.learned.insert(address, Learned::new(mac, now));
+            return;
+        }
+        let full = before.is_none() && self.learned.len() >= LIMIT;
+        if full || self.of_station.get(&mac).is_some_and(|count| *count >= PER_STATION) {
+            self.refused += 1;
+            return;
+        }
+        self.learned.insert(address, Learned::new(mac, now));
+        *self.of_station.entry(mac).or_default() += 1;
+        if let Some(count) = before.and_then(|mac| self.of_station.get_mut(&mac)) {
+            *count -= 1;
+        }
+        self.dirty = true;
+    }
+
+    /// Addresses not learned because a limit was reached.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The neighbours to be asked now whether they still have their addresses: those that are `due` (by address, station and
+    /// second of the last confirmation), and those that have not answered yet. Who was asked in vain is forgotten.
+    pub(super) fn probe(&mut self, now: u32, due: impl Fn(IpAddr, Mac, u32) -> bool) -> Vec<(IpAddr, Mac)> {
+        self.refresh();
+        let mut asked = Vec::new();
+        let mut silent = HashSet::new();
+        for (&address, learned) in &mut self.learned {
+            let (times, second) = learned.asked;
+            let again = times > 0 && now > second;
+            if times == TRIES && again {
+                silent.insert(address);
+            } else if asked.len() < PROBES
+                && (again || times == 0 && due(address, learned.mac, learned.last_seen))
+            {
+                learned.asked = (times + 1, now);
+                asked.push((address, learned.mac));
+            }
+        }
+        self.retain(|address, _| !silent.contains(address));
+        asked
     }
 
     /// Forgets the addresses of stations that are gone.
@@ -98,7 +164,13 @@ impl Neighbors {
         let before = self.learned.len();
         self.learned.retain(|address, learned| keep(address, learned));
         let fewer = self.learned.len() != before;
-        self.dirty |= fewer;
+        if fewer {
+            self.dirty = true;
+            self.of_station.clear();
+            for learned in self.learned.values() {
+                *self.of_station.entry(learned.mac).or_default() += 1;
+            }
+        }
         fewer
     }
 
@@ -107,8 +179,9 @@ impl Neighbors {
         for row in self.table.iter().filter(|row| !row.neighbor.fixed) {
             if let Some(learned) = self.learned.get_mut(&row.address)
                 && learned.mac == row.neighbor.mac
+                && learned.last_seen < row.last_seen
             {
-                learned.last_seen = learned.last_seen.max(row.last_seen);
+                *learned = Learned::new(learned.mac, row.last_seen);
             }
         }
     }
@@ -181,11 +254,48 @@ mod tests {
         neighbors.table(&[given]);
         neighbors.learn(given.0, Mac(4), 0);
         assert!(!neighbors.is_dirty());
-        for host in 0..2 * LIMIT as u32 {
-            neighbors.learn(std::net::Ipv4Addr::from_bits(11 << 24 | host).into(), Mac(4), 0);
-        }
+        let mut claim = |mac: u32| {
+            for host in 0..2 * LIMIT as u32 {
+                let address = std::net::Ipv4Addr::from_bits(11 << 24 | mac << 16 | host);
+                neighbors.learn(address.into(), Mac(mac.into()), 0);
+            }
+            neighbors.table(&[given]).len() - 1
+        };
+        assert_eq!(claim(4), PER_STATION, "one station has a share");
+        assert_eq!(claim(6), 2 * PER_STATION, "and takes nothing from another");
+        let all = (4..40).map(|mac| claim(2 * mac)).last();
+        assert_eq!(all, Some(LIMIT));
         let table = neighbors.table(&[given]);
-        assert_eq!((table.len(), table.get(given.0)), (LIMIT + 1, Some(given.1)));
+        assert_eq!(table.get(given.0), Some(given.1));
+        assert!(neighbors.refused() > 0);
+        // What goes makes room again.
+        neighbors.forget_stations(&[Mac(4)].into());
+        assert!(neighbors.learned.len() < LIMIT && !neighbors.of_station.contains_key(&Mac(4)));
+        neighbors.learn(address("10.0.0.9"), Mac(4), 0);
+        assert_eq!(neighbors.of_station[&Mac(4)], 1);
+    }
+
+    #[test]
+    fn a_neighbour_is_asked_thrice_and_then_forgotten_unless_it_answers() {
+        let (used, idle) = (address("10.0.0.1"), address("10.0.0.2"));
+        let mut neighbors = Neighbors::default();
+        neighbors.learn(used, Mac(2), 100);
+        neighbors.learn(idle, Mac(4), 100);
+        let table = neighbors.table(&[]);
+        let probe = |neighbors: &mut Neighbors, now| {
+            neighbors.probe(now, |address, _, seen| address == used && now - seen >= 45)
+        };
+        assert_eq!(probe(&mut neighbors, 144), []);
+        assert_eq!(probe(&mut neighbors, 145), [(used, Mac(2))]);
+        assert_eq!(probe(&mut neighbors, 145), [], "once a second");
+        assert_eq!(probe(&mut neighbors, 146), [(used, Mac(2))]);
+        table.touch(used, 146);
+        assert_eq!(probe(&mut neighbors, 147), [], "it has answered");
+        for now in 191..194 {
+            assert_eq!(probe(&mut neighbors, now), [(used, Mac(2))]);
+        }
+        assert_eq!((probe(&mut neighbors, 194), neighbors.is_dirty()), (vec![], true));
+        assert_eq!((known(&mut neighbors, used), known(&mut neighbors, idle)), (None, Some(Mac(4))));
     }
 
     #[test]

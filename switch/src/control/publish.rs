@@ -220,6 +220,7 @@ impl Control {
                 gateway,
                 answers,
                 demux,
+                host: None,
             });
         }
         plan

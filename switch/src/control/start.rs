@@ -133,6 +133,7 @@ impl Control {
             peers: overlay::Numbers::default(),
             learned: learn::Learned::default(),
             lessons,
+            voice: super::voice::Voice::default(),
             reports: publish::Reports::default(),
             started: Instant::now(),
         })

@@ -42,6 +42,8 @@ pub struct PortRow {
     pub tx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// Received frames that the switch itself took: answers to its own questions.
+    pub taken: u64,
     /// Frames dropped by us, all reasons.
     pub drops: u64,
     /// Frames lost below us (kernel socket, NIC ring).
@@ -237,6 +239,7 @@ impl Control {
             rx_bytes: sum(&|counters| counters.rx_bytes.get()),
             tx_packets: sum(&|counters| counters.tx_packets.get()),
             tx_bytes: sum(&|counters| counters.tx_bytes.get()),
+            taken: sum(&|counters| counters.taken.get()),
             drops: DropReason::ALL.iter().map(|reason| self.dropped(id, *reason)).sum(),
             missed: status.missed,
             deaths: port.deaths,

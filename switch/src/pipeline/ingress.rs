@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Teach};
-use super::{Ingress, Next, leave, link, peer, spoof};
+use super::{Ingress, Next, host, leave, link, peer, spoof};
 use crate::drop::DropReason;
-use crate::flow::{FlowKey, Verdict};
+use crate::flow::FlowKey;
 use crate::table::fdb::Entry;
 use crate::topology::{Answers, Network, Topology};
 use crate::wire::ethernet::{self, Mac};
@@ -49,7 +49,7 @@ pub fn admit(
         {
             packet.dst = gateway.mac;
         }
-    } else if ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
+    } else if is_gateway(ingress, source) && !host::is_ingress(ingress) {
         return Err(DropReason::SourceIsGateway);
     }
     packet.rests_on.source(ingress.network.id, source);
@@ -66,7 +66,9 @@ pub fn admit(
 pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
     let source = key.src();
     let from_port = ingress.peer.is_none();
-    if source.is_group() || source == Mac(0) || from_port && ingress.port.l3.is_some() {
+    // The node's own stack has the gateway's address.
+    let is_node = from_port && is_gateway(ingress, source);
+    if is_node || source.is_group() || source == Mac(0) || from_port && ingress.port.l3.is_some() {
         return Teach::Nothing;
     }
     let gateway = |network: &Network| network.gateway.as_ref().map(|gateway| gateway.mac);
@@ -81,6 +83,11 @@ pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
         }
         _ => Teach::Source,
     }
+}
+
+#[inline]
+fn is_gateway(ingress: &Ingress<'_>, source: Mac) -> bool {
+    ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source)
 }
 
 /// Answers ARP and ND requests for the switch's own addresses, and learns neighbours.
@@ -117,7 +124,7 @@ fn answer_arp(
             see.step(Step::Rewrote(ANSWERED[usize::from(own)]));
             Ok(Next::Done(leave::as_reply(ingress, packet)))
         }
-        (arp::Operation::Reply, _) if own => Ok(Next::Done(Verdict::Consume)),
+        (arp::Operation::Reply, _) if own => Ok(Next::Done(host::answered(ingress, packet))),
         _ => Ok(Next::Continue),
     }
 }
@@ -141,7 +148,7 @@ fn answer_nd(
     let (Some(mac), true) = (answer, message.solicitation) else {
         let to = packet.key().addresses().and_then(|(_, to)| ingress.network.neighbors.get(to));
         let answers_us = !message.solicitation && to.is_some_and(|to| to.own);
-        return Ok(if answers_us { Next::Done(Verdict::Consume) } else { Next::Continue });
+        return Ok(if answers_us { Next::Done(host::answered(ingress, packet)) } else { Next::Continue });
     };
     let to = if message.source.is_unspecified() {
         (Mac::from_bytes([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1))
@@ -167,8 +174,14 @@ const ANSWERED: [&str; 2] = [
 fn answer_with(ingress: &Ingress<'_>, asker: Mac, target: IpAddr, probe: bool) -> Option<Mac> {
     let network = ingress.network;
     let known = network.neighbors.get(target);
-    if let Some(own) = known.filter(|neighbor| neighbor.own) {
-        return Some(own.mac);
+    let node = network.gateway.as_ref().filter(|_| host::is_ingress(ingress));
+    match (known.filter(|neighbor| neighbor.own), node) {
+        // The node asks for an address that it shares with the switch to announce it.
+        (Some(own), Some(gateway)) if gateway.mac == own.mac => return None,
+        (Some(own), _) => return Some(own.mac),
+        // It has a route to the link for what is beyond its subnets: that leads to the router.
+        (None, Some(gateway)) if !probe && host::is_beyond(gateway, target) => return Some(gateway.mac),
+        _ => {}
     }
     let is_here = |mac: Mac| network.fdb.get(mac).is_some_and(|entry| entry.place() == ingress.place());
     if probe || ingress.peer.is_some() || target.is_multicast() {

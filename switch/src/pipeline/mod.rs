@@ -4,7 +4,7 @@
 //!   0 ingress ────────────► 16 lookup ─────────────────────► 20 output (worker)
 //!     │ └ L3 port: link        │ └ to the gateway: 16 route ► 17 next-hop ► 20
 //!     │ └ tunnel: peer         │      └ at another node: 18 encap ► 20
-//!     └ own ARP/ND: reply      └ unknown or group: flood
+//!     └ own ARP/ND: reply      └ unknown or group: flood            └ own address: host port
 //! ```
 //! This is the slow path, and it is taken on the same worker for the first frame of a flow only: it decides by the flow key
 //! ([`crate::flow::key`]) and writes [`crate::flow::Actions`], which the flow cache keeps.
@@ -15,6 +15,7 @@
 
 pub mod demux;
 pub mod encap;
+pub mod host;
 pub mod ingress;
 pub mod leave;
 pub mod link;

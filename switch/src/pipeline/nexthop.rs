@@ -3,7 +3,7 @@
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Question};
 use super::route::Hop;
-use super::{Ingress, Next, leave};
+use super::{Ingress, Next, host, leave};
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::table::fdb::{Entry, Place};
@@ -25,6 +25,13 @@ pub fn resolve<'t>(
     see.step(Step::Table(TABLE, "next-hop"));
     let network = topology.network(hop.network).ok_or(DropReason::NoRoute)?;
     let gateway = network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
+    if hop.own {
+        return Ok((network, Next::Done(host::deliver(ingress, network, packet, see)?)));
+    }
+    // A route by way of the switch itself leads nowhere. (The address of an L3 port is ours for ARP only.)
+    if gateway.owns(hop.address) {
+        return Err(DropReason::ForSwitch);
+    }
     packet.rests_on.neighbor(network.id, hop.address);
     let Some(neighbor) = network.neighbors.get(hop.address) else {
         see.step(Step::Neighbor(hop.address, None));
@@ -37,10 +44,6 @@ pub fn resolve<'t>(
         }));
     };
     see.step(Step::Neighbor(hop.address, Some(neighbor.mac)));
-    // Another gateway of the router is the switch itself. (The address of an L3 port is ours for ARP only.)
-    if gateway.owns(hop.address) {
-        return Err(DropReason::ForSwitch);
-    }
     packet.actions.set_macs(neighbor.mac, gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);
     let place = network.fdb.get(neighbor.mac).map(Entry::place);

@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Ingress;
 use super::observe::{Observe, Step};
 use super::packet::Packet;
+use super::{Ingress, host};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::key::L3;
@@ -20,6 +20,8 @@ pub struct Hop {
     pub network: NetworkId,
     /// To whom: the destination itself or the next router.
     pub address: IpAddr,
+    /// The destination is an address that the switch has in that network.
+    pub own: bool,
 }
 
 /// Finds the next hop of a packet that was sent to the gateway's MAC address.
@@ -43,22 +45,32 @@ pub fn route(
         L3::Other => return Err(DropReason::NotForGateway),
     };
     let (source, destination) = key.addresses().ok_or(DropReason::BadIpHeader)?;
+    let own = |network| Hop { network, address: destination, own: true };
+    if host::has(ingress.network, destination) {
+        return Ok(own(ingress.network.id));
+    }
     if !may_be_routed(source, destination) {
         return Err(DropReason::NotRoutable);
     }
     let gateway = ingress.network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
     if gateway.owns(destination) {
-        return Err(DropReason::ForSwitch);
+        return Ok(own(ingress.network.id));
+    }
+    let route = topology.router(gateway.router).and_then(|router| router.fib.get(destination));
+    see.step(Step::Route(topology, destination, route));
+    // Nothing is passed on to the switch itself, so the packet loses no hop.
+    if let Some(Route::Connected(network)) = route
+        && topology.network(network).and_then(|it| it.gateway.as_ref()).is_some_and(|it| it.owns(destination))
+    {
+        return Ok(own(network));
     }
     if marks.ttl_expired {
         return Err(DropReason::TtlExceeded);
     }
-    let route = topology.router(gateway.router).and_then(|router| router.fib.get(destination));
-    see.step(Step::Route(topology, destination, route));
     packet.actions.edits = packet.actions.edits.and(ttl);
     match route {
-        Some(Route::Connected(network)) => Ok(Hop { network, address: destination }),
-        Some(Route::Via(network, address)) => Ok(Hop { network, address }),
+        Some(Route::Connected(network)) => Ok(Hop { network, address: destination, own: false }),
+        Some(Route::Via(network, address)) => Ok(Hop { network, address, own: false }),
         Some(Route::Blackhole) => Err(DropReason::Blackhole),
         None => Err(DropReason::NoRoute),
     }

@@ -149,6 +149,7 @@ mod tests {
             gateway: None,
             answers: Answers::Own,
             demux: None,
+            host: None,
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
             id: PortId::new(slot).unwrap(),

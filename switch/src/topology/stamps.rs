@@ -21,7 +21,7 @@ use crate::table::neighbor::Neighbor;
 use crate::wire::ethernet::Mac;
 
 /// Slots for rows; a power of two. 16 KiB: it stays in the first-level cache beside everything else.
-const SLOTS: usize = 4096;
+pub(super) const SLOTS: usize = 4096;
 /// The slot of nothing: it never changes.
 const NEVER: u16 = 0;
 /// The slot that changes with every publication, for a decision that rests on more than fits.
@@ -70,6 +70,13 @@ impl Dependencies {
     #[inline]
     pub fn peer(&mut self, network: NetworkId, peer: u16) {
         self.add(slot(network, u64::from(peer), PEER));
+    }
+
+    /// The slots of the rows that the decision rests on.
+    #[inline]
+    pub(super) fn decided_by(&self) -> impl Iterator<Item = u16> {
+        let [first, second, third, _] = self.0;
+        [first, second, third].into_iter().filter(|slot| *slot >= FIRST)
     }
 
     #[inline]
@@ -258,6 +265,7 @@ fn decides_alike(old: &Topology, before: &Network, new: &Topology, after: &Netwo
         && before.answers == after.answers
         && before.demux == after.demux
         && before.gateway == after.gateway
+        && before.host == after.host
         && match (&before.gateway, &after.gateway) {
             (Some(one), Some(other)) => routes_alike(old, one.router, new, other.router),
             _ => true,
@@ -279,8 +287,8 @@ fn planned_alike((before, after): (Option<&Overlay>, Option<&Overlay>)) -> bool 
 fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterId) -> bool {
     let (Some(one), Some(other)) = (old.router(before), new.router(after)) else { return false };
     let gateways = |topology: &'_ Topology, router: RouterId| -> Vec<_> {
-        let all = topology.networks().iter().map(|network| network.gateway.clone());
-        all.filter(|gateway| gateway.as_ref().is_some_and(|gateway| gateway.router == router)).collect()
+        let all = topology.networks().iter().map(|network| (network.gateway.clone(), network.host));
+        all.filter(|(gateway, _)| gateway.as_ref().is_some_and(|gateway| gateway.router == router)).collect()
     };
     Arc::ptr_eq(&one.fib, &other.fib) && gateways(old, before) == gateways(new, after)
 }
@@ -293,7 +301,7 @@ fn slot(network: NetworkId, low: u64, high: u64) -> u16 {
 }
 
 #[inline]
-fn neighbor_slot(network: NetworkId, address: IpAddr) -> u16 {
+pub(super) fn neighbor_slot(network: NetworkId, address: IpAddr) -> u16 {
     match address {
         IpAddr::V4(address) => slot(network, u64::from(address.to_bits()) << 8 | 4, 0),
         IpAddr::V6(address) => slot(network, address.to_bits() as u64, (address.to_bits() >> 64) as u64 ^ 6),

@@ -79,6 +79,18 @@ pub fn request(mac: Mac, ip: Ipv4Addr, target: Ipv4Addr) -> [u8; FRAME] {
     frame
 }
 
+/// The announcement "`ip` is at `mac`" to everybody: a request for one's own address (RFC 5227 section 2.3).
+pub fn announcement(mac: Mac, ip: Ipv4Addr) -> [u8; FRAME] {
+    request(mac, ip, ip)
+}
+
+/// The request to `neighbor` alone whether it still has `target` (RFC 1122 section 2.3.2.1, unicast poll).
+pub fn probe(mac: Mac, ip: Ipv4Addr, target: Ipv4Addr, neighbor: Mac) -> [u8; FRAME] {
+    let mut frame = request(mac, ip, target);
+    ethernet::set_addresses(&mut frame, neighbor, mac);
+    frame
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +117,19 @@ mod tests {
         let header = ethernet::parse(&frame).unwrap();
         assert_eq!((header.dst, header.src), (ASKER, OWNER));
         assert_eq!(frame[32..38], ASKER.bytes());
+    }
+
+    #[test]
+    fn an_announcement_asks_for_its_own_address_and_a_probe_asks_one_station() {
+        let (ip, other) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let said = announcement(OWNER, ip);
+        let header = ethernet::parse(&said).unwrap();
+        assert_eq!((header.dst, header.src), (Mac::BROADCAST, OWNER));
+        let read = parse(&said).unwrap();
+        assert_eq!((read.operation, read.sender_ip, read.target_ip), (Operation::Request, ip, ip));
+        let asked = probe(OWNER, ip, other, ASKER);
+        assert_eq!(ethernet::parse(&asked).map(|header| header.dst), Some(ASKER));
+        assert_eq!(parse(&asked).map(|message| message.target_ip), Some(other));
     }
 
     #[test]

@@ -20,8 +20,10 @@ const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const SOURCE_LINK_LAYER: u8 = 1;
 const TARGET_LINK_LAYER: u8 = 2;
-/// Solicited and override (section 4.4).
-const FLAGS: u8 = 0x60;
+/// Override (section 4.4).
+const OVERRIDE: u8 = 0x20;
+/// Solicited and override.
+const FLAGS: u8 = 0x40 | OVERRIDE;
 
 /// A neighbour discovery message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,17 @@ pub fn solicitation(mac: Mac, source: Ipv6Addr, target: Ipv6Addr) -> [u8; FRAME]
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
     let group_mac = Mac::from_bytes([0x33, 0x33, 0xff, a, b, c]);
     build(SOLICITATION, 0, SOURCE_LINK_LAYER, (mac, source), (group_mac, group), target)
+}
+
+/// The solicitation to `neighbor` alone whether it still has `target` (RFC 4861 section 7.3.3).
+pub fn probe(mac: Mac, source: Ipv6Addr, target: Ipv6Addr, neighbor: Mac) -> [u8; FRAME] {
+    build(SOLICITATION, 0, SOURCE_LINK_LAYER, (mac, source), (neighbor, target), target)
+}
+
+/// The unsolicited advertisement "`mac` has `address`" to everybody (RFC 4861 section 7.2.6).
+pub fn announcement(mac: Mac, address: Ipv6Addr) -> [u8; FRAME] {
+    let all_nodes = (Mac::from_bytes([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
+    build(ADVERTISEMENT, OVERRIDE, TARGET_LINK_LAYER, (mac, address), all_nodes, address)
 }
 
 /// The advertisement "`mac` has `target`" that answers a solicitation from `to`.
@@ -155,5 +168,19 @@ mod tests {
             damaged[at] ^= 0x10;
             assert_eq!(parse(&damaged), None, "damaged at {at}");
         }
+    }
+
+    #[test]
+    fn an_announcement_is_unsolicited_and_a_probe_is_for_one_station() {
+        let (own, other): (Ipv6Addr, Ipv6Addr) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
+        let said = announcement(OWNER, own);
+        assert_eq!(said[..6], [0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!(said[ICMP_AT + 4], OVERRIDE);
+        let read = parse(&said).unwrap();
+        assert_eq!((read.solicitation, read.target, read.link_layer), (false, own, Some(OWNER)));
+        let asked = probe(OWNER, own, other, ASKER);
+        assert_eq!((&asked[..6], &asked[38..54]), (&ASKER.bytes()[..], &other.octets()[..]));
+        let read = parse(&asked).unwrap();
+        assert_eq!((read.solicitation, read.target, read.link_layer), (true, other, Some(OWNER)));
     }
 }

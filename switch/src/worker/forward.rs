@@ -6,6 +6,7 @@
 
 mod hold;
 mod resolve;
+mod say;
 
 use std::sync::Arc;
 
@@ -328,7 +329,7 @@ impl Forwarder {
     fn finish(&mut self, scene: &Scene<'_>, decided: &Decision, flow: &Flow, frame: Mbuf) {
         match decided.question {
             None => self.execute(scene, &decided.actions, flow, frame),
-            Some(question) => self.hold(scene, question, frame),
+            Some(question) => self.hold(scene, question, flow, frame),
         }
     }
 
@@ -364,7 +365,7 @@ impl Forwarder {
                 self.output.flood(scene.topology, network, None, actions.tci, frame);
             }
             Verdict::Reply => self.output.send(scene.topology, scene.port, frame),
-            Verdict::Consume => {}
+            Verdict::Consume => scene.ours.taken.add(1),
             Verdict::Drop(reason) => scene.ours.drop(reason, 1),
         }
     }
@@ -417,9 +418,7 @@ impl Forwarder {
                 Err(Blocked::By(reason)) => scene.ours.drop(reason, 1),
                 Err(Blocked::Unresolved(question)) => {
                     scene.ours.drop(DropReason::NeighborUnresolved, 1);
-                    if let Some(request) = self.asker.ask(&question, copy) {
-                        self.output.flood(scene.topology, question.network, None, 0, request);
-                    }
+                    self.ask(scene.topology, &question);
                 }
             }
         }

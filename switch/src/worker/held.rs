@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use shunt_ffi::Mbuf;
 
+use crate::flow::FlowKey;
+use crate::flow::parse::Layout;
 use crate::ids::PortId;
 use crate::pipeline::Question;
 
@@ -22,7 +24,7 @@ const PER_NEIGHBOR: usize = 3;
 /// section 10, `MAX_MULTICAST_SOLICIT`).
 const PATIENCE: u32 = 3;
 
-/// A packet as it came in.
+/// A packet as it came in, out of its tunnel.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) frame: Mbuf,
@@ -30,6 +32,8 @@ pub(super) struct Waiting {
     pub(super) port: PortId,
     /// Whom it waits for.
     pub(super) question: Question,
+    /// Of a packet that came in a tunnel, which it does not show any more: its key and layout.
+    pub(super) opened: Option<Opened>,
     /// Second on the workers' clock in which it came.
     pub(super) since: u32,
 }
@@ -43,6 +47,15 @@ impl Waiting {
     fn waits_for(&self, question: &Question) -> bool {
         self.question.network == question.network && self.question.target == question.target
     }
+}
+
+/// What a packet that came in a tunnel was found to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub(super) key: FlowKey,
+    pub(super) layout: Layout,
+    /// [`Topology::numbering`](crate::topology::Topology::numbering) for which the network in the key is right.
+    pub(super) numbering: u64,
 }
 
 /// The packets that one worker holds, oldest first.

@@ -1,7 +1,7 @@
 //! Commands from the control thread to a worker and the answers.
 //!
-//! The worker looks at one flag per iteration; the channels are touched only when it is set. Every command gets exactly
-//! one reply (plus a [`Reply::Gone`] for each queue whose device went away), and the control thread has one command
+//! The worker looks at one flag per iteration; the channels are touched only when it is set. Every command but
+//! [`Command::Say`] gets exactly one reply (plus a [`Reply::Gone`] for each queue whose device went away), and the control thread has one command
 //! under way at a time, so the bounded reply channel never fills and a reply never blocks or allocates. Commands are
 //! numbered: the answer of a worker that hung, when it comes at last, is not taken for the answer to a later command.
 
@@ -16,7 +16,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{MAX_QUEUES, RxPort, TxPort};
 use crate::flow::cache::Entry;
-use crate::ids::{MAX_PORTS, PortId};
+use crate::ids::{MAX_PORTS, NetworkId, PortId};
+use crate::wire::nd;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Command {
     DetachTx(PortId),
     /// Copy a piece of the flow cache.
     DumpFlows(Box<FlowDump>),
+    /// Send a message of the switch's own. Not answered.
+    Say(Message),
     /// Give everything back and end.
     Stop,
 }
@@ -48,6 +51,41 @@ pub enum Reply {
     Flows(Box<FlowDump>),
     /// Unasked: the device of this queue is gone.
     Gone(RxPort),
+}
+
+/// Bytes of a [`Message`] at most: an unsolicited neighbour advertisement.
+const MESSAGE: usize = nd::FRAME;
+
+/// An ARP or ND frame that the switch sends of its own accord. All of it lies in the command: the worker allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The network it is for.
+    pub network: NetworkId,
+    /// [`Topology::numbering`](crate::topology::Topology::numbering) for which `network` is right; under another one the
+    /// message is not sent.
+    pub numbering: u64,
+    /// A port that does not get it.
+    pub except: Option<PortId>,
+    bytes: [u8; MESSAGE],
+    len: u8,
+}
+
+impl Message {
+    /// The message `frame`, which has no tag. To everybody in the network but `except` when its destination is a group, else
+    /// to the port of that station, if it is known.
+    ///
+    /// # Panics
+    /// If the frame is longer than a neighbour advertisement.
+    pub fn new(network: NetworkId, numbering: u64, except: Option<PortId>, frame: &[u8]) -> Self {
+        let mut bytes = [0; MESSAGE];
+        bytes[..frame.len()].copy_from_slice(frame);
+        Self { network, numbering, except, bytes, len: frame.len() as u8 }
+    }
+
+    /// The frame.
+    pub fn frame(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
 }
 
 /// Places of the flow cache that one [`Command::DumpFlows`] looks at. Together with the rows that the asker has room for
@@ -69,7 +107,7 @@ pub struct FlowDump {
 
 /// Commands that may be under way to one worker.
 const COMMANDS: usize = 64;
-/// Number of a message that answers no command; commands count from 1.
+/// Number of a reply that answers no command, and of a command without reply; the others count from 1.
 const UNASKED: u64 = 0;
 
 #[derive(Debug)]
@@ -159,6 +197,15 @@ impl Outbox {
         if self.commands.send((self.last.get(), command)).is_ok() {
             self.ring();
         }
+    }
+
+    /// Gives the worker a message to send; false when too many commands are under way. Does not wait.
+    pub fn say(&self, message: Message) -> bool {
+        let sent = self.commands.try_send((UNASKED, Command::Say(message))).is_ok();
+        if sent {
+            self.ring();
+        }
+        sent
     }
 
     /// Wakes the worker if it sleeps, so that it takes over a new topology: packets it holds may be waiting for that.

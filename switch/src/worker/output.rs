@@ -135,7 +135,7 @@ impl Output {
     }
 
     /// Sends a frame without a tag out of a port of a network, with the tag it has there.
-    fn send_tagged(&mut self, topology: &Topology, to: Member, tci: u16, mut frame: Mbuf) {
+    pub(super) fn send_tagged(&mut self, topology: &Topology, to: Member, tci: u16, mut frame: Mbuf) {
         if let Some(tag) = to.tag
             && let Err(reason) = execute::push_tag(&mut frame, retagged(tci, tag), tag.service)
         {

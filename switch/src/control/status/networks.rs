@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::control::Control;
+use crate::control::learn::NetworkLessons;
 use crate::table::fib::Route;
 use crate::topology::{Member, Network, Router, Topology};
 
@@ -26,6 +27,8 @@ pub struct NetworkRow {
     pub mac_refused: u64,
     /// Neighbours known.
     pub neighbors: usize,
+    /// Neighbours not learned because of a limit.
+    pub neighbors_refused: u64,
     /// MTU.
     pub mtu: u16,
     /// Its router; empty when there is none.
@@ -77,6 +80,7 @@ impl Control {
                 mac_moves: lessons.map_or(0, |lessons| lessons.moves),
                 mac_refused: lessons.map_or(0, |lessons| lessons.refused),
                 neighbors: network.neighbors.len(),
+                neighbors_refused: lessons.map_or(0, NetworkLessons::neighbors_refused),
                 mtu: self.config.network_mtu(config),
                 router: config.router.as_ref().map_or_else(String::new, ToString::to_string),
                 gateways: config.gateways.iter().map(ToString::to_string).collect(),

@@ -10,20 +10,24 @@ use crate::flow::parse::parse;
 use crate::ids::PortId;
 use crate::pipeline::Question;
 use crate::topology::Topology;
-use crate::worker::held::{Due, Waiting};
+use crate::worker::held::{Due, Opened, Waiting};
 
 impl Forwarder {
     /// Keeps a packet until its next hop is known, and asks for that.
     #[cold]
-    pub(super) fn hold(&mut self, scene: &Scene<'_>, question: Question, frame: Mbuf) {
+    pub(super) fn hold(&mut self, scene: &Scene<'_>, question: Question, flow: &Flow, frame: Mbuf) {
         self.ask(scene.topology, &question);
-        let packet = Waiting { frame, port: scene.port, question, since: scene.now };
+        let Flow { key, layout, .. } = *flow;
+        let opened = flow.inner.as_ref();
+        let opened = opened.map(|_| Opened { key, layout, numbering: scene.topology.numbering() });
+        let packet = Waiting { frame, port: scene.port, question, opened, since: scene.now };
         if let Some(lost) = self.held.hold(packet, scene.topology.generation(), scene.now) {
             self.counters.port(lost.port).drop(DropReason::NeighborUnresolved, 1);
         }
     }
 
-    fn ask(&mut self, topology: &Topology, question: &Question) {
+    /// Asks for a neighbour, if it is not too early for that.
+    pub(super) fn ask(&mut self, topology: &Topology, question: &Question) {
         if let Some(request) = self.asker.ask(question, self.pool) {
             self.output.flood(topology, question.network, None, 0, request);
         }
@@ -46,9 +50,14 @@ impl Forwarder {
                 continue;
             }
             let frame = &mut packet.frame;
-            let Ok((key, layout)) = parse(frame.data(), frame.len(), port, inlet.depth) else {
-                // Networks that are looked into deeper than when it came.
-                ours.drop(DropReason::HeadersSplit, 1);
+            // Networks may be looked into deeper than when it came.
+            let parsed = match packet.opened {
+                None => parse(frame.data(), frame.len(), port, inlet.depth).ok(),
+                Some(Opened { key, layout, numbering }) if numbering == topology.numbering() => Some((key, layout)),
+                Some(_) => None,
+            };
+            let Some((key, layout)) = parsed else {
+                ours.drop(DropReason::NeighborUnresolved, 1);
                 continue;
             };
             let flow = Flow { hash: self.cache.hash(&key), key, layout, ..Flow::default() };

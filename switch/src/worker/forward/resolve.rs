@@ -36,6 +36,7 @@ impl Forwarder {
         }
         if learn {
             entry.second = scene.now;
+            scene.topology.activity().note(&entry.rests_on, scene.now);
             self.learn(scene, &flow.key);
         }
         if self.verify != 0 {
@@ -96,6 +97,7 @@ impl Forwarder {
     #[inline]
     pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
         let (decision, teach) = judge(scene, flow, frame);
+        scene.topology.activity().note(&decision.rests_on, scene.now);
         match teach {
             Teach::Nothing => self.learn(scene, &flow.key),
             lesson => self.teach(scene, &flow.key, |_| lesson),

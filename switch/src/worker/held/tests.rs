@@ -17,15 +17,15 @@ fn pool() -> Mempool {
     })
 }
 
-fn question(host: u8) -> Question {
-    let address = |last| IpAddr::from([10, 0, 0, last]);
+fn question(host: u16) -> Question {
+    let address = |host: u16| IpAddr::from([10, 0, (host >> 8) as u8, host as u8]);
     Question { network: NetworkId(0), target: address(host), source: address(254), mac: Mac(2) }
 }
 
 /// A packet whose only byte says which it is.
-fn packet(mark: u8, port: usize, host: u8, since: u32) -> Waiting {
+fn packet(mark: u8, port: usize, host: u16, since: u32) -> Waiting {
     let frame = pool().frame(&[mark]).expect("a free buffer");
-    Waiting { frame, port: PortId::new(port).unwrap(), question: question(host), since }
+    Waiting { frame, port: PortId::new(port).unwrap(), question: question(host), opened: None, since }
 }
 
 fn mark(packet: &Waiting) -> u8 {
@@ -50,18 +50,22 @@ fn nobody_takes_all_the_room_and_there_is_no_more_than_there_is() {
     let mut held = Held::default();
     let mut refused = 0;
     for host in 0..100 {
-        refused += usize::from(held.hold(packet(host, 0, host, 0), 1, 0).is_some());
+        refused += usize::from(held.hold(packet(0, 0, host, 0), 1, 0).is_some());
     }
     assert_eq!((held.len(), refused), (PER_PORT, 100 - PER_PORT));
     assert!(held.hold(packet(7, 1, 200, 0), 1, 0).is_none(), "another port has room");
     for port in 2..20 {
         for host in 0..20 {
-            held.hold(packet(0, port, host, 0), 1, 0);
+            held.hold(packet(0, port, 1000 * port as u16 + host, 0), 1, 0);
         }
     }
     assert_eq!(held.len(), ROOM);
     let capacity = held.packets.capacity();
-    assert_eq!(mark(&held.hold(packet(8, 99, 201, 0), 1, 0).unwrap()), 8, "full: it is the new one that goes");
+    assert_eq!(
+        mark(&held.hold(packet(8, 99, 201, 0), 1, 0).unwrap()),
+        8,
+        "full: it is the new one that goes"
+    );
     assert_eq!(held.packets.capacity(), capacity, "memory grew");
     assert_eq!(held.forget(PortId::new(0).unwrap()), PER_PORT);
     assert!(held.hold(packet(8, 99, 201, 0), 1, 0).is_none());

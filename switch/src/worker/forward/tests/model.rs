@@ -92,6 +92,7 @@ pub(super) enum Change {
     Vlans { port: u8, vlans: Option<Trunk> },
     Outside(Option<u8>),
     FullKey(bool),
+    Host { network: usize, port: Option<u8> },
 }
 
 pub(super) fn change() -> impl Strategy<Value = Change> {
@@ -109,6 +110,8 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
         2 => (0..PORTS, prop::option::weighted(0.7, trunk())).prop_map(|(port, vlans)| Change::Vlans { port, vlans }),
         1 => prop::option::of(2_u8..6).prop_map(Change::Outside),
         1 => any::<bool>().prop_map(Change::FullKey),
+        1 => (0_usize..2, prop::option::weighted(0.8, 0..PORTS))
+            .prop_map(|(network, port)| Change::Host { network, port }),
     ]
 }
 
@@ -318,6 +321,8 @@ pub(super) struct World {
     /// The last byte of the neighbour in network 1 by which the outside is reached.
     outside: Option<u8>,
     fib: Arc<Fib>,
+    /// The ports to the node's own stack.
+    hosts: [Option<u8>; NETWORKS],
     full_key: bool,
     pub(super) topology: Topology,
 }
@@ -333,6 +338,7 @@ impl Default for World {
             ports: (0..PORTS).map(|port| (usize::from(port) / 2, true, None)).collect(),
             outside: None,
             fib: fib(None),
+            hosts: [None; NETWORKS],
             full_key: false,
             topology: Topology::empty(),
         };
@@ -389,6 +395,7 @@ impl World {
                     self.fib = fib(last);
                 }
             }
+            Change::Host { network, port } => self.hosts[network] = port,
             Change::FullKey(full) => self.full_key = full,
         }
         self.publish();
@@ -428,6 +435,7 @@ impl World {
                 }),
                 answers: Answers::Own,
                 demux: None,
+                host: self.hosts[network].map(port_id),
             }
         });
         let ports = self.ports.iter().enumerate().map(|(port, (network, up, trunk))| Port {
@@ -582,7 +590,7 @@ impl World {
             through = into;
             bytes[..6].copy_from_slice(&dst.bytes());
             bytes[6..12].copy_from_slice(&src.bytes());
-            bytes[22] -= 1;
+            bytes[22] -= u8::from(!decided.local);
             bytes[24..26].fill(0);
             let sum = Sum::new().bytes(&bytes[14..34]).checksum();
             bytes[24..26].copy_from_slice(&sum.to_be_bytes());
@@ -630,7 +638,8 @@ impl World {
             return Err(DropReason::SourceIsGroup);
         }
         let routed = router(network).is_some();
-        if routed && !from_peer && frame.src == gateway_mac(network) {
+        let is_node = self.hosts[network].map(port_id) == port;
+        if routed && !from_peer && !is_node && frame.src == gateway_mac(network) {
             return Err(DropReason::SourceIsGateway);
         }
         if !routed || frame.dst != gateway_mac(network) {
@@ -639,7 +648,7 @@ impl World {
                 Some(At::Port(to)) if Some(port_id(to)) == port => Err(DropReason::SamePort),
                 // A tunnel packet comes in by a port, too.
                 Some(At::Peer(_)) if from_peer => Err(DropReason::SplitHorizon),
-                to => Ok(Decided { to, routed: None, from_peer }),
+                to => Ok(Decided { to, routed: None, local: false, from_peer }),
             };
         }
         let to = frame.to;
@@ -647,13 +656,20 @@ impl World {
             return Err(DropReason::NotRoutable);
         }
         if to == host(network, 1) {
-            return Err(DropReason::ForSwitch);
+            let node = self.hosts[network].ok_or(DropReason::ForSwitch)?;
+            let decided = Decided { to: Some(At::Port(node)), routed: None, local: true, from_peer };
+            return if Some(port_id(node)) == port { Err(DropReason::SamePort) } else { Ok(decided) };
+        }
+        let joined: &[usize] = if network == TRANSPORT { &[TRANSPORT] } else { &JOINED };
+        let connected = joined.iter().copied().find(|network| to.octets()[..3] == subnet(*network));
+        if let Some(into) = connected.filter(|into| to == host(*into, 1)) {
+            let (node, mac) = (self.hosts[into].ok_or(DropReason::ForSwitch)?, gateway_mac(into));
+            let routed = Some((into, mac, mac));
+            return Ok(Decided { to: Some(At::Port(node)), routed, local: true, from_peer });
         }
         if frame.ttl <= 1 {
             return Err(DropReason::TtlExceeded);
         }
-        let joined: &[usize] = if network == TRANSPORT { &[TRANSPORT] } else { &JOINED };
-        let connected = joined.iter().copied().find(|network| to.octets()[..3] == subnet(*network));
         let (through, last) = match (connected, self.outside) {
             (Some(network), _) => (network, to.octets()[3]),
             (None, Some(last)) if network != TRANSPORT => (1, last),
@@ -670,7 +686,8 @@ impl World {
             None if through == OVERLAY => return Err(DropReason::NoFdbEntry),
             _ => {}
         }
-        Ok(Decided { to, routed: Some((through, mac, gateway_mac(through))), from_peer })
+        let routed = Some((through, mac, gateway_mac(through)));
+        Ok(Decided { to, routed, local: false, from_peer })
     }
 }
 
@@ -680,5 +697,7 @@ struct Decided {
     to: Option<At>,
     /// Network it is routed into, and its new addresses.
     routed: Option<(usize, Mac, Mac)>,
+    /// To the node itself: it loses no hop.
+    local: bool,
     from_peer: bool,
 }
