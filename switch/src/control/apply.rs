@@ -10,7 +10,7 @@ use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange,
 use super::domains::Domains;
 use super::neighbors::has_l3_port;
 use super::overlay::Gone;
-use super::{Control, routes};
+use super::{Control, host, routes};
 use crate::ids::MAX_PORTS;
 use crate::port::{OpenError, Opened};
 use crate::table::fdb::Place;
@@ -93,18 +93,21 @@ impl Control {
         }
         // A device takes its MTU when it is opened.
         let anew = |change: &PortChange| change.reopen || change.keys.contains(&"mtu");
-        let reopened: Vec<_> = diff.changed_ports.iter().filter(|change| anew(change)).collect();
+        let reopened = diff.changed_ports.iter().filter(|change| anew(change));
+        let reopened = reopened.map(|change| (&change.from, &change.to));
+        let before = self.config.clone();
+        let reopened: Vec<_> = reopened.chain(host::changed(&before, next)).collect();
         let added = self.open_all(diff.added_ports.iter(), next).map_err(ApplyError::Ports)?;
         let mut receive = Vec::new();
         if !reopened.is_empty() {
-            for change in &reopened {
-                self.remove(&change.from.name);
+            for (from, _) in &reopened {
+                self.remove(&from.name);
             }
-            match self.open_all(reopened.iter().map(|change| &change.to), next) {
+            match self.open_all(reopened.iter().map(|(_, to)| *to), next) {
                 Ok(opened) => receive.extend(self.adopt_all(opened)),
                 Err(errors) => {
                     drop(added);
-                    self.put_back(reopened.iter().map(|change| &change.from));
+                    self.put_back(reopened.iter().map(|(from, _)| *from));
                     return Err(ApplyError::Ports(errors));
                 }
             }

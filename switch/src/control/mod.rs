@@ -13,17 +13,21 @@
 //! | `routes` | routers and gateways of the configuration, as tables |
 //! | `overlay` | what peers of overlays put into the tables; their numbers |
 //! | `publish` | plans, generations, reclamation, reports |
-//! | `voice` | what the switch says of its own accord: probes of neighbours |
+//! | `host` | what a host port shares with its network's gateway |
+//! | `announce` | who has which address: said when it appears or moves |
+//! | `voice` | what the switch says of its own accord: probes of neighbours, announcements |
 //! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
 //! | [`flows`] | what the flow caches hold |
 //! | [`trace`](mod@trace) | where a frame would go |
 //! | [`api`] | the gRPC interface, on a thread of its own |
 
+mod announce;
 pub mod api;
 mod apply;
 mod domains;
 pub mod flows;
+mod host;
 mod learn;
 mod neighbors;
 mod overlay;
@@ -89,6 +93,7 @@ pub struct Control {
     learned: learn::Learned,
     lessons: Receiver<Lesson>,
     voice: voice::Voice,
+    announcer: announce::Announcer,
     reports: publish::Reports,
     started: Instant,
 }
@@ -184,6 +189,7 @@ impl Control {
         self.collect_dead_ports();
         self.retry_closed_ports();
         self.age();
+        self.announce();
         self.speak();
         self.settle();
     }

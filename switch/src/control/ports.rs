@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use shunt_config::{Config, PortName};
 
-use super::Control;
+use super::{Control, host};
 use crate::ids::{MAX_PORTS, PortId};
 use crate::port::{self, Device, DeviceStatus, OpenError, Opened, TxQueue};
 use crate::topology::L3Interface;
@@ -135,7 +135,8 @@ impl Ports {
 impl Control {
     /// Opens the device of `config`. Nothing else changes.
     pub(super) fn open(&self, config: &shunt_config::Port, whole: &Config) -> Result<Opened, OpenError> {
-        port::open(&self.site, config, whole.port_mtu(config))
+        let shared = host::shared(whole, &config.name);
+        port::open(&self.site, config, whole.port_mtu(config), shared.as_ref())
     }
 
     /// Takes an opened (or, at start, failed) port in. It is published by the caller; [`Control::start_receiving`]

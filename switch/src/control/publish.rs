@@ -10,7 +10,7 @@ use shunt_ffi::clock;
 
 use super::learn::Given;
 use super::ports::PortState;
-use super::{Control, overlay, routes};
+use super::{Control, host, overlay, routes};
 use crate::ids::PortId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
@@ -100,6 +100,7 @@ impl Control {
     /// then lives on until that worker passes.
     pub(super) fn publish_and_wait(&mut self, cause: &str) -> bool {
         let epoch = self.publish(cause);
+        self.note_owners();
         let passed = self.wait_for(epoch, PATIENCE);
         self.settle();
         self.measure_stall();
@@ -201,12 +202,13 @@ impl Control {
             // An endpoint may be the very station whose address the switch answers for.
             given.neighbors.sort_by_key(|(_, neighbor)| !neighbor.own);
             let (fdb, neighbors) = self.learned.network(&domain.name).tables(&given);
-            let host = |name: &PortName| {
+            let find = |name: &PortName| {
                 self.ports.iter().find(|port| port.config.name == *name).map(|port| port.id)
             };
+            let host = host::port(network).filter(|_| whole).and_then(find);
             let demux = self.shared_mac(&network.name).filter(|_| whole).map(|mac| Demux {
                 mac: mac.into(),
-                host: network.underlay().and_then(|underlay| underlay.host_port.as_ref()).and_then(host),
+                host,
             });
             let answers = match () {
                 () if whole && network.proxy_arp() => Answers::Everybody,
@@ -220,7 +222,7 @@ impl Control {
                 gateway,
                 answers,
                 demux,
-                host: None,
+                host,
             });
         }
         plan

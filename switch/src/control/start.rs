@@ -134,6 +134,7 @@ impl Control {
             learned: learn::Learned::default(),
             lessons,
             voice: super::voice::Voice::default(),
+            announcer: super::announce::Announcer::default(),
             reports: publish::Reports::default(),
             started: Instant::now(),
         })

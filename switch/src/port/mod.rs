@@ -13,7 +13,7 @@ mod vhost;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 
-use shunt_config::MacAddr;
+use shunt_config::{IpNet, MacAddr};
 use shunt_ffi::eal::Eal;
 use shunt_ffi::ethdev::{EthRxQueue, EthTxQueue};
 use shunt_ffi::kernel::packet::{PacketRxQueue, PacketTxQueue};
@@ -270,19 +270,45 @@ pub struct OpenError {
     pub message: String,
 }
 
-/// Opens `port` with the given MTU.
-pub fn open(site: &Site, port: &shunt_config::Port, mtu: u16) -> Result<Opened, OpenError> {
+/// What a host port has in common with the gateway of its network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The Ethernet address.
+    pub mac: MacAddr,
+    /// Addresses with their subnets.
+    pub addresses: Vec<IpNet>,
+}
+
+/// Opens `port` with the given MTU; a host port with what it shares.
+pub fn open(
+    site: &Site,
+    port: &shunt_config::Port,
+    mtu: u16,
+    shared: Option<&Shared>,
+) -> Result<Opened, OpenError> {
     use shunt_config::PortKind;
     let result = match &port.kind {
         PortKind::Veth { device } => veth::open(site, port, device, mtu),
-        PortKind::Tap { netns, addresses, peer_mac, .. } => {
-            let wanted =
-                tap::Wanted { mode: TapMode::Tap, netns: netns.as_ref(), addresses, peer_mac: *peer_mac };
+        PortKind::Tap { netns, addresses, routes, peer_mac, .. } => {
+            let wanted = tap::Wanted {
+                mode: TapMode::Tap,
+                netns: netns.as_ref(),
+                addresses,
+                routes,
+                peer_mac: *peer_mac,
+                shared,
+            };
             tap::open(site, port, &wanted, mtu)
         }
         PortKind::Tun { netns, addresses, peer_mac, .. } => {
-            let wanted =
-                tap::Wanted { mode: TapMode::Tun, netns: netns.as_ref(), addresses, peer_mac: *peer_mac };
+            let wanted = tap::Wanted {
+                mode: TapMode::Tun,
+                netns: netns.as_ref(),
+                addresses,
+                routes: &[],
+                peer_mac: *peer_mac,
+                shared: None,
+            };
             tap::open(site, port, &wanted, mtu)
         }
         PortKind::VhostUser { path, mode, tso, mergeable } => {

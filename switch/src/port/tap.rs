@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use shunt_config::{IpNet, MacAddr, Netns};
-use shunt_ffi::kernel::tap::{TapDevice, TapMode, TapOptions, TapTxQueue};
+use shunt_config::{IpNet, KernelRoute, MacAddr, Netns};
+use shunt_ffi::kernel::tap::{Route, TapDevice, TapMode, TapOptions, TapTxQueue};
 
-use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, RxQueue, Site, TxQueue, derived_mac};
+use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, RxQueue, Shared, Site, TxQueue, derived_mac};
 use crate::topology::L3Interface;
 use crate::wire::ethernet::Mac;
 
@@ -15,7 +15,10 @@ pub(super) struct Wanted<'a> {
     pub(super) mode: TapMode,
     pub(super) netns: Option<&'a Netns>,
     pub(super) addresses: &'a [IpNet],
+    pub(super) routes: &'a [KernelRoute],
     pub(super) peer_mac: Option<MacAddr>,
+    /// What a host port has of its network's gateway: that Ethernet address, and those addresses besides its own.
+    pub(super) shared: Option<&'a Shared>,
 }
 
 /// Makes the interface.
@@ -32,8 +35,13 @@ pub(super) fn open(
     // The same after every restart: the other pods remember it.
     options.mac = Some(peer_mac(port, wanted).octets());
     options.netns = wanted.netns.map(Netns::path);
-    options.addresses =
-        wanted.addresses.iter().map(|network| (network.addr(), network.prefix_len())).collect();
+    options.addresses = addresses(wanted);
+    let route = |route: &KernelRoute| Route {
+        to: (route.to.addr(), route.to.prefix_len()),
+        via: route.via,
+        src: route.src,
+    };
+    options.routes = wanted.routes.iter().map(route).collect();
     let opened = TapDevice::open(&options).map_err(|error| error.to_string())?;
     let uso = opened.device.uso();
     // A worker sends through the queue of its number, as far as there are so many; the kernel locks.
@@ -47,9 +55,19 @@ pub(super) fn open(
     })
 }
 
-/// The address of the pod's side: as configured, else drawn from node and port.
+/// The addresses of the kernel's side: as configured, and those it shares.
+fn addresses(wanted: &Wanted<'_>) -> Vec<(IpAddr, u8)> {
+    let shared = wanted.shared.map_or(&[][..], |shared| &shared.addresses);
+    let given = |net: &&IpNet| wanted.addresses.iter().all(|given| given.addr() != net.addr());
+    let all = wanted.addresses.iter().chain(shared.iter().filter(given));
+    all.map(|net| (net.addr(), net.prefix_len())).collect()
+}
+
+/// The Ethernet address of the kernel's side: the gateway's that it shares, else as configured, else drawn from node and
+/// port.
 fn peer_mac(port: &shunt_config::Port, wanted: &Wanted<'_>) -> MacAddr {
-    wanted.peer_mac.unwrap_or_else(|| derived_mac(port.name.as_str()))
+    let shared = wanted.shared.map(|shared| shared.mac);
+    shared.or(wanted.peer_mac).unwrap_or_else(|| derived_mac(port.name.as_str()))
 }
 
 /// How the switch speaks for a TUN port.

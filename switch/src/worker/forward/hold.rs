@@ -53,7 +53,9 @@ impl Forwarder {
             // Networks may be looked into deeper than when it came.
             let parsed = match packet.opened {
                 None => parse(frame.data(), frame.len(), port, inlet.depth).ok(),
-                Some(Opened { key, layout, numbering }) if numbering == topology.numbering() => Some((key, layout)),
+                Some(Opened { key, layout, numbering }) if numbering == topology.numbering() => {
+                    Some((key, layout))
+                }
                 Some(_) => None,
             };
             let Some((key, layout)) = parsed else {
