@@ -206,10 +206,8 @@ impl Control {
                 self.ports.iter().find(|port| port.config.name == *name).map(|port| port.id)
             };
             let host = host::port(network).filter(|_| whole).and_then(find);
-            let demux = self.shared_mac(&network.name).filter(|_| whole).map(|mac| Demux {
-                mac: mac.into(),
-                host,
-            });
+            let demux =
+                self.shared_mac(&network.name).filter(|_| whole).map(|mac| Demux { mac: mac.into(), host });
             let answers = match () {
                 () if whole && network.proxy_arp() => Answers::Everybody,
                 () if network.overlay().is_some() => Answers::Given,
