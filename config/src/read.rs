@@ -19,7 +19,7 @@ use crate::{Config, daemon, flow_cache, memory, network, port, router, workers};
 const FILE_MAX: u64 = 16 << 20;
 
 /// Most sections of one name: the switch numbers networks and routers with 16 bits.
-const SECTIONS_MAX: usize = 65_536;
+const SECTIONS_MAX: usize = 65_535;
 
 /// Reads a configuration. `origin` is the name that messages give the text, most often a file name.
 ///
@@ -123,6 +123,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     check::overlay::choose_sources(&mut networks);
     let all_named = all_networks && networks.iter().all(|draft| draft.name.is_some());
     check::underlay::all(&networks, all_named, sink);
+    check::underlay::vlan_names(&networks, sink);
     check::overlay::all(&networks, &routers, all_named, sink);
     let joined = Joined { routers: &routers, networks: &networks, all_routers, all_networks };
     check::routing::all(&joined, sink);

@@ -47,6 +47,21 @@ fn mistakes_of_gateways() {
 }
 
 #[test]
+fn mistakes_of_networks() {
+    compare("networks");
+}
+
+#[test]
+fn mistakes_between_bridges_underlays_and_ports() {
+    compare("attachments");
+}
+
+#[test]
+fn mistakes_of_tunnels() {
+    compare("overlays");
+}
+
+#[test]
 fn syntax_errors() {
     compare("syntax");
 }

@@ -44,12 +44,12 @@ fn bytes_that_are_not_text_have_a_place() {
 fn there_are_no_more_networks_than_numbers_for_them() {
     let text =
         |count: usize| (0..count).map(|n| format!("[[network]]\nname = \"n{n}\"\n")).collect::<String>();
-    let errors = shunt_config::parse(&text(65_537), "many").unwrap_err();
+    let errors = shunt_config::parse(&text(65_536), "many").unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "many:131073:1: network[65536]: more than 65536 sections [[network]]; remove some"
+        "many:131071:1: network[65535]: more than 65535 sections [[network]]; remove some"
     );
-    assert_eq!(shunt_config::parse(&text(65_536), "many").unwrap().networks.len(), 65_536);
+    assert_eq!(shunt_config::parse(&text(65_535), "many").unwrap().networks.len(), 65_535);
 }
 
 #[test]

@@ -1,13 +1,20 @@
 //! Mistakes between underlays, bridges and ports: a bridge that is not there, a VLAN that it has not or that is used
 //! twice, endpoints that cannot be told apart.
 
+use std::collections::HashMap;
+
 use super::claims::Claims;
 use super::{Networks, unknown};
 use crate::error::Sink;
+use crate::names::NETWORK_NAME_MAX;
 use crate::network::Draft;
 use crate::network::kind::Underlay;
 use crate::port;
 use crate::port::endpoint::{LEFT_OUT, MISSING};
+use crate::vlan::VlanSet;
+
+/// Most broadcast domains: the switch numbers them with 16 bits, and needs one number for none.
+const DOMAINS_MAX: usize = 65_535;
 
 /// Reports every mistake between networks. Of two that collide the later is reported. `all_networks` is false when some
 /// network could not be read: then nothing is said to be missing.
@@ -36,6 +43,46 @@ pub(crate) fn all(networks: &[Draft], all_networks: bool, sink: &mut Sink) {
                 format!("{what} is {first} already; choose another VLAN, or make one network of the two");
             sink.report(&draft.key(key), message);
         }
+    }
+}
+
+/// Reports networks and bridges whose names collide: a VLAN that no underlay is has the name of its bridge, a dot and its
+/// number. And more broadcast domains than there are numbers.
+pub(crate) fn vlan_names(networks: &[Draft], sink: &mut Sink) {
+    let bridges: HashMap<&str, &VlanSet> = networks
+        .iter()
+        .filter(|draft| draft.kind)
+        .filter_map(|draft| Some((draft.name.as_ref()?.as_str(), &draft.network.bridge()?.vlans)))
+        .collect();
+    let mut domains = 0;
+    for draft in networks {
+        let Some(name) = &draft.name else { continue };
+        let own = draft.network.underlay().map(|underlay| (underlay.bridge.as_str(), underlay.vlan));
+        domains += 1;
+        if let Some(vlans) = bridges.get(name.as_str()).filter(|vlans| !vlans.is_empty()) {
+            domains += vlans.len();
+            // A dot and four digits.
+            let longest = NETWORK_NAME_MAX - 5;
+            if name.as_str().len() > longest {
+                let message = format!(
+                    "a bridge with vlans has at most {longest} characters, so that each VLAN has a name; shorten it"
+                );
+                sink.report(&draft.key("name"), message);
+            }
+        }
+        let Some((bridge, vid)) = name.as_str().rsplit_once('.') else { continue };
+        let Ok(vid) = vid.parse::<u16>() else { continue };
+        let taken = bridges.get(bridge).is_some_and(|vlans| vlans.contains(vid));
+        if taken && own != Some((bridge, Some(vid))) && name.as_str() == format!("{bridge}.{vid}") {
+            let message = format!("this is the name of VLAN {vid} of bridge {bridge}; choose another");
+            sink.report(&draft.key("name"), message);
+        }
+    }
+    if domains > DOMAINS_MAX {
+        let message = format!(
+            "{domains} networks and VLANs of bridges; there are numbers for {DOMAINS_MAX}, so give bridges fewer vlans"
+        );
+        sink.report("network", message);
     }
 }
 
@@ -77,7 +124,7 @@ fn part_of(draft: &Draft, underlay: &Underlay, bridge: &Draft, sink: &mut Sink) 
     }
 }
 
-fn foreign(vid: u16, bridge: &str, known: &crate::VlanSet) -> String {
+fn foreign(vid: u16, bridge: &str, known: &VlanSet) -> String {
     format!("VLAN {vid} is none of bridge {bridge}, which has {known}; choose one, or add it there")
 }
 

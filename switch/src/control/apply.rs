@@ -150,7 +150,10 @@ impl Control {
             if change.replaces() {
                 self.learned.forget_network(&change.from.name);
             }
-            self.learned.network(&change.to.name).invalidate();
+            // What peers put into the tables.
+            if change.from.overlay().is_some() || change.to.overlay().is_some() {
+                self.learned.network(&change.to.name).invalidate();
+            }
         }
         for Gone { network, number } in self.peers.follow(&self.config) {
             if self.config.network(network.as_str()).is_some() {

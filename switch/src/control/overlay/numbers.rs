@@ -42,11 +42,8 @@ impl Numbers {
     /// Takes over the peers of `config`; returns those that are no more.
     pub(in crate::control) fn follow(&mut self, config: &Config) -> Vec<Gone> {
         let mut gone = Vec::new();
-        let overlays: HashMap<&NetworkName, &Overlay> = config
-            .networks
-            .iter()
-            .filter_map(|network| Some((&network.name, network.overlay()?)))
-            .collect();
+        let overlays: HashMap<&NetworkName, &Overlay> =
+            config.networks.iter().filter_map(|network| Some((&network.name, network.overlay()?))).collect();
         self.networks.retain(|name, network| {
             let stays = overlays.contains_key(name);
             if !stays {

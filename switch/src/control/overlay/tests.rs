@@ -27,7 +27,8 @@ fn with(rest: &str) -> Config {
 }
 
 fn vxlan(peers: &str) -> Config {
-    let head = "[[network]]\nname = \"v\"\nkind = \"overlay\"\nencap = \"vxlan\"\nvni = 2\ntransport = \"ctl\"\n";
+    let head =
+        "[[network]]\nname = \"v\"\nkind = \"overlay\"\nencap = \"vxlan\"\nvni = 2\ntransport = \"ctl\"\n";
     with(&format!("{head}router = \"r\"\ngateways = [\"169.254.1.1/32\"]\npeers = [{peers}]\n"))
 }
 
@@ -84,7 +85,8 @@ fn an_l3_peer_is_a_router_behind_a_tunnel() {
     let derived = config.networks[1].overlay().unwrap().peers[1].mac();
     let macs = [MacAddr([0x66, 0x66, 0, 0, 0, 1]), derived].map(Mac::from);
     assert_eq!(given.stations, [(macs[0], Place::Peer(0)), (macs[1], Place::Peer(1))]);
-    let neighbors: Vec<_> = given.neighbors.iter().map(|(ip, row)| (*ip, row.mac, row.fixed, row.own)).collect();
+    let neighbors: Vec<_> =
+        given.neighbors.iter().map(|(ip, row)| (*ip, row.mac, row.fixed, row.own)).collect();
     // Without vtep it is the outer address.
     let vteps = [address("10.20.6.0"), address("192.168.50.3")];
     assert_eq!(neighbors, [(vteps[0], macs[0], true, false), (vteps[1], macs[1], true, false)]);
@@ -143,7 +145,8 @@ fn what_a_template_is_made_of() {
     let planned = planned(&config, &numbers);
     let ids: Vec<_> = planned.iter().map(|overlay| (overlay.network, overlay.transport)).collect();
     assert_eq!(ids, [(NetworkId(1), NetworkId(0)), (NetworkId(2), NetworkId(0))]);
-    let remote = |overlay: usize, number: usize| planned[overlay].peers[number].as_ref().map(|peer| peer.address);
+    let remote =
+        |overlay: usize, number: usize| planned[overlay].peers[number].as_ref().map(|peer| peer.address);
     assert_eq!([remote(0, 0), remote(0, 1)], [address("192.168.50.2"), address("fd00:50::3")].map(Some));
     assert_eq!(planned[0].local_to(address("fd00:50::3")), Some(address("fd00:50::1")));
     assert!(planned.iter().all(|overlay| !overlay.flood && overlay.port == 0));
