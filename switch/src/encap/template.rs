@@ -64,7 +64,7 @@ pub struct Template {
     ip: u8,
     /// Where the UDP header begins in `tail`; 0 when there is none.
     udp: u8,
-    /// Where the field is, in `tail`, that says which IP version is inside; 0 when there is none.
+    /// Which field says what IP version is inside.
     version: Version,
     /// Which bits of the inner traffic class become outer ones.
     inherited: u8,
