@@ -119,7 +119,10 @@ impl Output {
         let Some(network) = topology.network(network) else { return };
         let mut members = receivers(topology, network, except, is_ip(&frame));
         let Some(mut next) = members.next() else {
-            if let Some(from) = except {
+            // A frame of one of the network's own ports has gone to the peers at the other ends of its tunnels.
+            let peers = topology.overlay(network.id).is_some_and(|overlay| overlay.planned.flood);
+            let gone = |from: PortId| peers && network.members.iter().any(|member| member.port == from);
+            if let Some(from) = except.filter(|from| !gone(*from)) {
                 self.counters.port(from).drop(DropReason::NoReceiver, 1);
             }
             return;
