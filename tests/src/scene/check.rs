@@ -100,7 +100,7 @@ impl Scene {
                 format!("{}: {what}\n{text}", node.name)
             }
         };
-        let parts = ["ports", "drops", "neighbors", "fdb"]
+        let parts = ["ports", "drops", "topology", "fdb"]
             .map(|what| self.nodes.iter().map(shown(what)).collect::<String>());
         parts.concat()
     }

@@ -46,7 +46,6 @@ pub(super) fn make() -> Result<Scene, LabError> {
         answers("pod_a", "10.17.0.2", "pod_c, in the other subnet on the same node"),
         streams("pod_a", "10.17.0.3", "pod_d"),
         streams("pod_d", "fd00:10:16::3", "pod_b"),
-        answers("pod_a", "10.16.0.1", "the distributed gateway"),
         answers("pod_e", "10.16.0.10", "pod_f, in its own subnet of the same addresses"),
         silence("pod_a", "10.16.0.9", "pod_e, in a subnet without a router"),
         silence("pod_f", "10.16.0.2", "pod_a, from a subnet without a router"),

@@ -48,7 +48,7 @@ pub(super) fn make() -> Result<Scene, LabError> {
         answers("pod-9-60", "10.20.9.41", "pod-9-41 of the same node"),
         streams("pod-9-60", "10.20.6.10", "pod-6-10"),
         streams("pod-6-10", "10.20.9.60", "pod-9-60"),
-        dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "overlay_unreachable"),
+        dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "blackhole"),
         silence("internet", "10.20.9.60", "an overlay pod: the physical network has no route"),
         // Underlay.
         streams("pod_a", "10.186.155.7", "pod_d"),
@@ -60,10 +60,8 @@ pub(super) fn make() -> Result<Scene, LabError> {
         // The host and its planes.
         answers("node1", "10.186.155.6", "its own underlay pod"),
         answers("pod_a", "10.186.155.1", "its own host"),
-        answers("node1", "10.186.152.101", "the other node's control plane"),
         answers("node1", "10.186.151.101", "the other node's management plane"),
-        answers("node2", "8.8.8.8", "a machine outside, by ctl"),
-        streams("node1", "10.186.152.101", "node2"),
+        streams("node2", "10.186.151.114", "node1"),
     ];
     build.finish(
         checks,

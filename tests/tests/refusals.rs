@@ -1,0 +1,206 @@
+//! What must not pass: every case is a frame on the wire, a reason, and the counter of that reason going up on the right port.
+//!
+//! One node with an uplink in the transport network, a trunk, and pods in overlays of each kind; hand-made frames come in by all of
+//! them. A frame that is sound, sent in between, proves that the reasons are not simply given to everything.
+
+#[path = "refusals/frames.rs"]
+mod made;
+
+use std::time::Duration;
+
+use made::{BROADCAST, FAR, GATEWAY, Inner, NEAR, OTHER, POD, arp, ethernet, geneve, udp, vxlan, within};
+use shunt_tests::scene::build::PATIENCE;
+use shunt_tests::{Interface, Netns, Shuntd, Veth, Wire, require};
+
+const CONFIG: &str = include_str!("refusals/node.toml");
+
+/// The node, and a wire to each of its ports by the port's name.
+struct Node {
+    // Before the namespaces.
+    shuntd: Shuntd,
+    wires: Vec<(&'static str, Wire)>,
+    _places: Vec<Netns>,
+}
+
+/// A port, a frame that comes in by it, and why it is dropped.
+struct Case {
+    about: &'static str,
+    port: &'static str,
+    frame: Vec<u8>,
+    reason: &'static str,
+}
+
+impl Node {
+    #[track_caller]
+    fn start() -> Self {
+        let node = Netns::new().unwrap();
+        let mut wires = Vec::new();
+        let mut places = Vec::new();
+        for port in ["uplink", "trunk", "pod", "routed", "loop"] {
+            let place = Netns::new().unwrap();
+            // Nothing but the frames of the test.
+            place.exec(&["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]).unwrap();
+            // It ends with the namespaces.
+            std::mem::forget(Veth::pair(port, Some(&node), &place, &Interface::default()).unwrap());
+            wires.push((port, Wire::on(&place, "eth0").unwrap()));
+            places.push(place);
+        }
+        let shuntd = Shuntd::start_in(&node, CONFIG).unwrap();
+        places.push(node);
+        let up = |ports: &serde_json::Value| {
+            ports.as_array().into_iter().flatten().all(|row| row["oper_up"] == true && row["link"] == true)
+        };
+        shuntd.cli_until(&["show", "ports", "--json"], PATIENCE, up).unwrap();
+        Self { shuntd, wires, _places: places }
+    }
+
+    fn wire(&mut self, port: &str) -> &mut Wire {
+        let mut found = self.wires.iter_mut().filter(|(name, _)| *name == port);
+        found.next().map(|(_, wire)| wire).expect("there is a wire to each port")
+    }
+
+    #[track_caller]
+    fn dropped(&self, port: &str, reason: &str) -> u64 {
+        count(&self.shuntd.cli(&["show", "drops", "--json"]).unwrap(), port, reason)
+    }
+
+    /// Sends the frame; says what is wrong when the counter does not go up by one.
+    #[track_caller]
+    fn refuses(&mut self, case: &Case) -> Result<(), String> {
+        let before = self.dropped(case.port, case.reason);
+        self.wire(case.port).send(&case.frame).unwrap();
+        let counted = |drops: &serde_json::Value| count(drops, case.port, case.reason) > before;
+        let waited = self.shuntd.cli_until(&["show", "drops", "--json"], Duration::from_secs(2), counted);
+        match waited {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(format!("{}: no drop for {} on {}: {error}", case.about, case.reason, case.port))
+            }
+        }
+    }
+
+    #[track_caller]
+    fn refuses_all(&mut self, cases: &[Case]) {
+        let failed: Vec<String> = cases.iter().filter_map(|case| self.refuses(case).err()).collect();
+        assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), cases.len(), failed.join("\n"));
+    }
+
+    /// A frame that comes in by one port goes out by another, as `is` knows it.
+    #[track_caller]
+    fn passes(&mut self, from: &str, frame: &[u8], to: &str, is: impl Fn(&[u8]) -> bool) {
+        self.wire(from).send(frame).unwrap();
+        let arrived = self.wire(to).wait(PATIENCE, is);
+        arrived
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.shuntd.cli_text(&["show", "drops"]).unwrap()));
+    }
+}
+
+fn count(drops: &serde_json::Value, port: &str, reason: &str) -> u64 {
+    let rows = drops.as_array().into_iter().flatten();
+    rows.filter(|row| row["port"] == port && row["reason"] == reason)
+        .filter_map(|row| row["count"].as_u64())
+        .sum()
+}
+
+/// A packet of the far pod for the near one.
+fn inner() -> Vec<u8> {
+    ethernet(POD.mac, FAR.mac, &udp(FAR.ip, POD.ip, 64, b"hello"))
+}
+
+#[test]
+fn tunnel_packets() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    let good = |inner: &Inner<'_>| within(NEAR.outer, FAR.outer, 4789, &vxlan(2, inner));
+    let hello = inner();
+    let sound = good(&Inner(&hello));
+    let is_hello = |got: &[u8]| got == &hello[..];
+    node.passes("uplink", &sound, "pod", is_hello);
+
+    let case = |about, frame, reason| Case { about, port: "uplink", frame, reason };
+    let from = |source| within(NEAR.outer, source, 4789, &vxlan(2, &Inner(&hello)));
+    let stranger = ethernet(POD.mac, OTHER.mac, &udp(OTHER.ip, POD.ip, 64, b"hello"));
+    let mut flags = vxlan(2, &Inner(&hello));
+    flags[0] = 0;
+    let options =
+        |critical, length| within(NEAR.outer, FAR.outer, 6081, &geneve(3, critical, length, &Inner(&hello)));
+    node.refuses_all(&[
+        case("VNI 99", within(NEAR.outer, FAR.outer, 4789, &vxlan(99, &Inner(&hello))), "tunnel_unknown_vni"),
+        case("a stranger", from([192, 0, 2, 77]), "tunnel_unknown_peer"),
+        case("another peer's station", good(&Inner(&stranger)), "tunnel_inner_source"),
+        case("no I flag", within(NEAR.outer, FAR.outer, 4789, &flags), "tunnel_bad_header"),
+        case("half a VXLAN header", within(NEAR.outer, FAR.outer, 4789, &flags[..5]), "tunnel_bad_header"),
+        case("half an Ethernet header", good(&Inner(&hello[..9])), "tunnel_bad_header"),
+        case("a UDP length that lies", made::longer(sound.clone()), "tunnel_bad_header"),
+        case("a UDP checksum that lies", made::checked(sound.clone(), 0x1234), "tunnel_bad_checksum"),
+        case("a fragment", made::fragment(sound.clone()), "tunnel_fragment"),
+        case("congestion and no ECT", made::congested(sound.clone()), "tunnel_ecn"),
+        case("a critical option", options(true, 1), "tunnel_critical_option"),
+        case("an option longer than the packet", options(false, 60), "tunnel_bad_header"),
+    ]);
+    // Inside, what a router refuses.
+    let dying = ethernet(GATEWAY.mac, FAR.mac, &udp(FAR.ip, [10, 70, 0, 5], 1, b"hello"));
+    node.refuses_all(&[case("a TTL of 1 inside", good(&Inner(&dying)), "ttl_exceeded")]);
+    // From a tunnel into a tunnel of the same network: never.
+    let many = ethernet(BROADCAST, FAR.mac, &arp(FAR, [10, 50, 0, 200]));
+    node.passes("uplink", &good(&Inner(&many)), "pod", |got| got == &many[..]);
+    let third = ethernet(OTHER.mac, FAR.mac, &udp(FAR.ip, OTHER.ip, 64, b"hello"));
+    node.refuses_all(&[case("from one peer to another", good(&Inner(&third)), "split_horizon")]);
+    node.passes("uplink", &sound, "pod", is_hello);
+}
+
+#[test]
+fn frames_of_pods_and_trunks() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    let hello = ethernet(FAR.mac, POD.mac, &udp(POD.ip, FAR.ip, 64, b"hello"));
+    let case = |about, port, frame, reason| Case { about, port, frame, reason };
+    let tagged = |vid: u16| {
+        let tag = [&[0x81, 0][..], &vid.to_be_bytes()].concat();
+        [&hello[..12], &tag, &hello[12..]].concat()
+    };
+    let stranger = [10, 50, 0, 99];
+    let mut thief = POD;
+    thief.ip = OTHER.ip;
+    node.refuses_all(&[
+        case("VLAN 1156 on a trunk of 1155", "trunk", tagged(1156), "vlan_mismatch"),
+        case(
+            "another's MAC address",
+            "pod",
+            ethernet(FAR.mac, OTHER.mac, &udp(POD.ip, FAR.ip, 64, b"hello")),
+            "spoofed_mac",
+        ),
+        case(
+            "another's IP address",
+            "pod",
+            ethernet(FAR.mac, POD.mac, &udp(stranger, FAR.ip, 64, b"hello")),
+            "spoofed_ip",
+        ),
+        case("ARP for another", "pod", ethernet(BROADCAST, POD.mac, &arp(thief, FAR.ip)), "spoofed_arp"),
+        case(
+            "a TTL of 1",
+            "routed",
+            ethernet(GATEWAY.mac, [2, 0, 0, 0x70, 0, 2], &udp([10, 70, 0, 2], POD.ip, 1, b"hello")),
+            "ttl_exceeded",
+        ),
+        case(
+            "an address of the overlay that nobody has",
+            "routed",
+            ethernet(GATEWAY.mac, [2, 0, 0, 0x70, 0, 2], &udp([10, 70, 0, 2], [10, 51, 0, 9], 64, b"hello")),
+            "blackhole",
+        ),
+        case(
+            "a tunnel that leads into a tunnel",
+            "loop",
+            ethernet(
+                BROADCAST,
+                [2, 0, 0, 0x80, 0, 2],
+                &arp(
+                    made::Who { mac: [2, 0, 0, 0x80, 0, 2], ip: [10, 80, 0, 2], outer: [0; 4] },
+                    [10, 80, 0, 3],
+                ),
+            ),
+            "tunnel_loop",
+        ),
+    ]);
+}
