@@ -255,6 +255,16 @@ impl Topology {
                 attached[network.index()].push(Attached { member, up: port.up, l3: port.l3.is_some() });
             }
         }
+        // Flows are told apart inside a tunnel by their ports, too (RFC 7348 section 5).
+        let wraps = |id: NetworkId, network: &PlannedNetwork| {
+            let router = network.gateway.as_ref().map(|gateway| gateway.router);
+            plan.overlays.iter().any(|overlay| {
+                let carried = plan.networks.get(overlay.network.index());
+                let joined =
+                    carried.and_then(|carried| carried.gateway.as_ref()).map(|gateway| gateway.router);
+                overlay.network == id || router.is_some() && router == joined
+            })
+        };
         let networks = plan.networks.iter().zip(&attached).enumerate().map(|(index, (network, attached))| {
             let id = NetworkId(index as u16);
             let mut all: Vec<&Attached> = attached.iter().collect();
@@ -283,10 +293,10 @@ impl Topology {
                 demux: network.demux,
                 host: network.host,
                 has_l3,
-                depth: match (plan.full_key, has_l3) {
-                    (true, _) => Depth::Transport,
-                    (false, true) => Depth::Network,
-                    (false, false) => Depth::Ethernet,
+                depth: match () {
+                    () if plan.full_key || wraps(id, network) => Depth::Transport,
+                    () if has_l3 => Depth::Network,
+                    () => Depth::Ethernet,
                 },
             }
         });
@@ -308,7 +318,7 @@ impl Topology {
         let egress = egress.collect();
         let tunnels = tunnels::build(&plan.overlays, &networks, &routers, &plan.rewrites);
         let openers: Box<[Option<Openers>]> =
-            ports.iter().map(|port| tunnels.openers(port.as_ref()?, &networks)).collect();
+            ports.iter().map(|port| tunnels.openers(port.as_ref()?, &networks, plan.full_key)).collect();
         let inlets = ports.iter().map(|port| match port {
             Some(port) if port.up => Inlet {
                 up: true,

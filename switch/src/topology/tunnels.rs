@@ -123,15 +123,15 @@ pub(super) struct Tunnels {
 
 impl Tunnels {
     /// What opens the tunnels that end behind `port`; `None` when none does.
-    pub(super) fn openers(&self, port: &Port, networks: &[Network]) -> Option<Openers> {
+    pub(super) fn openers(&self, port: &Port, networks: &[Network], full_key: bool) -> Option<Openers> {
         let terminator = |id: NetworkId| self.terminators.get(id.index())?.clone();
         let mut openers = Openers {
             untagged: None,
             tagged: Box::default(),
             tpid: if port.vlans.as_ref().is_some_and(|vlans| vlans.service) { SERVICE } else { CUSTOMER },
             depth: super::depth(port, networks),
-            // The sender's address is asked for, whatever the overlay's stages read.
-            inner: Depth::Network,
+            // The sender's address is asked for, whatever the overlay's stages read. Ports are for those who wrap.
+            inner: if full_key { Depth::Transport } else { Depth::Network },
         };
         let mut tagged = Vec::new();
         for (network, tag) in port.attachments() {
@@ -139,10 +139,6 @@ impl Tunnels {
             let gateway = networks.get(network.index()).and_then(|network| network.gateway.as_ref());
             let Some(mac) = gateway.map(|gateway| gateway.mac) else { continue };
             let end = End { mac, terminator };
-            let inside =
-                self.overlays.iter().flatten().filter(|overlay| overlay.planned.transport == network);
-            let depths = inside.filter_map(|overlay| networks.get(overlay.planned.network.index()));
-            openers.inner = depths.map(|network| network.depth).fold(openers.inner, Depth::max);
             match tag {
                 None => openers.untagged = Some(end),
                 Some(tag) => tagged.push((tag.vid, end)),
