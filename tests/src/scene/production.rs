@@ -62,6 +62,8 @@ pub(super) fn make() -> Result<Scene, LabError> {
         answers("pod_a", "10.186.155.1", "its own host"),
         answers("node1", "10.186.151.101", "the other node's management plane"),
         streams("node2", "10.186.151.114", "node1"),
+        answers("node1", "10.186.152.101", "the other node's control plane"),
+        answers("node2", "8.8.8.8", "a machine outside, by ctl"),
     ];
     build.finish(
         checks,
