@@ -67,7 +67,7 @@ impl Control {
         // Routes lead to endpoints, too.
         self.config.ports.clone_from(&config.ports);
         self.peers.follow(&self.config);
-        self.routers = routes::routers(&self.config, &self.routers);
+        self.routers = routes::routers(&self.config, None);
         let mut receive = Vec::new();
         for port in &config.ports {
             let opened = self.open(port, config).inspect_err(|error| errors.push(error.clone()));
@@ -117,7 +117,7 @@ impl Control {
         }
         receive.extend(self.adopt_all(added));
 
-        self.config = next.clone();
+        let running = std::mem::replace(&mut self.config, next.clone());
         let before = std::mem::replace(&mut self.domains, Domains::of(&self.config));
         // What was learned of a port in one VLAN is not true in another.
         for port in self.ports.iter().filter(|port| before.moves(&self.domains, &port.config.name)) {
@@ -126,7 +126,8 @@ impl Control {
         let kept: HashSet<NetworkName> = self.domains.iter().map(|(_, domain)| domain.name.clone()).collect();
         self.learned.retain(&kept);
         self.change_networks(&diff.changed_networks);
-        self.routers = routes::routers(&self.config, &self.routers);
+        let before = routes::Before { config: &running, routers: &self.routers };
+        self.routers = routes::routers(&self.config, Some(&before));
         for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {
             let has_l3 = has_l3_port(&self.ports, &change.to.name);
             self.learned.network(&change.to.name).change_gateway(&change.to, has_l3);

@@ -1,11 +1,14 @@
 //! The forwarding database of one network: MAC address -> port, or peer of its tunnel.
 //!
 //! Open addressing with linear probing at a load of at most one half; a lookup is one multiplication and, nearly always,
-//! one cache line. The table is immutable but for each entry's `last_seen`, which the workers write at most once a
+//! one cache line. Tenants choose their addresses, so the place of an entry depends on numbers drawn for each table: nobody
+//! can make entries collide. The table is immutable but for each entry's `last_seen`, which the workers write at most once a
 //! second (relaxed, no read-modify-write) and the control thread reads to age entries.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::flow::hash::fold;
 use crate::ids::PortId;
 use crate::wire::ethernet::Mac;
 
@@ -31,7 +34,6 @@ impl Place {
 
 /// Key of an empty slot: the all-zero address, which no station may use and no builder accepts.
 const EMPTY: u64 = 0;
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What is known of one address.
 #[derive(Debug)]
@@ -92,6 +94,7 @@ pub struct Row {
 pub struct Fdb {
     slots: Box<[Entry]>,
     shift: u32,
+    seed: [u64; 2],
     len: usize,
 }
 
@@ -100,9 +103,12 @@ impl Fdb {
     pub fn build(rows: impl ExactSizeIterator<Item = Row>) -> Self {
         let capacity = (rows.len() * 2).next_power_of_two().max(16);
         let empty = || Entry { mac: Mac(EMPTY), place: NOWHERE, fixed: false, last_seen: AtomicU32::new(0) };
+        // The standard library draws its own keys at random; these are two numbers of them.
+        let keys = RandomState::new();
         let mut table = Self {
             slots: std::iter::repeat_with(empty).take(capacity).collect(),
             shift: 64 - capacity.trailing_zeros(),
+            seed: [keys.hash_one(0), keys.hash_one(1) | 1],
             len: 0,
         };
         for row in rows.filter(|row| row.mac.0 != EMPTY && !row.mac.is_group()) {
@@ -121,7 +127,7 @@ impl Fdb {
 
     #[inline]
     fn home(&self, mac: Mac) -> usize {
-        (mac.0.wrapping_mul(MULTIPLIER) >> self.shift) as usize
+        (fold(mac.0 ^ self.seed[0], self.seed[1]) >> self.shift) as usize
     }
 
     /// The entry of `mac`.
@@ -189,5 +195,21 @@ mod tests {
                 prop_assert_eq!(table.get(Mac(mac << 1)).map(Entry::place), model.get(&Mac(mac << 1)).copied());
             }
         }
+    }
+
+    /// Addresses that would share one place, were it not for the seed.
+    #[test]
+    fn nobody_can_make_entries_collide() {
+        let collide = |mac: &u64| mac.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52 == 0;
+        let place = Place::Port(PortId::new(0).unwrap());
+        let macs = (1_u64..).map(|number| number << 1).filter(|mac| *mac & 1 << 40 == 0 && collide(mac));
+        let rows: Vec<Row> =
+            macs.take(2_000).map(|mac| Row { mac: Mac(mac), place, fixed: false, last_seen: 0 }).collect();
+        let table = Fdb::build(rows.iter().copied());
+        let mask = table.slots.len() - 1;
+        let away = |(index, entry): (usize, &Entry)| index.wrapping_sub(table.home(entry.mac)) & mask;
+        let used = table.slots.iter().enumerate().filter(|(_, entry)| entry.mac.0 != EMPTY);
+        assert_eq!(table.len(), 2_000);
+        assert!(used.map(away).max().unwrap() < 200);
     }
 }

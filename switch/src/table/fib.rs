@@ -1,26 +1,29 @@
 //! The forwarding information base of one router: longest prefix of a destination address -> [`Route`].
 //!
-//! A trie of 8-bit strides whose nodes hold, for each of 256 slots, the route of the longest prefix up to there, with runs
-//! of equal slots stored once (see [`node`]). IPv4 begins with two plain arrays (256 chunks of 256 slots, chunks behind
-//! `Arc`, so that a later version of the table can share those that did not change), so a prefix of up to 16 bits costs two
-//! loads and one of up to 32 bits two nodes more. IPv6 nodes skip the bytes that all prefixes below them have in common:
-//! the cost grows with the branching on the way, not with the length of the prefix.
+//! What a lookup costs is the cache lines it has to wait for, so the table is small first and shallow second: prefixes are
+//! flattened to runs of addresses with one route, runs are packed into search trees of cache lines (see [`packed`]), and
+//! only where more than some thousand prefixes begin with the same byte does a plain table of 256 places tell that byte
+//! apart ([`table`]).
 //!
-//! A node is one cache line and its slots another, or the same one in small IPv4 nodes. Building is linear in the number of
-//! prefixes, after a sort.
+//! A table never changes. [`Fib::changed`] makes the next one, which shares with it every tree and every piece of the row
+//! list that no change touches: a route more costs some 100 us beside 100,000 others.
 
-mod node;
+mod hops;
+mod packed;
+mod rows;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use shunt_config::IpNet;
 
 use crate::ids::NetworkId;
-use node::{CHILD, Line, NONE, Slot};
+use hops::Hops;
+use rows::Rows;
+use table::Table;
 
 /// Where packets of a prefix go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,29 +45,28 @@ pub struct Row {
     pub route: Route,
 }
 
+/// One difference between a table and the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The prefix; bits behind its length are ignored.
+    pub prefix: IpNet,
+    /// Its route from now on; without one the prefix goes.
+    pub route: Option<Route>,
+}
+
 /// An immutable longest-prefix table for both families.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fib {
-    v4: Box<[Arc<Chunk>; 256]>,
-    v6: Arc<Trie>,
-    /// What [`Route::Via`] leaves point to; few, so nearly always in the cache.
-    hops: Box<[(NetworkId, IpAddr)]>,
-    rows: Box<[Row]>,
+    v4: Arc<Table<u32>>,
+    v6: Arc<Table<u128>>,
+    hops: Hops,
+    rows: Rows,
 }
 
-/// The IPv4 addresses with one first byte.
-#[derive(Debug)]
-struct Chunk {
-    /// By second byte.
-    root: [Slot; 256],
-    lines: Box<[Line]>,
-}
-
-/// All IPv6 addresses.
-#[derive(Debug)]
-struct Trie {
-    root: Slot,
-    lines: Box<[Line]>,
+impl Default for Fib {
+    fn default() -> Self {
+        Self::build([])
+    }
 }
 
 impl Fib {
@@ -72,13 +74,43 @@ impl Fib {
     pub fn build(rows: impl IntoIterator<Item = Row>) -> Self {
         let truncate = |row: Row| Row { prefix: row.prefix.trunc(), ..row };
         let mut rows: Vec<Row> = rows.into_iter().map(truncate).collect();
-        // Stable, and a prefix sorts directly before those it contains: what `node` wants.
+        // Stable, and a prefix sorts directly before those it contains: what the trees want.
         rows.sort_by_key(|row| row.prefix);
         rows.dedup_by_key(|row| row.prefix);
         let mut hops = Hops::default();
-        let items: Vec<node::Item> = rows.iter().map(|row| item(row, &mut hops)).collect();
-        let (v4, v6) = items.split_at(rows.partition_point(|row| matches!(row.prefix, IpNet::V4(_))));
-        Self { v4: chunks(v4), v6: Arc::new(trie(v6)), hops: hops.list.into(), rows: rows.into() }
+        let (v4, v6) = rows.split_at(rows.partition_point(|row| matches!(row.prefix, IpNet::V4(_))));
+        let v4 = Arc::new(Table::build(&table::items(v4, &mut hops), 0));
+        let v6 = Arc::new(Table::build(&table::items(v6, &mut hops), 0));
+        Self { v4, v6, hops, rows: Rows::of_sorted(&rows) }
+    }
+
+    /// The table after `changes`, the last one of a prefix wins. Costs some 100 us for each change that is far from the
+    /// others, so that with very many [`Fib::build`] is cheaper: then it does that.
+    #[must_use]
+    pub fn changed(&self, changes: &[Change]) -> Self {
+        let mut next = self.clone();
+        for change in changes {
+            next.rows.set(change.prefix.trunc(), change.route);
+        }
+        // Hops that nobody uses any more stay until they are as many as the routes.
+        let stale = next.hops.len() > 2 * next.rows.len() + 1024;
+        if changes.len() > 64 + self.len() / 64 || stale {
+            return Self::build(next.rows.iter().copied());
+        }
+        for change in changes {
+            let (rows, hops) = (&next.rows, &mut next.hops);
+            match change.prefix.trunc() {
+                IpNet::V4(net) => {
+                    let (key, len) = (net.addr().to_bits(), net.prefix_len());
+                    Arc::make_mut(&mut next.v4).refresh(0, (key, len), rows, hops);
+                }
+                IpNet::V6(net) => {
+                    let (key, len) = (net.addr().to_bits(), net.prefix_len());
+                    Arc::make_mut(&mut next.v6).refresh(0, (key, len), rows, hops);
+                }
+            }
+        }
+        next
     }
 
     /// The route of the longest prefix that contains `address`.
@@ -93,32 +125,22 @@ impl Fib {
     /// [`Fib::get`] for IPv4.
     #[inline]
     pub fn get_v4(&self, address: Ipv4Addr) -> Option<Route> {
-        let [a, b, c, d] = address.octets();
-        let chunk = &self.v4[usize::from(a)];
-        let mut slot = chunk.root[usize::from(b)];
-        for byte in [c, d] {
-            if slot & CHILD == 0 {
-                break;
-            }
-            slot = node::select(&chunk.lines, slot, byte, node::PLAIN);
-        }
-        self.route(slot)
+        self.hops.route(self.v4.get(address.to_bits()))
     }
 
     /// [`Fib::get`] for IPv6.
     #[inline]
     pub fn get_v6(&self, address: Ipv6Addr) -> Option<Route> {
-        let (trie, key) = (&*self.v6, address.to_bits());
-        let mut slot = trie.root;
-        // Ends: the byte that a node looks at lies behind that of its parent.
-        while slot & CHILD != 0 {
-            slot = node::descend(&trie.lines, slot, key);
-        }
-        self.route(slot)
+        self.hops.route(self.v6.get(address.to_bits()))
+    }
+
+    /// The route of exactly this prefix.
+    pub fn row(&self, prefix: IpNet) -> Option<Route> {
+        self.rows.get(prefix)
     }
 
     /// All rows: IPv4 before IPv6, by prefix.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Row> {
+    pub fn iter(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter()
     }
 
@@ -129,82 +151,13 @@ impl Fib {
 
     /// True when there is no route.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.len() == 0
     }
 
-    #[inline]
-    fn route(&self, leaf: Slot) -> Option<Route> {
-        match leaf & KIND {
-            CONNECTED => Some(Route::Connected(NetworkId(leaf as u16))),
-            VIA => self.hops.get((leaf & !KIND) as usize).map(|&(network, hop)| Route::Via(network, hop)),
-            BLACKHOLE => Some(Route::Blackhole),
-            _ => None,
-        }
+    /// Bytes that the table takes: those that lookups read, and all with the list of rows. What it shares with other tables
+    /// is counted.
+    pub fn bytes(&self) -> (usize, usize) {
+        let read = self.v4.bytes() + self.v6.bytes() + self.hops.bytes();
+        (read, read + self.rows.bytes())
     }
-}
-
-/// The bits of a leaf that say what it is; [`NONE`] has none of them.
-const KIND: Slot = 3 << 29;
-/// With the network's index.
-const CONNECTED: Slot = 1 << 29;
-/// With the index into `hops`.
-const VIA: Slot = 2 << 29;
-const BLACKHOLE: Slot = 3 << 29;
-
-/// The next hops of [`Route::Via`] rows, each once.
-#[derive(Default)]
-struct Hops {
-    list: Vec<(NetworkId, IpAddr)>,
-    places: HashMap<(NetworkId, IpAddr), Slot>,
-}
-
-impl Hops {
-    fn place(&mut self, hop: (NetworkId, IpAddr)) -> Slot {
-        let list = &mut self.list;
-        *self.places.entry(hop).or_insert_with(|| {
-            list.push(hop);
-            (list.len() - 1) as Slot
-        })
-    }
-}
-
-/// A row as the trie has it.
-fn item(row: &Row, hops: &mut Hops) -> node::Item {
-    let leaf = match row.route {
-        Route::Connected(network) => CONNECTED | Slot::from(network.0),
-        Route::Via(network, hop) => VIA | hops.place((network, hop)),
-        Route::Blackhole => BLACKHOLE,
-    };
-    let key = match row.prefix {
-        IpNet::V4(net) => u128::from(net.addr().to_bits()) << 96,
-        IpNet::V6(net) => net.addr().to_bits(),
-    };
-    node::Item { key, len: u32::from(row.prefix.prefix_len()), leaf }
-}
-
-fn chunks(items: &[node::Item]) -> Box<[Arc<Chunk>; 256]> {
-    let mut made = Vec::new();
-    let slots = node::paint(items, 0, NONE, &mut |inner, around| {
-        made.push(Arc::new(chunk(inner, around)));
-        CHILD | (made.len() - 1) as Slot
-    });
-    // First bytes without long prefixes of their own are most often all of one route: those share a chunk.
-    let mut uniform: Option<(Slot, Arc<Chunk>)> = None;
-    Box::new(slots.map(|slot| match &uniform {
-        _ if slot & CHILD != 0 => made[(slot & !CHILD) as usize].clone(),
-        Some((known, same)) if *known == slot => same.clone(),
-        _ => uniform.insert((slot, Arc::new(chunk(&[], slot)))).1.clone(),
-    }))
-}
-
-fn chunk(items: &[node::Item], around: Slot) -> Chunk {
-    let mut lines = Vec::new();
-    let root = node::paint(items, 1, around, &mut |inner, around| node::plain(&mut lines, inner, 2, around));
-    Chunk { root, lines: lines.into() }
-}
-
-fn trie(items: &[node::Item]) -> Trie {
-    let mut lines = Vec::new();
-    let root = node::skipping(&mut lines, items, 0, NONE);
-    Trie { root, lines: lines.into() }
 }
