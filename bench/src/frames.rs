@@ -4,6 +4,7 @@
 //! in the order that Python's `random.Random(1).shuffle` gives.
 
 mod mersenne;
+mod outer;
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use mersenne::Mersenne;
+pub use outer::{PEER, PEER_MAC, Tunnel, VNI, VTEP, VTEP_MAC, announcement, tagged, text};
 
 /// Destination of all frames: a station behind the egress port.
 pub const DESTINATION: &str = "02:00:00:00:00:fe";
@@ -31,7 +33,7 @@ pub type Frame = [u8; FRAME];
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(path: &Path, frames: impl Iterator<Item = Frame>) -> Result<()> {
+pub fn write(path: &Path, frames: impl Iterator<Item: AsRef<[u8]>>) -> Result<()> {
     fs::write(path, capture(frames)).with_context(|| format!("write {}", path.display()))
 }
 
@@ -72,7 +74,7 @@ fn scatter(mut number: u32) -> u32 {
     number ^ (number >> 16)
 }
 
-fn capture(frames: impl Iterator<Item = Frame>) -> Vec<u8> {
+fn capture(frames: impl Iterator<Item: AsRef<[u8]>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(24 + frames.size_hint().0 * (16 + FRAME));
     // File header: magic, version 2.4, time zone, precision, longest frame, Ethernet.
     out.extend(0xa1b2_c3d4_u32.to_le_bytes());
@@ -81,9 +83,11 @@ fn capture(frames: impl Iterator<Item = Frame>) -> Vec<u8> {
     out.extend(65_535_u32.to_le_bytes());
     out.extend(1_u32.to_le_bytes());
     for frame in frames {
+        let frame = frame.as_ref();
+        let length = (frame.len() as u32).to_le_bytes();
         out.extend([0; 8]);
-        out.extend((FRAME as u32).to_le_bytes());
-        out.extend((FRAME as u32).to_le_bytes());
+        out.extend(length);
+        out.extend(length);
         out.extend(frame);
     }
     out

@@ -13,6 +13,7 @@
 //! | [`peer`] | Open vSwitch with DPDK, testpmd, the Linux bridge |
 //! | [`switch`], [`pods`], [`frames`] | the daemon under measurement, pods on it, input frames |
 //! | [`figure`], [`report`], [`session`] | values, bars and verdicts; Markdown and JSON; row after row |
+//! | [`nodes`] | large routing tables and topologies |
 //! | [`plot`] | throughput by flow count and latencies as SVG |
 //! | [`machine`], [`process`], [`cores`], [`stop`] | what else ran, what a process used, where threads run, Ctrl-C |
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod fastpath;
 pub mod figure;
 pub mod frames;
 pub mod machine;
+pub mod nodes;
 pub mod oneway;
 pub mod peer;
 pub mod pktgen;

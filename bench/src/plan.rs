@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::frames;
@@ -70,6 +70,24 @@ impl Plan {
     /// They cannot be written.
     pub fn random_input(&self, flows: u32) -> Result<Input> {
         self.files("r", flows, || Box::new(frames::random(flows)))
+    }
+
+    /// Frames of `flows` flows, each made another by `shape`, in one file whose name begins with `prefix`.
+    ///
+    /// # Errors
+    /// They do not fit one file, or it cannot be written.
+    pub fn shaped_input<F: AsRef<[u8]>>(
+        &self,
+        prefix: &str,
+        flows: u32,
+        shape: impl Fn(frames::Frame) -> F,
+    ) -> Result<Input> {
+        ensure!(flows <= PER_FILE, "{flows} flows are more than the {PER_FILE} of one file: ask for fewer");
+        let path = self.dir().join(format!("{prefix}{flows}.pcap"));
+        if !path.exists() {
+            frames::write(&path, frames::regular(flows).map(shape))?;
+        }
+        Ok(Input { captures: vec![path], frames: flows })
     }
 
     fn files(

@@ -88,7 +88,7 @@ fn open_vswitch(plan: &Plan, flows: u32) -> Result<Sample> {
     let ovs = Ovs::start()?;
     ovs.add_bridge()?;
     let rule = |number: usize| format!("dl_dst={},actions=output:{}\n", MACS[number - 1], number);
-    ovs.add_flows(&(rule(1) + &rule(2)))?;
+    ovs.add_flows("br0", &(rule(1) + &rule(2)))?;
     let names = ["guest-a", "guest-b"];
     for (index, name) in names.into_iter().enumerate() {
         let number = format!("ofport_request={}", index + 1);

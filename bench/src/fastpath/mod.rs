@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`scenario`] | the scenarios, their flow counts and bars |
 //! | [`network`] | what shuntd is told: L2, and routing between two networks |
+//! | [`tunnels`], [`vlan`] | overlays and VLANs: what shuntd is told and how it is measured |
 //! | [`rules`] | what Open vSwitch is told: one rule, and the 16 tables of an OVN-like pipeline |
 //! | [`rates`], [`updates`], [`guests`] | how a scenario is measured |
 //! | [`results`] | JSON for programs, the table for people |
@@ -14,4 +15,6 @@ pub mod rates;
 pub mod results;
 pub mod rules;
 pub mod scenario;
+pub mod tunnels;
 pub mod updates;
+pub mod vlan;

@@ -21,7 +21,7 @@ pub struct FlowCache {
 }
 
 impl FlowCache {
-    fn section(self) -> String {
+    pub(super) fn section(self) -> String {
         let mut keys = String::new();
         if let Some(entries) = self.entries {
             let _ = writeln!(keys, "entries = {entries}");
@@ -39,6 +39,8 @@ pub fn l2(cache: FlowCache) -> Settings {
         network: "default",
         sections: cache.section(),
         ports: device_port("out", "default", &testpmd::null(0), &[DESTINATION]),
+        source_keys: "",
+        learns: false,
     }
 }
 
@@ -55,7 +57,7 @@ pub fn l3(cache: FlowCache) -> Settings {
         // 10.0.2.1 is one of the stations.
         + &network("right", "10.0.2.254", "02:00:00:00:00:fd");
     let ports = device_port("out", "right", &testpmd::null(0), &[]) + &endpoints(1..=STATIONS);
-    Settings { network: "left", sections, ports }
+    Settings { network: "left", sections, ports, source_keys: "", learns: false }
 }
 
 /// A sink in network `right` with one station of its own, for changes that concern nobody's traffic.
@@ -63,11 +65,15 @@ pub fn spare(station: u32) -> String {
     device_port("spare", "right", &testpmd::null(1), &[]) + &endpoints(station..=station)
 }
 
-fn endpoints(stations: impl Iterator<Item = u32>) -> String {
-    let one = |station: u32| {
-        format!("  {{ mac = \"02:00:00:02:00:{station:02x}\", ip = [\"10.0.2.{station}\"] }},\n")
-    };
-    format!("endpoints = [\n{}]\n", stations.map(one).collect::<String>())
+pub(super) fn endpoints(stations: impl Iterator<Item = u32>) -> String {
+    format!("endpoints = {}\n", stations_list(stations))
+}
+
+/// Stations with their addresses, as a port or a peer has them.
+pub(super) fn stations_list(stations: impl Iterator<Item = u32>) -> String {
+    let one =
+        |station: u32| format!("{{ mac = \"02:00:00:02:00:{station:02x}\", ip = [\"10.0.2.{station}\"] }}");
+    format!("[{}]", stations.map(one).collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

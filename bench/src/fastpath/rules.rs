@@ -19,7 +19,7 @@ const RIGHT_PORT: u32 = 100;
 /// The rule that forwards by destination network.
 pub fn one() -> crate::oneway::Rules {
     let rule = |source| format!("in_port={source},ip,nw_dst=10.0.2.0/24,actions=output:2\n");
-    crate::oneway::Rules { text: SOURCES.iter().map(rule).collect(), exact_match_cache: true }
+    crate::oneway::Rules { text: SOURCES.iter().map(rule).collect(), exact_match_cache: true, tunnel: None }
 }
 
 /// The 16 tables.
@@ -32,7 +32,20 @@ pub fn sixteen_tables(exact_match_cache: bool) -> crate::oneway::Rules {
     routes(&mut rules);
     neighbours(&mut rules);
     right(&mut rules);
-    crate::oneway::Rules { text: rules.0, exact_match_cache }
+    crate::oneway::Rules { text: rules.0, exact_match_cache, tunnel: None }
+}
+
+/// The 16 tables with a VXLAN port where the sink was, or where the first source was.
+pub fn sixteen_tables_and_tunnel(tunnel: crate::oneway::TunnelSide) -> crate::oneway::Rules {
+    use crate::oneway::{SINK, TUNNEL, TunnelSide};
+    let rules = sixteen_tables(true);
+    let text = match tunnel {
+        TunnelSide::Out => rules.text.replace(&format!("output:{SINK}\n"), &format!("output:{TUNNEL}\n")),
+        TunnelSide::In => {
+            rules.text.replace(&format!("in_port={},", SOURCES[0]), &format!("in_port={TUNNEL},"))
+        }
+    };
+    crate::oneway::Rules { text, tunnel: Some(tunnel), ..rules }
 }
 
 /// Rules, one a line.
@@ -200,4 +213,15 @@ mod tests {
 
     const COUNTS: [usize; 16] = [4, 65, 65, 1, 3, 7, 1, 101, 64, 7, 200, 250, 1, 250, 4, 250];
     const HASH: u64 = 0x7ada3d0510df76d6;
+
+    #[test]
+    fn a_tunnel_takes_the_place_of_sink_or_source() {
+        use crate::oneway::TunnelSide;
+        let plain = sixteen_tables(true).text;
+        let count = |text: &str, part: &str| text.matches(part).count();
+        let out = sixteen_tables_and_tunnel(TunnelSide::Out).text;
+        assert_eq!((count(&out, "output:3\n"), count(&out, "output:2\n")), (count(&plain, "output:2\n"), 0));
+        let inward = sixteen_tables_and_tunnel(TunnelSide::In).text;
+        assert_eq!((count(&inward, "in_port=3,"), count(&inward, "in_port=1,")), (1, 0));
+    }
 }

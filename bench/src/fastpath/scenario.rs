@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 
 use super::network::{FlowCache, l2, l3};
 use super::rates::{self, Row};
-use super::{guests, rules, updates};
+use super::{guests, rules, tunnels, updates, vlan};
 use crate::figure::{Bar, Cell, Figure};
-use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT};
+use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
 use crate::plan::Plan;
 
 /// Percent of the frames that may hit the cache when all are to be new.
@@ -68,6 +68,36 @@ pub const SCENARIOS: &[Scenario] = &[
         cells: &[(100_000, Bar::Ratio(0.9))],
         quick: &[100_000],
         measure: |plan, flows, _| updates::measure(plan, flows),
+    },
+    Scenario {
+        name: "vxlan-encap",
+        cells: &[(1, Bar::Ratio(1.3)), (10_000, Bar::Ratio(2.5)), (100_000, Bar::Ratio(2.8))],
+        quick: &[10_000],
+        measure: |plan, flows, bar| tunnels::vxlan(plan, flows, bar, TunnelSide::Out),
+    },
+    Scenario {
+        name: "vxlan-decap",
+        cells: &[(1, Bar::Ratio(2.2)), (10_000, Bar::Ratio(3.5)), (100_000, Bar::Ratio(4.0))],
+        quick: &[10_000],
+        measure: |plan, flows, bar| tunnels::vxlan(plan, flows, bar, TunnelSide::In),
+    },
+    Scenario {
+        name: "geneve-encap",
+        cells: &[(1, Bar::Ratio(0.9)), (10_000, Bar::Ratio(0.9)), (100_000, Bar::Ratio(0.9))],
+        quick: &[10_000],
+        measure: |plan, flows, bar| tunnels::geneve(plan, flows, bar, TunnelSide::Out),
+    },
+    Scenario {
+        name: "geneve-decap",
+        cells: &[(1, Bar::Ratio(0.9)), (10_000, Bar::Ratio(0.9)), (100_000, Bar::Ratio(0.9))],
+        quick: &[10_000],
+        measure: |plan, flows, bar| tunnels::geneve(plan, flows, bar, TunnelSide::In),
+    },
+    Scenario {
+        name: "vlan",
+        cells: &[(1, Bar::Ratio(0.9)), (10_000, Bar::Ratio(0.9)), (100_000, Bar::Ratio(0.9))],
+        quick: &[10_000],
+        measure: |plan, flows, bar| vlan::measure(plan, flows, bar),
     },
     Scenario { name: "vhost", cells: &[(1, Bar::Ratio(1.2))], quick: &[1], measure: guests::measure },
 ];

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use shunt_tests::Hugepages;
 
 pub use floor::testpmd_io;
-pub use open_vswitch::{Rules, SOURCES, open_vswitch};
+pub use open_vswitch::{Rules, SINK, SOURCES, TUNNEL, TunnelSide, open_vswitch};
 pub use ours::{ENTERED_PERCENT, HIT_PERCENT, Settings, ours, sources, start};
 
 /// Frames in one file at most.

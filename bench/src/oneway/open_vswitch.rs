@@ -7,12 +7,16 @@ use shunt_tests::testpmd;
 
 use super::Input;
 use crate::figure::Sample;
+use crate::frames::{PEER, PEER_MAC, VNI, VTEP, VTEP_MAC, text};
 use crate::peer::ovs::Ovs;
 use crate::stop;
 
-/// OpenFlow port numbers of the sources; the sink is port 2.
+/// OpenFlow port numbers of the sources.
 pub const SOURCES: [u16; 4] = [1, 11, 12, 13];
-const SINK: u16 = 2;
+/// That of the sink.
+pub const SINK: u16 = 2;
+/// The tunnel's, where there is one.
+pub const TUNNEL: u16 = 3;
 /// Ports of one MTU share a pool, which holds 262,144 buffers at most: these are four pools of the least memory.
 const MTUS: [usize; SOURCES.len()] = [1500, 500, 2500, 3500];
 
@@ -23,7 +27,22 @@ pub struct Rules {
     pub text: String,
     /// Whether the exact-match cache is on, as it is by default.
     pub exact_match_cache: bool,
+    /// The frames go into a VXLAN tunnel or come out of one.
+    pub tunnel: Option<TunnelSide>,
 }
+
+/// Where a tunnel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelSide {
+    /// Before the bridge: the source is outside.
+    In,
+    /// Behind it: the sink is outside.
+    Out,
+}
+
+/// The bridge with the rules, and that of the node's own address, outside of the tunnel.
+const BRIDGE: &str = "br0";
+const PHYSICAL: &str = "br-phy";
 
 /// One run.
 ///
@@ -35,18 +54,49 @@ pub fn open_vswitch(input: &Input, rules: &Rules, window: Duration) -> Result<Sa
     if !rules.exact_match_cache {
         ovs.vsctl(&["set", "Open_vSwitch", ".", "other_config:emc-insert-inv-prob=0"])?;
     }
-    ovs.add_flows(&rules.text)?;
-    let port = |name: &str, number: u16, mtu: usize, devargs: &str| {
+    if let Some(side) = rules.tunnel {
+        add_tunnel(&ovs, side)?;
+    }
+    ovs.add_flows(BRIDGE, &rules.text)?;
+    let port = |bridge: &str, name: &str, number: u16, mtu: usize, devargs: &str| {
         let number = format!("ofport_request={number}");
         let (mtu, devargs) = (format!("mtu_request={mtu}"), format!("options:dpdk-devargs=\"{devargs}\""));
-        let set = ["add-port", "br0", name, "--", "set", "Interface", name, "type=dpdk"];
+        let set = ["add-port", bridge, name, "--", "set", "Interface", name, "type=dpdk"];
         ovs.vsctl(&[&set[..], &[number.as_str(), mtu.as_str(), devargs.as_str()]].concat())
     };
-    port("sink", SINK, 1500, &testpmd::null(0))?;
+    let at = |side| if rules.tunnel == Some(side) { PHYSICAL } else { BRIDGE };
+    port(at(TunnelSide::Out), "sink", SINK, 1500, &testpmd::null(0))?;
     for (index, (capture, number)) in input.captures.iter().zip(SOURCES).enumerate() {
-        port(&format!("source{index}"), number, MTUS[index], &super::source(index, capture))?;
+        let name = format!("source{index}");
+        port(at(TunnelSide::In), &name, number, MTUS[index], &super::source(index, capture))?;
     }
     stop::pause(input.warm_up())?;
     let (mpps, cycles) = ovs.watch(window)?;
     Ok(Sample::new(mpps, vec![("cycles/packet", cycles)]))
+}
+
+/// Adds the tunnel port and the bridge that its packets go through. They go by two rules there, not by learning: what a bridge
+/// does not know it would send to the host, too.
+fn add_tunnel(ovs: &Ovs, side: TunnelSide) -> Result<()> {
+    let [vtep, peer] = [VTEP, PEER].map(|address| std::net::Ipv4Addr::from(address).to_string());
+    let [vtep_mac, peer_mac] = [VTEP_MAC, PEER_MAC].map(text);
+    let hwaddr = format!("other_config:hwaddr=\"{vtep_mac}\"");
+    let set = ["set", "bridge", PHYSICAL, "datapath_type=netdev", "fail-mode=secure", "protocols=OpenFlow15"];
+    ovs.vsctl(&[&["add-br", PHYSICAL, "--"], &set[..], &[hwaddr.as_str()]].concat())?;
+    // The tables give each packet the number of its network.
+    let key = match side {
+        TunnelSide::Out => "options:key=flow".to_owned(),
+        TunnelSide::In => format!("options:key={VNI}"),
+    };
+    let (remote, number) = (format!("options:remote_ip={peer}"), format!("ofport_request={TUNNEL}"));
+    let set = ["set", "Interface", "tunnel", "type=vxlan", number.as_str(), remote.as_str(), key.as_str()];
+    ovs.vsctl(&[&["add-port", BRIDGE, "tunnel", "--"], &set[..]].concat())?;
+    ovs.give_address(PHYSICAL, &format!("{vtep}/24"))?;
+    ovs.appctl(&["ovs/route/add", &format!("{peer}/24"), PHYSICAL])?;
+    ovs.appctl(&["tnl/neigh/set", PHYSICAL, &peer, &peer_mac])?;
+    let rules = match side {
+        TunnelSide::Out => format!("in_port=LOCAL,actions=output:{SINK}\n"),
+        TunnelSide::In => format!("in_port={},actions=LOCAL\n", SOURCES[0]),
+    };
+    ovs.add_flows(PHYSICAL, &rules)
 }

@@ -27,12 +27,17 @@ pub struct Settings {
     pub sections: String,
     /// The ports behind the sources; one is named `out`.
     pub ports: String,
+    /// Further keys of the sources, one a line.
+    pub source_keys: &'static str,
+    /// The first frames teach it where the others go: what is dropped before it is warm does not count.
+    pub learns: bool,
 }
 
 /// The sources as sections: `in0`, `in1` and so on.
-pub fn sources(input: &Input, network: &str) -> String {
+pub fn sources(input: &Input, settings: &Settings) -> String {
     let port = |(index, capture): (usize, &std::path::PathBuf)| {
-        device_port(&format!("in{index}"), network, &super::source(index, capture), &[])
+        let device = super::source(index, capture);
+        device_port(&format!("in{index}"), settings.network, &device, &[]) + settings.source_keys
     };
     input.captures.iter().enumerate().map(port).collect()
 }
@@ -46,7 +51,7 @@ pub fn start(input: &Input, settings: &Settings) -> Result<(Netns, Switch)> {
     let mbufs = input.mbufs();
     let worker =
         one_worker("busy", "require").replacen("[memory]\n", &format!("[memory]\nmbufs = {mbufs}\n"), 1);
-    let config = worker + &settings.sections + &sources(input, settings.network) + &settings.ports;
+    let config = worker + &settings.sections + &sources(input, settings) + &settings.ports;
     let switch = Switch::start(&node, &config)?;
     stop::pause(input.warm_up())?;
     Ok((node, switch))
@@ -58,16 +63,31 @@ pub fn start(input: &Input, settings: &Settings) -> Result<(Netns, Switch)> {
 /// It does not start, dropped frames, or a signal came.
 pub fn ours(input: &Input, settings: &Settings, window: Duration) -> Result<Sample> {
     let (_node, mut switch) = start(input, settings)?;
+    let before = if settings.learns { Passed::of(&mut switch)? } else { Passed::default() };
     let work = switch.watch(window)?;
-    let drops = switch.drops()?;
-    ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
-    // Read in this order, more must have been sent than was received, but for a burst that is under way.
-    let ports = switch.ports()?;
-    let received: u64 =
-        ports.iter().filter(|port| port.name.starts_with("in")).map(|port| port.rx_packets).sum();
-    let sent = switch.port("out")?.tx_packets;
+    let after = Passed::of(&mut switch)?;
+    ensure!(after.drops == before.drops, "shuntd dropped frames: {}; before: {}", after.drops, before.drops);
+    let (received, sent) = (after.received - before.received, after.sent - before.sent);
     ensure!(sent + MAX_BURST >= received, "shuntd received {received} frames and sent {sent}");
     Ok(sample(work))
+}
+
+/// What went through since the start.
+#[derive(Default)]
+struct Passed {
+    drops: String,
+    received: u64,
+    sent: u64,
+}
+
+impl Passed {
+    fn of(switch: &mut Switch) -> Result<Self> {
+        let drops = switch.drops()?;
+        // Read in this order, more must have been sent than was received, but for a burst that is under way.
+        let ports = switch.ports()?;
+        let received = ports.iter().filter(|port| port.name.starts_with("in")).map(|port| port.rx_packets);
+        Ok(Self { drops, received: received.sum(), sent: switch.port("out")?.tx_packets })
+    }
 }
 
 fn sample(work: Work) -> Sample {

@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct Ovs {
     vswitchd: Running,
     _database: Running,
-    _node: Netns,
+    node: Netns,
     dir: TempDir,
 }
 
@@ -93,7 +93,7 @@ impl Ovs {
         )
         .within(&node)
         .spawn()?;
-        let ovs = Self { vswitchd, _database: database, _node: node, dir };
+        let ovs = Self { vswitchd, _database: database, node, dir };
         wait_for(&ovs.dir.path().join("vswitchd.ctl")).with_context(|| ovs.log())?;
         ovs.wait_for_dpdk()?;
         Ok(ovs)
@@ -127,12 +127,22 @@ impl Ovs {
         Ok(())
     }
 
-    /// `ovs-ofctl add-flows` to bridge `br0`: one rule a line.
+    /// Gives the internal port of a bridge an address, and sets it up.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn give_address(&self, bridge: &str, address: &str) -> Result<()> {
+        self.node.exec(&["ip", "addr", "add", address, "dev", bridge])?;
+        self.node.exec(&["ip", "link", "set", bridge, "up"])?;
+        Ok(())
+    }
+
+    /// `ovs-ofctl add-flows` to a bridge: one rule a line.
     ///
     /// # Errors
     /// A rule is refused.
-    pub fn add_flows(&self, rules: &str) -> Result<()> {
-        let (bridge, file) = (self.dir.path().join("br0.mgmt"), self.dir.path().join("rules"));
+    pub fn add_flows(&self, bridge: &str, rules: &str) -> Result<()> {
+        let (bridge, file) = (self.dir.path().join(format!("{bridge}.mgmt")), self.dir.path().join("rules"));
         std::fs::write(&file, rules).with_context(|| format!("write {}", file.display()))?;
         let words = ["ovs-ofctl", "-O", "OpenFlow15", "add-flows"].map(String::from);
         let places = [bridge, file].map(|path| path.to_string_lossy().into_owned());
