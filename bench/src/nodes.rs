@@ -198,6 +198,7 @@ pub fn cluster() -> Plan {
         gateway: Some(gateway),
         answers: Answers::Given,
         demux: None,
+        host: None,
     };
     let peers = (0..NODES).map(|node| Some(PlannedPeer { address: below([172, 16, 1, 0], node) }));
     let tunnels = PlannedOverlay {

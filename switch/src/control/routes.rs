@@ -63,7 +63,7 @@ fn join_alike(old: &Config, new: &Config) -> bool {
 fn changes(old: (&Config, &Router), new: (&Config, &Router)) -> Option<Vec<Change>> {
     let (gone, come) = differing(&old.1.routes, &new.1.routes);
     let (near_old, near) = (sorted(near(old.0, old.1).collect()), sorted(near(new.0, new.1).collect()));
-    let far = |(config, router)| sorted(overlay::routes(config, router).into_iter().collect());
+    let far = |(config, router): (&Config, &Router)| sorted(overlay::routes(config, router).collect());
     let (far_old, far) = (far(old), far(new));
     let mut touched: Vec<IpNet> = gone.iter().chain(come).map(|route| route.to).collect();
     let only = |list: &'_ [Row], other: &'_ [Row]| -> Vec<IpNet> {
