@@ -1,0 +1,301 @@
+//! Rows of the tables as rules.
+
+use std::net::IpAddr;
+
+use super::RuleRow;
+use super::uses::{Family, RuleId};
+use crate::control::flows::words;
+use crate::control::picture::Picture;
+use crate::ids::{NetworkId, PortId};
+use crate::pipeline::{ingress, lookup, nexthop};
+use crate::table::fib::{Route, Row};
+use crate::topology::{Network, Port, Router, RouterId};
+use crate::wire::ethernet::Mac;
+
+/// Table 20, output.
+const OUTPUT: u8 = 20;
+/// A group address, as a value with its mask.
+const GROUP: &str = "01:00:00:00:00:00/01:00:00:00:00:00";
+
+/// Priorities: refusals and answers before what is let in; in table 16 a longer prefix before a shorter one, that of a single
+/// IPv4 address being as high as that of a MAC address.
+mod priority {
+    pub(super) const REFUSE: u16 = 200;
+    pub(super) const ANSWER: u16 = 110;
+    pub(super) const ADMIT: u16 = 100;
+    pub(super) const ADMIT_OTHER: u16 = 90;
+    pub(super) const TO_ROUTER: u16 = 150;
+    pub(super) const GROUP: u16 = 60;
+    pub(super) const STATION: u16 = 50;
+    pub(super) const HOP: u16 = 100;
+    pub(super) const NEIGHBOR: u16 = 50;
+    pub(super) const OUTPUT: u16 = 100;
+
+    /// Of a route.
+    pub(super) fn prefix(v4: bool, len: u8) -> u16 {
+        if v4 { 18 + u16::from(len) } else { 1 + u16::from(len) }
+    }
+}
+
+/// Collects rules.
+struct Rules<'p> {
+    picture: &'p Picture,
+    /// There are several networks: rules say which one they are of.
+    several: bool,
+    rules: Vec<(RuleId, RuleRow)>,
+}
+
+/// All rules of `networks`.
+pub(super) fn rules(picture: &Picture, networks: &[&Network]) -> Vec<(RuleId, RuleRow)> {
+    let mut rules = Rules { picture, several: picture.networks.len() > 1, rules: Vec::new() };
+    let all = networks.len() == picture.networks.len();
+    for network in networks {
+        rules.ingress(network);
+        rules.lookup(network);
+        rules.next_hops(network);
+    }
+    for router in &picture.routers {
+        let of_router = |network: &&&Network| {
+            network.gateway.as_ref().is_some_and(|gateway| gateway.router == router.id)
+        };
+        if networks.iter().any(|network| of_router(&network)) {
+            rules.routes(router);
+        }
+    }
+    for port in &picture.ports {
+        if all || networks.iter().any(|network| rules.attached(port).any(|at| at.network == network.id)) {
+            rules.output(port);
+        }
+    }
+    rules.rules
+}
+
+/// A network that a port is in, with the tag its frames have at the port.
+#[derive(Clone, Copy)]
+struct Attached {
+    network: NetworkId,
+    tag: Option<Tag>,
+}
+
+/// A tag: VLAN and whether it is a service tag.
+#[derive(Clone, Copy)]
+struct Tag {
+    vid: u16,
+    service: bool,
+}
+
+impl Rules<'_> {
+    fn attached(&self, port: &Port) -> impl Iterator<Item = Attached> + use<> {
+        std::iter::once(Attached { network: port.network, tag: None })
+    }
+
+    fn add(&mut self, id: RuleId, table: u8, priority: u16, terms: Vec<String>, actions: Vec<String>) {
+        let rule = RuleRow {
+            table,
+            priority,
+            r#match: terms.into_iter().filter(|term| !term.is_empty()).collect(),
+            actions: actions.into_iter().filter(|action| !action.is_empty()).collect(),
+            packets: 0,
+            bytes: 0,
+            cookie: 0,
+            age_us: 0,
+        };
+        self.rules.push((id, rule));
+    }
+
+    /// The term that says which network a rule is of; empty when there is only one.
+    fn of(&self, network: NetworkId) -> String {
+        if self.several { format!("metadata={:#x}", network.index() + 1) } else { String::new() }
+    }
+
+    /// The action that goes on in another network.
+    fn enter(&self, network: NetworkId) -> String {
+        if self.several { format!("write_metadata:{:#x}", network.index() + 1) } else { String::new() }
+    }
+
+    /// Table 0: refusals, answers, and one rule for each port and family.
+    fn ingress(&mut self, network: &Network) {
+        let of = self.of(network.id);
+        let refused = |rules: &mut Self, term: String| {
+            rules.add(RuleId::None, ingress::TABLE, priority::REFUSE, vec![of.clone(), term], drop());
+        };
+        refused(self, format!("dl_src={GROUP}"));
+        if let Some(gateway) = &network.gateway {
+            refused(self, format!("dl_src={}", words::mac(gateway.mac)));
+        }
+        let mut own: Vec<_> = network.neighbors.iter().filter(|row| row.neighbor.own).collect();
+        own.sort_by_key(|row| row.address);
+        for row in own {
+            let terms = match row.address {
+                IpAddr::V4(address) => vec!["arp".into(), of.clone(), format!("arp_tpa={address}"), "arp_op=1".into()],
+                IpAddr::V6(address) => {
+                    vec!["icmp6".into(), of.clone(), "icmp_type=135".into(), format!("nd_target={address}")]
+                }
+            };
+            let answer = vec![format!("mod_dl_src:{}", words::mac(row.neighbor.mac)), "IN_PORT".into()];
+            self.add(RuleId::None, ingress::TABLE, priority::ANSWER, terms, answer);
+        }
+        let ports = &self.picture.ports;
+        for port in ports.iter().filter(|port| port.up) {
+            for at in self.attached(port).filter(|at| at.network == network.id) {
+                for (family, word) in [(Family::Ipv4, "ip"), (Family::Ipv6, "ipv6"), (Family::Other, "")] {
+                    let priority = if word.is_empty() { priority::ADMIT_OTHER } else { priority::ADMIT };
+                    let vlan = at.tag.map_or_else(String::new, |tag| format!("dl_vlan={}", tag.vid));
+                    let strip = at.tag.map_or_else(String::new, |_| "strip_vlan".to_owned());
+                    let terms = vec![word.to_owned(), format!("in_port={}", port.name), vlan];
+                    let actions = vec![strip, self.enter(network.id), goto(lookup::TABLE)];
+                    let id = RuleId::Ingress(port.id, network.id, family);
+                    self.add(id, ingress::TABLE, priority, terms, actions);
+                }
+            }
+        }
+    }
+
+    /// Table 16 by MAC address.
+    fn lookup(&mut self, network: &Network) {
+        let of = self.of(network.id);
+        let id = network.id;
+        if let Some(gateway) = &network.gateway {
+            let terms = vec![of.clone(), format!("dl_dst={}", words::mac(gateway.mac))];
+            let route = vec![format!("set_field:{:#x}->reg14", reg14(gateway.router)), format!("resubmit(,{})", lookup::TABLE)];
+            self.add(RuleId::Gateway(id), lookup::TABLE, priority::TO_ROUTER, terms, route);
+        }
+        let group = vec![of.clone(), format!("dl_dst={GROUP}")];
+        self.add(RuleId::Group(id), lookup::TABLE, priority::GROUP, group, vec!["FLOOD".into()]);
+        let mut stations: Vec<_> = network.fdb.iter().map(|entry| (entry.mac(), entry.port())).collect();
+        stations.sort_unstable_by_key(|(mac, _)| mac.bytes());
+        for (mac, port) in stations {
+            let terms = vec![of.clone(), format!("dl_dst={}", words::mac(mac))];
+            let actions = self.leave(network, port);
+            self.add(RuleId::Station(id, mac), lookup::TABLE, priority::STATION, terms, actions);
+        }
+        self.add(RuleId::Unknown(id), lookup::TABLE, 0, vec![of], vec!["FLOOD".into()]);
+    }
+
+    /// Table 16 by IP address.
+    fn routes(&mut self, router: &Router) {
+        let of = format!("reg14={:#x}", reg14(router.id));
+        let joined = self.picture.networks.iter().filter_map(|network| network.gateway.as_ref());
+        let own: Vec<IpAddr> = joined
+            .filter(|gateway| gateway.router == router.id)
+            .flat_map(|gateway| gateway.addresses.iter().map(|(address, _)| *address))
+            .collect();
+        for address in own {
+            let terms = vec![family(address), of.clone(), destination(address, &address.to_string())];
+            self.add(RuleId::None, lookup::TABLE, priority::REFUSE, terms, vec!["LOCAL".into()]);
+        }
+        for row in router.fib.iter() {
+            self.route(router, &of, row);
+        }
+        let id = RuleId::NoRoute(router.id);
+        self.add(id, lookup::TABLE, 0, vec![of], drop());
+    }
+
+    fn route(&mut self, router: &Router, of: &str, row: &Row) {
+        let Row { prefix, route } = *row;
+        let (address, len) = (prefix.addr(), prefix.prefix_len());
+        let shown = match (len, len == prefix.max_prefix_len()) {
+            (0, _) => String::new(),
+            (_, true) => destination(address, &address.to_string()),
+            _ => destination(address, &prefix.to_string()),
+        };
+        let terms = vec![family(address), of.to_owned(), shown];
+        let actions = match route {
+            Route::Connected(network) => {
+                vec!["dec_ttl".into(), self.enter(network), goto(nexthop::TABLE)]
+            }
+            Route::Via(network, hop) => {
+                vec!["dec_ttl".into(), self.enter(network), set_hop(hop), goto(nexthop::TABLE)]
+            }
+            Route::Blackhole => drop(),
+        };
+        let priority = priority::prefix(address.is_ipv4(), len);
+        self.add(RuleId::Route(router.id, prefix), lookup::TABLE, priority, terms, actions);
+    }
+
+    /// Table 17: the neighbours of a network that is routed into.
+    fn next_hops(&mut self, network: &Network) {
+        let Some(gateway) = &network.gateway else { return };
+        let of = self.of(network.id);
+        let hops = self.picture.hops();
+        let mut known: Vec<_> = network.neighbors.iter().filter(|row| !row.neighbor.own).collect();
+        known.sort_by_key(|row| row.address);
+        for row in known {
+            let address = row.address;
+            let mut actions = vec![
+                format!("mod_dl_src:{}", words::mac(gateway.mac)),
+                format!("mod_dl_dst:{}", words::mac(row.neighbor.mac)),
+            ];
+            actions.extend(match network.fdb.get(row.neighbor.mac) {
+                Some(entry) => self.leave(network, entry.port()),
+                None => vec!["FLOOD".into()],
+            });
+            let id = RuleId::Neighbor(network.id, address);
+            if hops.contains(&(network.id, address)) {
+                let terms = vec![family(address), of.clone(), hop(address)];
+                self.add(id, nexthop::TABLE, priority::HOP, terms, actions);
+            } else {
+                let terms = vec![family(address), of.clone(), destination(address, &address.to_string())];
+                self.add(id, nexthop::TABLE, priority::NEIGHBOR, terms, actions);
+            }
+        }
+        // The packet is lost and the switch asks for the neighbour.
+        let ask = vec!["controller(reason=no_match)".to_owned()];
+        self.add(RuleId::NoNeighbor(network.id), nexthop::TABLE, 0, vec![of], ask);
+    }
+
+    /// The actions that send a frame of `network` out of a port.
+    fn leave(&self, network: &Network, to: PortId) -> Vec<String> {
+        let Some(port) = self.picture.port(to) else { return drop() };
+        let tag = self.attached(port).find(|at| at.network == network.id).and_then(|at| at.tag);
+        let mut actions = tag.map_or_else(Vec::new, |Tag { vid, service }| {
+            let tpid = if service { "0x88a8" } else { "0x8100" };
+            // The bit says that there is a tag (OpenFlow 1.3 section 7.2.3.7).
+            vec![format!("push_vlan:{tpid}"), format!("set_field:{}->vlan_vid", vid | 0x1000)]
+        });
+        actions.push(format!("output:{}", port.name));
+        actions
+    }
+
+    /// Table 20.
+    fn output(&mut self, port: &Port) {
+        let terms = vec![format!("actset_output={}", port.name)];
+        let actions = if port.up { vec![format!("output:{}", port.name)] } else { drop() };
+        self.add(RuleId::Output(port.id), OUTPUT, priority::OUTPUT, terms, actions);
+    }
+}
+
+fn drop() -> Vec<String> {
+    vec!["drop".to_owned()]
+}
+
+fn goto(table: u8) -> String {
+    format!("goto_table:{table}")
+}
+
+/// What a rule has in `reg14` for a router: never 0, which is no router.
+fn reg14(router: RouterId) -> usize {
+    router.index() + 1
+}
+
+fn family(address: IpAddr) -> String {
+    if address.is_ipv4() { "ip" } else { "ipv6" }.to_owned()
+}
+
+fn destination(address: IpAddr, shown: &str) -> String {
+    format!("{}={shown}", if address.is_ipv4() { "nw_dst" } else { "ipv6_dst" })
+}
+
+fn hop(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("reg0={:#x}", address.to_bits()),
+        IpAddr::V6(address) => format!("xxreg0={:#x}", address.to_bits()),
+    }
+}
+
+fn set_hop(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("set_field:{:#x}->reg0", address.to_bits()),
+        IpAddr::V6(address) => format!("set_field:{:#x}->xxreg0", address.to_bits()),
+    }
+}
