@@ -10,7 +10,7 @@ fn parse(words: &[&str]) -> Command {
     Options::try_parse_from([&["shunt"], words].concat()).unwrap().command
 }
 
-fn dump(words: &[&str]) -> Result<proto::DumpFlowsRequest, Failure> {
+fn dump(words: &[&str]) -> proto::DumpFlowsRequest {
     let Command::DumpFlows(wanted) = parse(&[&["dump-flows"], words].concat()) else { unreachable!() };
     flows::request(&wanted)
 }
@@ -27,17 +27,10 @@ fn golden(text: &str, expected: &str) {
 }
 
 #[test]
-fn a_dump_must_say_that_it_means_the_cache() {
-    let failure = dump(&[]).unwrap_err();
-    assert_eq!(failure.code, 2);
-    assert_eq!(
-        failure.message,
-        "shunt: dump-flows prints cached flows so far; write `shunt dump-flows --cached`, \
-         and see `shunt show fdb` and `shunt show topology` for the tables"
-    );
-    assert_eq!(dump(&["--cached"]), Ok(proto::DumpFlowsRequest { port: String::new(), limit: 10_000 }));
+fn a_dump_of_the_cache_is_asked_for_by_port_and_limit() {
+    assert_eq!(dump(&["--cached"]), proto::DumpFlowsRequest { port: String::new(), limit: 10_000 });
     let some = dump(&["--cached", "--port", "pod1", "--limit", "5"]);
-    assert_eq!(some, Ok(proto::DumpFlowsRequest { port: "pod1".into(), limit: 5 }));
+    assert_eq!(some, proto::DumpFlowsRequest { port: "pod1".into(), limit: 5 });
 }
 
 #[test]

@@ -96,6 +96,12 @@ calls! {
     show_drops(ShowDropsRequest) -> Drops;
     /// The publications.
     show_generations(ShowGenerationsRequest) -> Generations;
+    /// Routes.
+    show_routes(ShowRoutesRequest) -> Routes;
+    /// Neighbours.
+    show_neighbors(ShowNeighborsRequest) -> Neighbors;
+    /// Rules.
+    dump_rules(DumpRulesRequest) -> Rules;
     /// Cached flows.
     dump_flows(DumpFlowsRequest) -> Flows;
     /// Where a frame would go.

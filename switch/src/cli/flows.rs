@@ -1,4 +1,4 @@
-//! `shunt dump-flows`: one line for each cached flow.
+//! `shunt dump-flows --cached`: one line for each cached flow.
 
 use super::client::Client;
 use super::options::DumpFlows;
@@ -7,16 +7,8 @@ use super::{Failure, output};
 use crate::control::api::proto;
 
 /// What is asked of the daemon.
-///
-/// # Errors
-/// It is not said that the cached flows are meant.
-pub fn request(wanted: &DumpFlows) -> Result<proto::DumpFlowsRequest, Failure> {
-    if !wanted.cached {
-        return Err(Failure::bad_input(
-            "shunt: dump-flows prints cached flows so far; write `shunt dump-flows --cached`, and see `shunt show fdb` and `shunt show topology` for the tables",
-        ));
-    }
-    Ok(proto::DumpFlowsRequest { port: wanted.port.clone().unwrap_or_default(), limit: wanted.limit })
+pub fn request(wanted: &DumpFlows) -> proto::DumpFlowsRequest {
+    proto::DumpFlowsRequest { port: wanted.port.clone().unwrap_or_default(), limit: wanted.limit }
 }
 
 /// Asks and prints.

@@ -9,6 +9,7 @@
 //! | [`client`] | the connection and what its errors mean to a person |
 //! | [`change`] | commands that change something |
 //! | [`show`] | tables, one function each |
+//! | [`ip`], [`ovs`] | the tables in the words of `ip`, `bridge`, `ovs-ofctl`, `ovs-vsctl` |
 //! | [`flows`], [`trace`](mod@trace), [`capture`] | cached flows; where a frame would go; a frame out of a file |
 //! | [`table`] | columns |
 //! | `watch` | rates over an interval |
@@ -18,13 +19,16 @@ pub mod capture;
 pub mod change;
 pub mod client;
 pub mod flows;
+pub mod ip;
 pub mod man;
 pub mod options;
+pub mod ovs;
 mod routers;
 pub mod show;
 pub mod table;
 pub mod trace;
 mod watch;
+mod words;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -107,10 +111,13 @@ async fn ask(options: &Options) -> Result<(), Failure> {
     }
     match question {
         Some(Question::Flows(request)) => return flows::run(&mut client, request, json).await,
+        Some(Question::Rules(wanted)) => return ovs::dump(&mut client, wanted, json).await,
+        Some(Question::Ip(wanted, families)) => return ip::run(&mut client, wanted, families, json).await,
         Some(Question::Trace(request)) => return trace::run(&mut client, request, json).await,
         None => {}
     }
     match &options.command {
+        Command::List { record, names } => ovs::list(&mut client, *record, names, json).await,
         Command::Show { what } => show::run(&mut client, what, json).await,
         Command::Health => {
             let health = client.health(proto::HealthRequest {}).await?;
@@ -120,6 +127,10 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         | Command::Port { .. }
         | Command::DumpFlows(_)
         | Command::Trace(_)
+        | Command::Route(_)
+        | Command::Neigh(_)
+        | Command::Fdb(_)
+        | Command::Addr(_)
         | Command::Completion { .. }
         | Command::Man { .. } => Ok(()),
     }
@@ -128,13 +139,24 @@ async fn ask(options: &Options) -> Result<(), Failure> {
 /// A question that can be wrong by itself.
 enum Question {
     Flows(proto::DumpFlowsRequest),
+    Rules(ovs::WantedRules),
+    Ip(ip::Wanted, ip::Families),
     Trace(proto::TraceRequest),
 }
 
 impl Question {
+    fn ip(wanted: ip::Wanted, options: &options::Ip) -> Self {
+        Self::Ip(wanted, ip::Families { v4: options.v4, v6: options.v6 })
+    }
+
     fn of(command: &Command) -> Result<Option<Self>, Failure> {
         Ok(match command {
-            Command::DumpFlows(wanted) => Some(Self::Flows(flows::request(wanted)?)),
+            Command::DumpFlows(wanted) if wanted.cached => Some(Self::Flows(flows::request(wanted))),
+            Command::DumpFlows(wanted) => Some(Self::Rules(ovs::rules(wanted)?)),
+            Command::Route(it) => Some(Self::ip(ip::route(&it.words)?, it)),
+            Command::Neigh(it) => Some(Self::ip(ip::neigh(&it.words)?, it)),
+            Command::Fdb(it) => Some(Self::ip(ip::fdb(&it.words)?, it)),
+            Command::Addr(it) => Some(Self::ip(ip::addr(&it.words)?, it)),
             Command::Trace(wanted) => Some(Self::Trace(trace::request(wanted)?)),
             _ => None,
         })

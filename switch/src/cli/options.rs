@@ -50,8 +50,29 @@ pub enum Command {
         #[command(subcommand)]
         command: PortCommand,
     },
-    /// Show what the workers' flow caches hold, the busiest flows first. Forwarding goes on meanwhile.
+    /// Show the logical tables as ovs-ofctl would, or with --cached what the workers' flow caches hold.
+    #[command(after_help = "Examples: shunt dump-flows br-int\n\
+        shunt dump-flows br-int table=17\n\
+        shunt dump-flows --cached --limit 20\n\
+        A bridge is a network; br-int stands for all of them.")]
     DumpFlows(DumpFlows),
+    /// Show ports as ovs-vsctl lists its records.
+    List {
+        /// Which columns.
+        #[arg(value_enum)]
+        record: Record,
+        /// Only these ports.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Show routes as `ip route` does: [show] [dev NAME] [table ROUTER], or get ADDRESS.
+    Route(Ip),
+    /// Show neighbours as `ip neigh` does: [show] [ADDRESS] [dev NAME].
+    Neigh(Ip),
+    /// Show MAC addresses as `bridge fdb` does: [show] [dev NAME] [br NETWORK].
+    Fdb(Ip),
+    /// Show ports, and the addresses of the switch, as `ip addr` does: [show] [NAME].
+    Addr(Ip),
     /// Show where a frame would go and why. Nothing is sent and nothing changes; a dropped frame is a result, not an error.
     #[command(after_help = "Example: shunt trace --in pod1 'ip4.dst==10.0.2.9 && udp.dst==53'\n\
         What the expression leaves open is chosen, and the choice is printed. docs/operations.md has the fields.")]
@@ -97,15 +118,41 @@ pub enum Show {
 /// Which flows.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DumpFlows {
-    /// Those in the flow caches: so far the only ones there are to dump.
+    /// A network or br-int for all, then what the rules must match: table=N, in_port=NAME, ...
+    #[arg(value_name = "BRIDGE [MATCH]", conflicts_with = "cached")]
+    pub words: Vec<String>,
+    /// Those in the flow caches, and not the logical tables.
     #[arg(long)]
     pub cached: bool,
-    /// Only flows that came in by this port.
+    /// Of the flow caches: only flows that came in by this port.
     #[arg(long, value_name = "NAME")]
     pub port: Option<String>,
-    /// Most flows to print, the busiest of all.
+    /// Of the flow caches: most flows to print, the busiest of all.
     #[arg(long, value_name = "FLOWS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub limit: u32,
+}
+
+/// A record of ovs-vsctl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Record {
+    /// State, errors, statistics.
+    Interface,
+    /// VLANs.
+    Port,
+}
+
+/// Words of `ip` or `bridge`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Ip {
+    /// As behind `ip` or `bridge`.
+    #[arg(value_name = "WORDS")]
+    pub words: Vec<String>,
+    /// IPv4 alone.
+    #[arg(short = '4', conflicts_with = "v6")]
+    pub v4: bool,
+    /// IPv6 alone.
+    #[arg(short = '6')]
+    pub v6: bool,
 }
 
 /// Which frame, and where it comes in.

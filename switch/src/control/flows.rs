@@ -13,6 +13,7 @@ use std::collections::BinaryHeap;
 use serde::Serialize;
 
 use super::Control;
+pub use super::rules::Uses;
 use crate::flow::cache::Entry;
 use crate::ids::PortId;
 use crate::topology::Topology;
@@ -114,9 +115,21 @@ pub struct FlowWalk {
     dump: Option<Box<FlowDump>>,
     kept: BinaryHeap<Reverse<Kept>>,
     found: u64,
+    /// Flows are not kept but counted by the rules that they take.
+    uses: Option<Uses>,
 }
 
 impl FlowWalk {
+    /// A walk that keeps no flow and counts what they say of the rules' use.
+    pub fn counting() -> Self {
+        Self { uses: Some(Uses::default()), ..Self::new(0, None) }
+    }
+
+    /// What was counted.
+    pub fn into_uses(self) -> Uses {
+        self.uses.unwrap_or_default()
+    }
+
     /// A walk that keeps the `limit` busiest flows (at most [`LIMIT_MAX`]), of one port or of all.
     pub fn new(limit: usize, port: Option<String>) -> Self {
         let dump = FlowDump { from: 0, now: 0, next: None, rows: Vec::with_capacity(PIECE) };
@@ -128,6 +141,7 @@ impl FlowWalk {
             dump: Some(Box::new(dump)),
             kept: BinaryHeap::new(),
             found: 0,
+            uses: None,
         }
     }
 
@@ -212,6 +226,14 @@ impl Control {
                 walk.worker = walk.workers;
                 break;
             };
+            if let Some(uses) = &mut walk.uses
+                && let Some(mut frame) = self.site.pool.frame(&[])
+            {
+                for entry in &dump.rows {
+                    uses.add(topology, entry, &mut frame);
+                }
+                dump.rows.clear();
+            }
             for entry in dump.rows.drain(..) {
                 if port.is_none_or(|port| port.index() == entry.key.port()) {
                     let stale = is_stale(topology, &entry);

@@ -19,6 +19,7 @@
 //! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
 //! | [`flows`] | what the flow caches hold |
+//! | [`picture`], [`rules`] | the tables as rows, as the rules of ovs-ofctl |
 //! | [`trace`](mod@trace) | where a frame would go |
 //! | [`api`] | the gRPC interface, on a thread of its own |
 
@@ -31,10 +32,12 @@ mod host;
 mod learn;
 mod neighbors;
 mod overlay;
+pub mod picture;
 mod ports;
 mod publish;
 mod reset;
 mod routes;
+pub mod rules;
 mod start;
 pub mod status;
 #[cfg(test)]

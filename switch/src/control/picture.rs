@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::Control;
 use super::flows::words;
 use crate::ids::{NetworkId, PortId};
+use crate::table::fdb::Place;
 use crate::table::fib::{Route, Row};
-use crate::topology::{Network, Port, Router};
+use crate::topology::{Network, Port, Router, Topology};
 use crate::wire::ethernet::Mac;
 
 /// Ports, networks and routers of one topology.
@@ -94,14 +95,7 @@ pub enum PictureError {
 impl Control {
     /// The tables as the workers see them now.
     pub fn picture(&self) -> Picture {
-        let topology = self.publisher.current();
-        Picture {
-            generation: topology.generation(),
-            now: self.now(),
-            ports: topology.ports().cloned().collect(),
-            networks: topology.networks().to_vec(),
-            routers: topology.routers().to_vec(),
-        }
+        Picture::of(self.publisher.current(), self.now())
     }
 }
 
@@ -111,6 +105,17 @@ fn names<'n>(names: impl Iterator<Item = &'n str>) -> String {
 }
 
 impl Picture {
+    /// That of `topology` in second `now` of the workers' clock.
+    pub fn of(topology: &Topology, now: u32) -> Self {
+        Self {
+            generation: topology.generation(),
+            now,
+            ports: topology.ports().cloned().collect(),
+            networks: topology.networks().to_vec(),
+            routers: topology.routers().to_vec(),
+        }
+    }
+
     /// The port in a slot.
     pub fn port(&self, id: PortId) -> Option<&Port> {
         let at = self.ports.binary_search_by_key(&id, |port| port.id).ok()?;
@@ -138,7 +143,10 @@ impl Picture {
 
     /// The port behind which a station of a network is.
     pub fn behind(&self, network: &Network, mac: Mac) -> Option<&Port> {
-        self.port(network.fdb.get(mac)?.port())
+        match network.fdb.get(mac)?.place() {
+            Place::Port(port) => self.port(port),
+            Place::Peer(_) => None,
+        }
     }
 
     /// The routes of one router or of all, by router and prefix.
@@ -213,16 +221,18 @@ impl Picture {
         for network in self.networks_named(network)? {
             let mut known: Vec<_> = network.neighbors.iter().collect();
             known.sort_by_key(|row| row.address);
-            rows.extend(known.into_iter().map(|row| NeighborEntry {
-                network: network.name.to_string(),
-                address: row.address.to_string(),
-                mac: words::mac(row.neighbor.mac),
-                port: self
-                    .behind(network, row.neighbor.mac)
-                    .map_or_else(String::new, |port| port.name.to_string()),
-                fixed: row.neighbor.fixed,
-                own: row.neighbor.own,
-                age: if row.neighbor.fixed { 0 } else { self.now.saturating_sub(row.last_seen) },
+            rows.extend(known.into_iter().map(|row| {
+                NeighborEntry {
+                    network: network.name.to_string(),
+                    address: row.address.to_string(),
+                    mac: words::mac(row.neighbor.mac),
+                    port: self
+                        .behind(network, row.neighbor.mac)
+                        .map_or_else(String::new, |port| port.name.to_string()),
+                    fixed: row.neighbor.fixed,
+                    own: row.neighbor.own,
+                    age: if row.neighbor.fixed { 0 } else { self.now.saturating_sub(row.last_seen) },
+                }
             }));
         }
         Ok(rows)
@@ -239,5 +249,16 @@ impl Picture {
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl Picture {
+    /// True when rules of `other` name the same networks, ports and routers by the same numbers.
+    pub fn numbers_as(&self, other: &Self) -> bool {
+        let ports = |picture: &Self| -> Vec<_> {
+            picture.ports.iter().map(|port| (port.id, port.name.clone())).collect()
+        };
+        let networks =
+            |picture: &Self| -> Vec<_> { picture.networks.iter().map(|it| it.name.clone()).collect() };
+        let routers =
+            |picture: &Self| -> Vec<_> { picture.routers.iter().map(|it| it.name.clone()).collect() };
+        ports(self) == ports(other) && networks(self) == networks(other) && routers(self) == routers(other)
+    }
+}

@@ -16,8 +16,12 @@ mod uses;
 
 use serde::Serialize;
 
+use super::Control;
 use super::picture::{Picture, PictureError};
-pub(super) use uses::Uses;
+pub use uses::Uses;
+
+/// Stands for all networks: the name that the integration bridge has in documents.
+const ALL: &str = "br-int";
 
 /// A rule of a logical table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,7 +56,9 @@ impl Picture {
         uses: &Uses,
         age_us: u64,
     ) -> Result<Vec<RuleRow>, PictureError> {
-        let networks = self.networks_named(network)?;
+        // A network that is called so is meant when there is one.
+        let all = network == ALL && self.networks_named(ALL).is_err();
+        let networks = self.networks_named(if all { "" } else { network })?;
         let mut rules = compose::rules(self, &networks);
         if let Some(table) = table {
             rules.retain(|(_, rule)| rule.table == table);
@@ -75,6 +81,25 @@ fn cookie(rule: &RuleRow) -> u64 {
     let hash = start.into_iter().chain(text).fold(0xcbf2_9ce4_8422_2325, step);
     // As OVN's, in 32 bits.
     (hash ^ hash >> 32) & 0xffff_ffff
+}
+
+impl Control {
+    /// Microseconds since the running topology was published.
+    pub fn topology_age(&self) -> u64 {
+        let newest = self.reports.iter().next_back();
+        let age = newest.map_or(self.started.elapsed(), |report| report.at.elapsed().unwrap_or_default());
+        u64::try_from(age.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Adds to `uses` what the ports have sent.
+    pub fn count_sent(&self, uses: &mut Uses) {
+        for port in self.ports.iter() {
+            let counters = || self.workers.iter().map(|worker| worker.counters.port(port.id));
+            let packets = counters().map(|counters| counters.tx_packets.get()).sum();
+            let bytes = counters().map(|counters| counters.tx_bytes.get()).sum();
+            uses.sent(port.id, packets, bytes);
+        }
+    }
 }
 
 #[cfg(test)]

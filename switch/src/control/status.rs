@@ -12,6 +12,7 @@ use crate::drop::DropReason;
 use crate::ids::PortId;
 use crate::port::DeviceStatus;
 use crate::table::fdb::Place;
+use crate::topology::Topology;
 
 pub use networks::{NetworkRow, RouteRow, RouterRow};
 
@@ -54,6 +55,16 @@ pub struct PortRow {
     pub seconds: u64,
     /// Driver and details, or why the device is not open.
     pub about: String,
+    /// Number of its slot.
+    pub slot: u32,
+    /// VLAN of its untagged frames.
+    pub tag: Option<u16>,
+    /// VLANs of its tagged frames.
+    pub trunks: Vec<u16>,
+    /// Its tags are service tags.
+    pub service_tag: bool,
+    /// Stations given by configuration, each with its addresses.
+    pub endpoints: Vec<String>,
 }
 
 /// A MAC address.
@@ -226,6 +237,8 @@ impl Control {
         let sum = |of: &dyn Fn(&crate::counters::PortCounters) -> u64| -> u64 {
             self.workers.iter().map(|worker| of(worker.counters.port(id))).sum()
         };
+        let topology = self.publisher.current();
+        let vlans = topology.port(id).and_then(|port| port.vlans.as_ref());
         PortRow {
             name: port.config.name.to_string(),
             kind: port.config.kind.name().to_owned(),
@@ -245,6 +258,11 @@ impl Control {
             deaths: port.deaths,
             seconds: port.since.elapsed().as_secs(),
             about: port.why_closed().map_or(status.about, ToOwned::to_owned),
+            slot: id.index() as u32,
+            tag: untagged(topology, id),
+            trunks: vlans.map_or_else(Vec::new, |vlans| vlans.tagged.iter().map(|(vid, _)| *vid).collect()),
+            service_tag: vlans.is_some_and(|vlans| vlans.service),
+            endpoints: port.config.endpoints.iter().map(endpoint).collect(),
         }
     }
 
@@ -364,6 +382,16 @@ impl Control {
             uptime: self.started.elapsed().as_secs(),
         }
     }
+}
+
+/// The VLAN that untagged frames of a port belong to: known by the tag that its network has at another port.
+fn untagged(topology: &Topology, id: PortId) -> Option<u16> {
+    let network = topology.network(topology.port(id)?.vlans.as_ref()?.untagged?)?;
+    network.attached.iter().find_map(|member| Some(member.tag?.vid))
+}
+
+fn endpoint(endpoint: &shunt_config::Endpoint) -> String {
+    endpoint.ip.iter().fold(endpoint.mac.to_string(), |text, ip| format!("{text} {ip}"))
 }
 
 fn micros(duration: Duration) -> f64 {

@@ -4,6 +4,7 @@
 use tonic::{Code, Status};
 
 use crate::control::flows::FlowsError;
+use crate::control::picture::PictureError;
 use crate::control::trace::TraceError;
 use crate::control::{ApplyError, Stopped};
 
@@ -37,6 +38,16 @@ pub(super) fn trace(error: &TraceError) -> Status {
         TraceError::NoBuffers => Code::FailedPrecondition,
     };
     Status::new(code, bounded(&error.to_string()))
+}
+
+/// `error` for who asked for tables.
+pub(super) fn picture(error: &PictureError) -> Status {
+    let code = match error {
+        PictureError::NoRouter(..) | PictureError::NoNetwork(..) => Code::NotFound,
+        PictureError::WhichRouter(_) => Code::InvalidArgument,
+        PictureError::NoRoute(..) | PictureError::Unrouted => Code::FailedPrecondition,
+    };
+    Status::new(code, error.to_string())
 }
 
 /// Mistakes in a configuration or in arguments.

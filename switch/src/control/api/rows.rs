@@ -4,6 +4,8 @@
 use super::proto;
 use crate::control::Applied;
 use crate::control::flows::FlowRow;
+use crate::control::picture::{NeighborEntry, RouteEntry};
+use crate::control::rules::RuleRow;
 use crate::control::status::{
     CacheUse, Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, RouteRow, RouterRow, TopologyRow,
     WorkerRow,
@@ -49,6 +51,11 @@ impl From<PortRow> for proto::Port {
             deaths: row.deaths,
             seconds: row.seconds,
             about: row.about,
+            slot: row.slot,
+            tag: row.tag.map(u32::from),
+            trunks: row.trunks.into_iter().map(u32::from).collect(),
+            service_tag: row.service_tag,
+            endpoints: row.endpoints,
         }
     }
 }
@@ -169,6 +176,28 @@ impl From<FlowRow> for proto::Flow {
             stale: row.stale,
             actions: row.actions,
         }
+    }
+}
+
+impl From<RouteEntry> for proto::RouteEntry {
+    fn from(row: RouteEntry) -> Self {
+        let RouteEntry { router, to, kind, via, network, port, source, onlink } = row;
+        Self { router, to, kind: kind.to_owned(), via, network, port, source, onlink }
+    }
+}
+
+impl From<NeighborEntry> for proto::NeighborEntry {
+    fn from(row: NeighborEntry) -> Self {
+        let NeighborEntry { network, address, mac, port, fixed, own, age } = row;
+        Self { network, address, mac, port, fixed, own, age }
+    }
+}
+
+impl From<RuleRow> for proto::Rule {
+    fn from(row: RuleRow) -> Self {
+        let RuleRow { table, priority, r#match, actions, packets, bytes, cookie, age_us } = row;
+        let (table, priority) = (u32::from(table), u32::from(priority));
+        Self { table, priority, r#match, actions, packets, bytes, cookie, age_us }
     }
 }
 

@@ -6,9 +6,13 @@ use super::proto::switch_server::Switch;
 use super::proto::trace_request::What;
 use super::{proto, refusal};
 use crate::control::flows::{FlowWalk, LIMIT};
+use crate::control::picture::{Picture, PictureError};
 use crate::control::trace::Frame;
 use crate::control::trace::expression::Probe;
 use crate::control::{Applied, ApplyError, Control, Handle};
+
+/// Times that a dump of rules begins anew because networks or ports came or went meanwhile.
+const RENUMBERED: usize = 5;
 
 /// Answers calls with what the control thread says.
 #[derive(Clone, Debug)]
@@ -41,6 +45,17 @@ impl Service {
     ) -> Result<Response<proto::Applied>, Status> {
         let applied = self.ask(change).await?.map_err(|error| refusal::apply(&error))?;
         Ok(Response::new(applied.into()))
+    }
+
+    /// Makes rows of the running tables, off the control thread and the runtime.
+    async fn picture<R: Send + 'static>(
+        &self,
+        rows: impl FnOnce(Picture) -> Result<R, PictureError> + Send + 'static,
+    ) -> Result<R, Status> {
+        let picture = self.ask(|control| control.picture()).await?;
+        let rows = tokio::task::spawn_blocking(move || rows(picture)).await;
+        let rows = rows.map_err(|_| refusal::stopped(&crate::control::Stopped))?;
+        rows.map_err(|error| refusal::picture(&error))
     }
 
     /// Collects rows on the control thread.
@@ -166,6 +181,75 @@ impl Switch for Service {
         let more = walk.more();
         let flows = walk.rows(&names).into_iter().map(Into::into).collect();
         Ok(Response::new(proto::Flows { flows, more }))
+    }
+
+    async fn show_routes(
+        &self,
+        request: Request<proto::ShowRoutesRequest>,
+    ) -> Result<Response<proto::Routes>, Status> {
+        let proto::ShowRoutesRequest { router, address } = request.into_inner();
+        let address: Option<std::net::IpAddr> = match address.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| {
+                Status::invalid_argument(format!(
+                    "{text:?} is no IP address; write one as 10.0.0.1 or fd00::1"
+                ))
+            })?),
+        };
+        let rows = self.picture(move |picture| match address {
+            None => picture.routes(&router),
+            Some(address) => picture.route_to(&router, address).map(|route| vec![route]),
+        });
+        let routes = rows.await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::Routes { routes }))
+    }
+
+    async fn show_neighbors(
+        &self,
+        request: Request<proto::ShowNeighborsRequest>,
+    ) -> Result<Response<proto::Neighbors>, Status> {
+        let network = request.into_inner().network;
+        let rows = self.picture(move |picture| picture.neighbors(&network)).await?;
+        Ok(Response::new(proto::Neighbors { neighbors: rows.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn dump_rules(
+        &self,
+        request: Request<proto::DumpRulesRequest>,
+    ) -> Result<Response<proto::Rules>, Status> {
+        let proto::DumpRulesRequest { network, table } = request.into_inner();
+        let table = match table.map(u8::try_from) {
+            None => None,
+            Some(Ok(table)) => Some(table),
+            Some(Err(_)) => return Ok(Response::new(proto::Rules::default())),
+        };
+        let mut before = self.ask(|control| control.picture()).await?;
+        for _ in 0..RENUMBERED {
+            let mut walk = FlowWalk::counting();
+            while !walk.is_done() {
+                let step = self.ask(move |control| control.walk_flows(walk)).await?;
+                walk = step.map_err(|error| refusal::flows(&error))?;
+            }
+            let mut uses = walk.into_uses();
+            let (after, age, uses) = self
+                .ask(move |control| {
+                    control.count_sent(&mut uses);
+                    (control.picture(), control.topology_age(), uses)
+                })
+                .await?;
+            // What was counted by numbers that mean something else now would be said of the wrong rules.
+            if !after.numbers_as(&before) {
+                before = after;
+                continue;
+            }
+            let generation = after.generation;
+            let composed = tokio::task::spawn_blocking(move || after.rules(&network, table, &uses, age));
+            let rules = composed.await.map_err(|_| refusal::stopped(&crate::control::Stopped))?;
+            let rules = rules.map_err(|error| refusal::picture(&error))?;
+            let rules = rules.into_iter().map(Into::into).collect();
+            return Ok(Response::new(proto::Rules { rules, generation }));
+        }
+        Err(Status::failed_precondition("the configuration changes faster than it can be read; try again"))
     }
 
     async fn trace(&self, request: Request<proto::TraceRequest>) -> Result<Response<proto::Traced>, Status> {

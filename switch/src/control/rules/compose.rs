@@ -6,12 +6,14 @@ use super::RuleRow;
 use super::uses::{Family, RuleId};
 use crate::control::flows::words;
 use crate::control::picture::Picture;
-use crate::ids::{NetworkId, PortId};
+use crate::ids::NetworkId;
 use crate::pipeline::{ingress, lookup, nexthop};
+use crate::table::fdb::Place;
 use crate::table::fib::{Route, Row};
-use crate::topology::{Network, Port, Router, RouterId};
-use crate::wire::ethernet::Mac;
+use crate::topology::{Network, Port, Router, RouterId, Tag};
 
+/// Table 18, encapsulation.
+const ENCAP: u8 = 18;
 /// Table 20, output.
 const OUTPUT: u8 = 20;
 /// A group address, as a value with its mask.
@@ -55,40 +57,21 @@ pub(super) fn rules(picture: &Picture, networks: &[&Network]) -> Vec<(RuleId, Ru
         rules.next_hops(network);
     }
     for router in &picture.routers {
-        let of_router = |network: &&&Network| {
-            network.gateway.as_ref().is_some_and(|gateway| gateway.router == router.id)
-        };
+        let of_router =
+            |network: &&&Network| network.gateway.as_ref().is_some_and(|gateway| gateway.router == router.id);
         if networks.iter().any(|network| of_router(&network)) {
             rules.routes(router);
         }
     }
     for port in &picture.ports {
-        if all || networks.iter().any(|network| rules.attached(port).any(|at| at.network == network.id)) {
+        if all || networks.iter().any(|network| port.attachments().any(|(id, _)| id == network.id)) {
             rules.output(port);
         }
     }
     rules.rules
 }
 
-/// A network that a port is in, with the tag its frames have at the port.
-#[derive(Clone, Copy)]
-struct Attached {
-    network: NetworkId,
-    tag: Option<Tag>,
-}
-
-/// A tag: VLAN and whether it is a service tag.
-#[derive(Clone, Copy)]
-struct Tag {
-    vid: u16,
-    service: bool,
-}
-
 impl Rules<'_> {
-    fn attached(&self, port: &Port) -> impl Iterator<Item = Attached> + use<> {
-        std::iter::once(Attached { network: port.network, tag: None })
-    }
-
     fn add(&mut self, id: RuleId, table: u8, priority: u16, terms: Vec<String>, actions: Vec<String>) {
         let rule = RuleRow {
             table,
@@ -127,7 +110,9 @@ impl Rules<'_> {
         own.sort_by_key(|row| row.address);
         for row in own {
             let terms = match row.address {
-                IpAddr::V4(address) => vec!["arp".into(), of.clone(), format!("arp_tpa={address}"), "arp_op=1".into()],
+                IpAddr::V4(address) => {
+                    vec!["arp".into(), of.clone(), format!("arp_tpa={address}"), "arp_op=1".into()]
+                }
                 IpAddr::V6(address) => {
                     vec!["icmp6".into(), of.clone(), "icmp_type=135".into(), format!("nd_target={address}")]
                 }
@@ -137,11 +122,16 @@ impl Rules<'_> {
         }
         let ports = &self.picture.ports;
         for port in ports.iter().filter(|port| port.up) {
-            for at in self.attached(port).filter(|at| at.network == network.id) {
+            for (_, tag) in port.attachments().filter(|(id, _)| *id == network.id) {
                 for (family, word) in [(Family::Ipv4, "ip"), (Family::Ipv6, "ipv6"), (Family::Other, "")] {
                     let priority = if word.is_empty() { priority::ADMIT_OTHER } else { priority::ADMIT };
-                    let vlan = at.tag.map_or_else(String::new, |tag| format!("dl_vlan={}", tag.vid));
-                    let strip = at.tag.map_or_else(String::new, |_| "strip_vlan".to_owned());
+                    let vlan = match (tag, &port.vlans) {
+                        (Some(tag), _) => format!("dl_vlan={}", tag.vid),
+                        // No tag, or one with a priority alone.
+                        (None, Some(_)) => "vlan_tci=0x0000/0x0fff".to_owned(),
+                        (None, None) => String::new(),
+                    };
+                    let strip = tag.map_or_else(String::new, |_| "strip_vlan".to_owned());
                     let terms = vec![word.to_owned(), format!("in_port={}", port.name), vlan];
                     let actions = vec![strip, self.enter(network.id), goto(lookup::TABLE)];
                     let id = RuleId::Ingress(port.id, network.id, family);
@@ -157,16 +147,19 @@ impl Rules<'_> {
         let id = network.id;
         if let Some(gateway) = &network.gateway {
             let terms = vec![of.clone(), format!("dl_dst={}", words::mac(gateway.mac))];
-            let route = vec![format!("set_field:{:#x}->reg14", reg14(gateway.router)), format!("resubmit(,{})", lookup::TABLE)];
+            let route = vec![
+                format!("set_field:{:#x}->reg14", reg14(gateway.router)),
+                format!("resubmit(,{})", lookup::TABLE),
+            ];
             self.add(RuleId::Gateway(id), lookup::TABLE, priority::TO_ROUTER, terms, route);
         }
         let group = vec![of.clone(), format!("dl_dst={GROUP}")];
         self.add(RuleId::Group(id), lookup::TABLE, priority::GROUP, group, vec!["FLOOD".into()]);
-        let mut stations: Vec<_> = network.fdb.iter().map(|entry| (entry.mac(), entry.port())).collect();
+        let mut stations: Vec<_> = network.fdb.iter().map(|entry| (entry.mac(), entry.place())).collect();
         stations.sort_unstable_by_key(|(mac, _)| mac.bytes());
-        for (mac, port) in stations {
+        for (mac, place) in stations {
             let terms = vec![of.clone(), format!("dl_dst={}", words::mac(mac))];
-            let actions = self.leave(network, port);
+            let actions = self.leave(network, place);
             self.add(RuleId::Station(id, mac), lookup::TABLE, priority::STATION, terms, actions);
         }
         self.add(RuleId::Unknown(id), lookup::TABLE, 0, vec![of], vec!["FLOOD".into()]);
@@ -227,7 +220,7 @@ impl Rules<'_> {
                 format!("mod_dl_dst:{}", words::mac(row.neighbor.mac)),
             ];
             actions.extend(match network.fdb.get(row.neighbor.mac) {
-                Some(entry) => self.leave(network, entry.port()),
+                Some(entry) => self.leave(network, entry.place()),
                 None => vec!["FLOOD".into()],
             });
             let id = RuleId::Neighbor(network.id, address);
@@ -245,9 +238,10 @@ impl Rules<'_> {
     }
 
     /// The actions that send a frame of `network` out of a port.
-    fn leave(&self, network: &Network, to: PortId) -> Vec<String> {
+    fn leave(&self, network: &Network, to: Place) -> Vec<String> {
+        let Place::Port(to) = to else { return vec![goto(ENCAP)] };
         let Some(port) = self.picture.port(to) else { return drop() };
-        let tag = self.attached(port).find(|at| at.network == network.id).and_then(|at| at.tag);
+        let tag = network.tag_at(to);
         let mut actions = tag.map_or_else(Vec::new, |Tag { vid, service }| {
             let tpid = if service { "0x88a8" } else { "0x8100" };
             // The bit says that there is a tag (OpenFlow 1.3 section 7.2.3.7).

@@ -4,7 +4,7 @@
 //! an observer notes what they matched. A cached decision rests on the key alone (`Packet::is_cacheable`), so nothing of the
 //! frame is needed. Cost: a walk of the slow path for each flow, on the control thread, between pieces of the dump.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use shunt_config::IpNet;
@@ -17,7 +17,7 @@ use crate::ids::{NetworkId, PortId};
 use crate::pipeline::{self, Ingress, Observe, Packet, Step, lookup, nexthop};
 use crate::table::fib::Route;
 use crate::topology::{RouterId, Topology};
-use crate::wire::ethernet::Mac;
+use crate::wire::ethernet::{self, Mac};
 
 /// What a frame is, as table 0 tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,13 +68,13 @@ pub struct Uses {
 #[derive(Debug)]
 struct Prefixes {
     generation: u64,
-    known: std::collections::HashSet<(RouterId, IpNet)>,
+    known: HashSet<(RouterId, IpNet)>,
     lengths: Vec<(BTreeSet<u8>, BTreeSet<u8>)>,
 }
 
 impl Prefixes {
     fn of(topology: &Topology) -> Self {
-        let (mut known, mut lengths) = (std::collections::HashSet::new(), Vec::new());
+        let (mut known, mut lengths) = (HashSet::new(), Vec::new());
         for router in topology.routers() {
             let (mut v4, mut v6) = (BTreeSet::new(), BTreeSet::new());
             for row in router.fib.iter() {
@@ -110,12 +110,10 @@ impl Uses {
         if self.prefixes.as_ref().is_none_or(|prefixes| prefixes.generation != topology.generation()) {
             self.prefixes = Some(Prefixes::of(topology));
         }
-        let Some(ingress) = PortId::new(entry.key.port()).and_then(|id| Ingress::of(topology, id).ok()) else {
-            return;
-        };
+        let Ok(ingress) = Ingress::of(topology, &entry.key) else { return };
         let family = match (entry.key.marks().l3, entry.key.ethertype()) {
-            (L3::Ipv4, _) | (L3::Other | L3::Malformed, crate::wire::ethernet::IPV4) => Family::Ipv4,
-            (L3::Ipv6, _) | (L3::Other | L3::Malformed, crate::wire::ethernet::IPV6) => Family::Ipv6,
+            (L3::Ipv4, _) | (L3::Other | L3::Malformed, ethernet::IPV4) => Family::Ipv4,
+            (L3::Ipv6, _) | (L3::Other | L3::Malformed, ethernet::IPV6) => Family::Ipv6,
             _ => Family::Other,
         };
         let gateway = ingress.network.gateway.as_ref();
@@ -128,7 +126,7 @@ impl Uses {
             prefixes: self.prefixes.as_ref(),
         };
         let mut packet = Packet::new(frame, &entry.key, Layout::default(), entry.second);
-        pipeline::run(topology, &ingress, &mut packet, &mut way);
+        pipeline::run(topology, &mut packet, &mut way);
         for rule in way.rules {
             let (packets, bytes) = self.counts.entry(rule).or_default();
             *packets += entry.packets;
@@ -152,7 +150,11 @@ impl Observe for Way<'_> {
         match step {
             Step::Table(table, _) => self.table = table,
             Step::Matched(_) if self.table == lookup::TABLE => {
-                self.rules.push(if self.group { RuleId::Group(self.network) } else { RuleId::Gateway(self.network) });
+                self.rules.push(if self.group {
+                    RuleId::Group(self.network)
+                } else {
+                    RuleId::Gateway(self.network)
+                });
             }
             Step::Address(mac, port) if self.table == lookup::TABLE => self.rules.push(match port {
                 Some(_) => RuleId::Station(self.network, mac),

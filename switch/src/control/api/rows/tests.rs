@@ -102,6 +102,40 @@ fn every_row() {
         deaths: 7,
         seconds: 8,
         about: "veth".into(),
+        slot: 9,
+        tag: Some(10),
+        trunks: vec![11, 12],
+        service_tag: true,
+        endpoints: vec!["02:00:00:00:00:01 10.0.0.1".into()],
+    });
+    same::<RouteEntry, proto::RouteEntry>(RouteEntry {
+        router: "r".into(),
+        to: "10.0.0.0/8".into(),
+        kind: "via",
+        via: "10.0.0.1".into(),
+        network: "blue".into(),
+        port: "a".into(),
+        source: "10.0.0.2".into(),
+        onlink: true,
+    });
+    same::<NeighborEntry, proto::NeighborEntry>(NeighborEntry {
+        network: "blue".into(),
+        address: "10.0.0.1".into(),
+        mac: "02:00:00:00:00:01".into(),
+        port: "a".into(),
+        fixed: true,
+        own: true,
+        age: 1,
+    });
+    same::<RuleRow, proto::Rule>(RuleRow {
+        table: 1,
+        priority: 2,
+        r#match: vec!["ip".into()],
+        actions: vec!["drop".into()],
+        packets: 3,
+        bytes: 4,
+        cookie: 5,
+        age_us: 6,
     });
     same::<FdbRow, proto::FdbEntry>(FdbRow {
         network: "blue".into(),

@@ -1,0 +1,270 @@
+//! The commands of the reference documents without a daemon: what their words mean, and every character that is printed.
+
+use clap::Parser;
+use shunt_switch::cli::options::{Command, Options, Record};
+use shunt_switch::cli::{Failure, ip, ovs};
+use shunt_switch::control::api::proto;
+
+fn parse(words: &[&str]) -> Command {
+    Options::try_parse_from([&["shunt"], words].concat()).unwrap().command
+}
+
+fn rules(words: &[&str]) -> Result<ovs::WantedRules, Failure> {
+    let Command::DumpFlows(wanted) = parse(&[&["dump-flows"], words].concat()) else { unreachable!() };
+    ovs::rules(&wanted)
+}
+
+#[track_caller]
+fn golden(text: &str, expected: &str) {
+    assert_eq!(text, expected, "got:\n{text}\nexpected:\n{expected}");
+}
+
+#[test]
+fn a_dump_takes_the_words_of_ovs_ofctl() {
+    let wanted = |network: &str, table, terms: &[&str]| ovs::WantedRules {
+        request: proto::DumpRulesRequest { network: network.into(), table },
+        terms: terms.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(rules(&[]), Ok(wanted("", None, &[])));
+    assert_eq!(rules(&["br-int"]), Ok(wanted("br-int", None, &[])));
+    assert_eq!(rules(&["br-int", "table=17"]), Ok(wanted("br-int", Some(17), &[])));
+    assert_eq!(rules(&["table=0"]), Ok(wanted("", Some(0), &[])));
+    // The documents quote names and write vlan_tag.
+    assert_eq!(
+        rules(&["br-phy", "table=0, ip, in_port=\"veth_pod_a\"", "vlan_tag=100"]),
+        Ok(wanted("br-phy", Some(0), &["ip", "in_port=veth_pod_a", "dl_vlan=100"]))
+    );
+    let wrong = rules(&["br-int", "table=x"]).unwrap_err();
+    assert_eq!(wrong.message, "shunt: dump-flows: table=x: a table is a number from 0 to 255");
+    assert!(rules(&["--port", "a"]).unwrap_err().message.contains("in_port=a"));
+    assert!(Options::try_parse_from(["shunt", "dump-flows", "br-int", "--cached"]).is_err());
+}
+
+#[test]
+fn a_rule_is_a_line_of_ovs_ofctl() {
+    let rule = proto::Rule {
+        table: 0,
+        priority: 100,
+        r#match: vec!["ip".into(), "in_port=veth_pod_a".into()],
+        actions: vec!["goto_table:16".into()],
+        packets: 5,
+        bytes: 490,
+        cookie: 0x1f,
+        age_us: 12_034_567,
+    };
+    golden(
+        &ovs::text(&proto::Rules { rules: vec![rule], generation: 1 }),
+        " cookie=0x1f, duration=12.034s, table=0, n_packets=5, n_bytes=490, priority=100,ip,in_port=veth_pod_a actions=goto_table:16\n",
+    );
+}
+
+fn eth0() -> proto::Port {
+    proto::Port {
+        name: "eth0".into(),
+        kind: "af_xdp".into(),
+        network: "br-phy".into(),
+        admin_up: true,
+        oper_up: true,
+        link: true,
+        mtu: 1500,
+        rx_packets: 1,
+        rx_bytes: 60,
+        tx_packets: 2,
+        tx_bytes: 120,
+        drops: 3,
+        missed: 4,
+        about: "eth0, zero copy".into(),
+        slot: 0,
+        tag: Some(1),
+        trunks: vec![100, 1155],
+        ..proto::Port::default()
+    }
+}
+
+#[test]
+fn a_port_is_two_records_of_ovs_vsctl() {
+    golden(
+        &ovs::records(Record::Interface, &[eth0()]),
+        "\
+admin_state         : up
+error               : []
+external_ids        : {}
+link_resets         : 0
+link_state          : up
+mtu                 : 1500
+name                : eth0
+ofport              : 1
+statistics          : {rx_bytes=60, rx_dropped=3, rx_missed_errors=4, rx_packets=1, tx_bytes=120, tx_packets=2}
+status              : {driver_name=\"eth0, zero copy\"}
+type                : af_xdp
+",
+    );
+    let pod = proto::Port {
+        name: "veth_pod_a".into(),
+        network: "br-int".into(),
+        tag: Some(100),
+        ..proto::Port::default()
+    };
+    golden(
+        &ovs::records(Record::Port, &[eth0(), pod]),
+        "\
+external_ids        : {network=br-phy}
+interfaces          : [eth0]
+name                : eth0
+tag                 : 1
+trunks              : [100, 1155]
+vlan_mode           : native-untagged
+
+external_ids        : {network=br-int}
+interfaces          : [veth_pod_a]
+name                : veth_pod_a
+tag                 : 100
+trunks              : []
+vlan_mode           : access
+",
+    );
+    let broken = proto::Port { oper_up: false, about: "no such device".into(), name: "1a".into(), ..eth0() };
+    let text = ovs::records(Record::Interface, &[broken]);
+    assert!(text.contains("error               : \"no such device\"\n"), "{text}");
+    assert!(
+        text.contains("link_state          : down\n") && text.contains("name                : \"1a\"\n"),
+        "{text}"
+    );
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn words_of_ip_and_bridge_are_understood() {
+    let routes = |address: Option<&str>, table: &str, dev: &str| ip::Wanted::Routes {
+        address: address.map(|address| address.parse().unwrap()),
+        table: table.into(),
+        dev: dev.into(),
+    };
+    assert_eq!(ip::route(&words("")), Ok(routes(None, "", "")));
+    assert_eq!(ip::route(&words("show dev vxlan.2 table r")), Ok(routes(None, "r", "vxlan.2")));
+    assert_eq!(ip::route(&words("get 10.20.6.10")), Ok(routes(Some("10.20.6.10"), "", "")));
+    let neighbors = |dev: &str| ip::Wanted::Neighbors { address: None, dev: dev.into() };
+    assert_eq!(ip::neigh(&words("show")), Ok(neighbors("")));
+    assert_eq!(ip::neigh(&words("dev vxlan.2")), Ok(neighbors("vxlan.2")));
+    let fdb = ip::Wanted::Fdb { dev: "vxlan.2".into(), br: String::new() };
+    assert_eq!(ip::fdb(&words("show dev vxlan.2")), Ok(fdb));
+    assert_eq!(ip::addr(&words("show br-phy")), Ok(ip::Wanted::Addresses { dev: "br-phy".into() }));
+    for (failure, message) in [
+        (
+            ip::route(&words("add default")),
+            "shunt: route: \"add\" is not understood; write `shunt route [show|get ADDRESS] [dev NAME] [table ROUTER]`",
+        ),
+        (
+            ip::route(&words("get x")),
+            "shunt: route: \"x\" is no IP address; write `shunt route [show|get ADDRESS] [dev NAME] [table ROUTER]`",
+        ),
+        (
+            ip::neigh(&words("show dev")),
+            "shunt: neigh: dev wants a name behind it; write `shunt neigh [show] [ADDRESS] [dev NAME]`",
+        ),
+    ] {
+        assert_eq!(failure.unwrap_err(), Failure { code: 2, message: message.into() });
+    }
+    let Command::Neigh(options) = parse(&["neigh", "-4", "show"]) else { unreachable!() };
+    assert!(options.v4 && !options.v6);
+}
+
+#[test]
+fn three_tables_as_the_kernel_prints_them() {
+    let route = |to: &str, kind: &str, via: &str, port: &str| proto::RouteEntry {
+        router: "r".into(),
+        to: to.into(),
+        kind: kind.into(),
+        via: via.into(),
+        network: if kind == "blackhole" { "" } else { "vxlan.2" }.into(),
+        port: port.into(),
+        source: "10.20.9.0".into(),
+        onlink: !via.is_empty(),
+    };
+    let rows = [
+        route("0.0.0.0/0", "via", "10.186.152.254", ""),
+        route("10.20.0.0/16", "blackhole", "", ""),
+        route("10.20.6.0/25", "via", "10.20.6.0", ""),
+        route("10.20.9.60/32", "link", "", "upvx4279f78"),
+        route("10.30.0.0/24", "link", "", ""),
+    ];
+    golden(
+        &ip::routes(&rows, ""),
+        "default via 10.186.152.254 dev vxlan.2 onlink \n\
+         blackhole 10.20.0.0/16 \n\
+         10.20.6.0/25 via 10.20.6.0 dev vxlan.2 onlink \n\
+         10.20.9.60 dev upvx4279f78 scope link \n\
+         10.30.0.0/24 dev vxlan.2 scope link src 10.20.9.0 \n",
+    );
+    golden(
+        &ip::got(&rows[2], "10.20.6.10".parse().unwrap()),
+        "10.20.6.10 via 10.20.6.0 dev vxlan.2 src 10.20.9.0 \n    cache \n",
+    );
+    golden(&ip::got(&rows[1], "10.20.7.1".parse().unwrap()), "blackhole 10.20.7.1 \n");
+
+    let neighbor = |address: &str, fixed, own, age| proto::NeighborEntry {
+        network: "vxlan.2".into(),
+        address: address.into(),
+        mac: "66:66:00:00:00:01".into(),
+        port: String::new(),
+        fixed,
+        own,
+        age,
+    };
+    let rows = [
+        neighbor("10.20.6.0", true, false, 0),
+        neighbor("10.20.7.0", false, false, 30),
+        neighbor("10.20.8.0", false, false, 31),
+        neighbor("10.20.9.0", true, true, 0),
+    ];
+    golden(
+        &ip::neighbors(&rows),
+        "10.20.6.0 dev vxlan.2 lladdr 66:66:00:00:00:01 PERMANENT \n\
+         10.20.7.0 dev vxlan.2 lladdr 66:66:00:00:00:01 REACHABLE \n\
+         10.20.8.0 dev vxlan.2 lladdr 66:66:00:00:00:01 STALE \n",
+    );
+    let entry = |port: &str, fixed| proto::FdbEntry {
+        network: "blue".into(),
+        mac: "02:00:00:00:00:01".into(),
+        port: port.into(),
+        fixed,
+        age: 0,
+    };
+    golden(
+        &ip::fdb_text(&[entry("pod1", false), entry("pod2", true)], false),
+        "02:00:00:00:00:01 dev pod1 master blue \n02:00:00:00:00:01 dev pod2 master blue static \n",
+    );
+    golden(&ip::fdb_text(&[entry("pod1", false)], true), "02:00:00:00:00:01 master blue \n");
+}
+
+#[test]
+fn addresses_of_ports_and_networks() {
+    let pod = proto::Port {
+        name: "pod1".into(),
+        endpoints: vec!["02:00:00:00:00:01 10.16.0.2 fd00::2".into()],
+        ..eth0()
+    };
+    let network = proto::Network {
+        name: "br-phy".into(),
+        mtu: 1500,
+        members: vec!["pod1".into()],
+        gateways: vec!["10.0.1.1/24".into()],
+        gateway_mac: "02:00:00:00:00:fe".into(),
+        ..proto::Network::default()
+    };
+    golden(
+        &ip::addresses(&[pod], &[network]),
+        "\
+1: pod1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 master br-phy state UP 
+    link/ether 02:00:00:00:00:01 behind pod1
+    inet 10.16.0.2/32 scope global pod1
+    inet6 fd00::2/128 scope global pod1
+1025: br-phy: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 state UP 
+    link/ether 02:00:00:00:00:fe brd ff:ff:ff:ff:ff:ff
+    inet 10.0.1.1/24 scope global br-phy
+",
+    );
+}

@@ -1,0 +1,101 @@
+//! The diagnostic commands of the reference documents against a switch at work, with the `grep`s that stand in them.
+
+mod node;
+
+use node::{Kind, Node, Plan};
+use shunt_tests::{Cmd, Ping, require};
+
+/// What a shell prints for `shunt ... | grep ...`, where `shunt` is followed by `words`.
+#[track_caller]
+fn grep(node: &Node, words: &str, pattern: &[&str]) -> String {
+    let text = node.cli(words);
+    let file = node.path("answer");
+    std::fs::write(&file, &text).unwrap();
+    let found = Cmd::new("grep").args(pattern).arg(file.to_str().unwrap()).run().unwrap();
+    assert_eq!(found.status.code(), Some(0), "grep {pattern:?} finds nothing in\n{text}");
+    found.stdout
+}
+
+/// The number behind `name=` in a line.
+fn number(line: &str, name: &str) -> u64 {
+    let behind = line.split(&format!(" {name}=")).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
+    behind.split(',').next().unwrap().parse().unwrap()
+}
+
+const ROUTED: &str = "router = \"r\"\ngateways = [\"10.0.0.254/24\"]\ngateway_mac = \"02:00:00:00:fe:01\"\n";
+
+#[test]
+fn rules_count_the_frames_of_a_ping() {
+    require!(root(), tool("ping"), tool("grep"), shuntd());
+    let node = Node::start(&Plan { pods: &[Kind::Veth; 2], quiet: true, ..Plan::default() });
+    assert_eq!(Ping { count: 20, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap().received, 20);
+
+    let pod = grep(&node, "dump-flows br-int", &["pod1"]);
+    let admitted = pod.lines().find(|line| line.contains("priority=100,ip,in_port=pod1 ")).unwrap();
+    assert!(admitted.ends_with(" actions=goto_table:16"), "{admitted}");
+    let packets = number(admitted, "n_packets");
+    assert!((10..=20).contains(&packets), "{admitted}");
+    assert_eq!(number(admitted, "n_bytes"), packets * 98, "{admitted}");
+
+    let text = node.pods[1].netns.exec(&["cat", "/sys/class/net/eth0/address"]).unwrap().stdout;
+    let station = format!("priority=50,dl_dst={} actions=output:pod2", text.trim());
+    let table = node.cli("dump-flows br-int table=16");
+    let found = table.lines().find(|line| line.ends_with(&station)).unwrap_or_else(|| panic!("{table}"));
+    assert_eq!(number(found, "n_packets"), packets, "one flow took both rules");
+    assert!(table.lines().all(|line| line.contains(" table=16,")), "{table}");
+
+    let sent = node.port("pod2").tx_packets;
+    let output = node.cli("dump-flows br-int table=20,actset_output=pod2");
+    assert!((20..=sent).contains(&number(output.trim_end(), "n_packets")), "{output}");
+
+    let interface = grep(&node, "list interface", &["-A5", "pod1\\|br-phy"]);
+    assert!(interface.contains("statistics          : {rx_bytes="), "{interface}");
+    assert!(grep(&node, "list port", &["-i", "vlan"]).contains("vlan_mode           : []"));
+    assert!(grep(&node, "fdb show dev pod2", &["master"]).starts_with(text.trim()));
+}
+
+#[test]
+fn three_lookups_of_a_routed_packet_can_be_asked_one_by_one() {
+    require!(root(), tool("ping"), tool("grep"), shuntd());
+    let head = format!(
+        "{}[[router]]\nname = \"r\"\nroutes = [{{ to = \"0.0.0.0/0\", via = \"10.0.0.2\" }}]\n",
+        node::MEMORY
+    );
+    let plan = Plan { pods: &[Kind::Veth; 2], quiet: true, head: &head, network: ROUTED, ..Plan::default() };
+    let node = Node::start(&plan);
+    for pod in &node.pods {
+        pod.netns.exec(&["ip", "route", "add", "default", "via", "10.0.0.254"]).unwrap();
+    }
+    // Routed twice: to pod 2 as the default router, which sends it back; only the way there matters.
+    node.pods[1].netns.exec(&["sh", "-c", "echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects"]).unwrap();
+    Ping { count: 5, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap();
+    Ping { count: 5, ..Ping::to("192.0.2.9") }.run(&node.pods[0].netns).unwrap();
+
+    let routes = node.cli("route show");
+    let network = node.cli("route get 192.0.2.9");
+    assert!(routes.contains("default via 10.0.0.2 dev "), "{routes}");
+    assert!(
+        network.starts_with("192.0.2.9 via 10.0.0.2 dev ") && network.ends_with("    cache \n"),
+        "{network}"
+    );
+    assert!(network.contains(" src 10.0.0.254 "), "{network}");
+    let text = node.pods[1].netns.exec(&["cat", "/sys/class/net/eth0/address"]).unwrap().stdout;
+    let neighbor = grep(&node, "neigh -4 show", &["10.0.0.2 "]);
+    assert!(neighbor.contains(&format!(" lladdr {} REACHABLE", text.trim())), "{neighbor}");
+
+    let hop = grep(&node, "dump-flows br-int table=17", &["mod_dl_dst"]);
+    let hop = hop.lines().find(|line| line.contains("reg0=0xa000002 ")).unwrap_or_else(|| panic!("{hop}"));
+    let actions = format!("mod_dl_src:02:00:00:00:fe:01,mod_dl_dst:{},output:pod2", text.trim());
+    assert!(hop.ends_with(&actions), "{hop}");
+    assert!(number(hop, "n_packets") > 0, "{hop}");
+    let default = node.cli("dump-flows table=16,ip,reg14=0x1");
+    let default =
+        default.lines().find(|line| line.contains("priority=18,")).unwrap_or_else(|| panic!("{default}"));
+    assert!(number(default, "n_packets") >= number(hop, "n_packets"), "{default}");
+
+    let refused = node.shuntd.cli_cmd(&["route", "get", "10.0.0.9", "table", "q"]).unwrap().run().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(refused.stderr.trim_end(), "shunt: there is no router \"q\"; there are r");
+    let address = node.cli("addr show pod1");
+    assert!(address.contains(": pod1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu "), "{address}");
+}
