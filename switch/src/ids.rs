@@ -10,6 +10,9 @@ pub const MAX_PORTS: usize = 1024;
 pub struct PortId(u16);
 
 impl PortId {
+    /// The first slot.
+    pub const FIRST: Self = Self(0);
+
     /// The id of slot `index`; `None` past the last slot.
     pub const fn new(index: usize) -> Option<Self> {
         if index < MAX_PORTS { Some(Self(index as u16)) } else { None }

@@ -8,6 +8,7 @@
 //! when polling is adaptive and nothing has come for a while.
 
 mod asker;
+pub mod capture;
 mod forward;
 mod held;
 pub mod mailbox;
@@ -203,6 +204,14 @@ impl Worker {
                     self.inbox.reply(Reply::Flows(dump));
                 }
                 Command::Say(message) => self.forwarder.say(self.topology.get(), &message),
+                Command::Capture(tap) => {
+                    let refused = self.forwarder.output.taps.add(tap);
+                    self.inbox.reply(refused.map_or(Reply::Done, Reply::Tap));
+                }
+                Command::EndCapture(id) => {
+                    let ended = self.forwarder.output.taps.remove(id);
+                    self.inbox.reply(ended.map_or(Reply::Done, Reply::Tap));
+                }
                 Command::Stop => return true,
             }
         }

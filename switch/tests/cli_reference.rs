@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use shunt_switch::cli::options::{Command, Options, Record};
-use shunt_switch::cli::{Failure, ip, ovs};
+use shunt_switch::cli::{Failure, ip, ovs, tcpdump};
 use shunt_switch::control::api::proto;
 
 fn parse(words: &[&str]) -> Command {
@@ -267,4 +267,116 @@ fn addresses_of_ports_and_networks() {
     inet 10.0.1.1/24 scope global br-phy
 ",
     );
+}
+
+/// UDP 10.0.0.1:5000 -> 10.0.0.2:53 with 8 bytes.
+fn captured(point: proto::CapturePoint, reason: &str) -> proto::CapturedFrame {
+    let mut data = Vec::new();
+    etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .udp(5000, 53)
+        .write(&mut data, &[0; 8])
+        .unwrap();
+    proto::CapturedFrame {
+        port: "pod1".into(),
+        point: point.into(),
+        reason: reason.into(),
+        time_ns: 45_296_123_456_789,
+        length: data.len() as u32,
+        data,
+    }
+}
+
+#[test]
+fn a_captured_frame_is_a_line_of_tcpdump() {
+    use proto::CapturePoint::{Drop, Egress, Ingress};
+    let plain = tcpdump::Style::default();
+    let udp = "IP 10.0.0.1.5000 > 10.0.0.2.53: UDP, length 8";
+    assert_eq!(tcpdump::line(&captured(Ingress, ""), plain), format!("12:34:56.123456 pod1 In  {udp}"));
+    assert_eq!(
+        tcpdump::line(&captured(Egress, ""), tcpdump::Style { link: true }),
+        format!(
+            "12:34:56.123456 pod1 Out 02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype IPv4 (0x0800), length 50: {udp}"
+        )
+    );
+    assert_eq!(
+        tcpdump::line(&captured(Drop, "no_route"), plain),
+        format!("12:34:56.123456 pod1 Drop(no_route) {udp}")
+    );
+    let arp = |operation| {
+        let mut data =
+            vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, operation];
+        data.extend([2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
+        let frame = proto::CapturedFrame { length: 42, data, ..captured(Ingress, "") };
+        tcpdump::line(&frame, plain)
+    };
+    assert!(
+        arp(1).ends_with(" pod1 In  ARP, Request who-has 10.0.0.2 tell 10.0.0.1, length 28"),
+        "{}",
+        arp(1)
+    );
+    assert!(arp(2).ends_with(" ARP, Reply 10.0.0.1 is-at 02:00:00:00:00:01, length 28"), "{}", arp(2));
+    let cut = proto::CapturedFrame { data: vec![1, 2], length: 2, ..captured(Drop, "runt") };
+    assert!(tcpdump::line(&cut, plain).ends_with(" Drop(runt) ethertype 0x0000, length 2"));
+}
+
+#[test]
+fn a_capture_is_pcapng_with_an_interface_for_each_port_and_point() {
+    use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+    use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
+    use pcap_file::pcapng::{Block, PcapNgReader};
+    use proto::CapturePoint::{Drop, Egress, Ingress};
+    let mut bytes = Vec::new();
+    let mut file = tcpdump::Pcapng::new(&mut bytes).unwrap();
+    for (point, reason) in [(Ingress, ""), (Egress, ""), (Drop, "no_route"), (Ingress, "")] {
+        file.put(&captured(point, reason)).unwrap();
+    }
+    file.flush().unwrap();
+    std::mem::drop(file);
+    let mut reader = PcapNgReader::new(bytes.as_slice()).unwrap();
+    let mut packets = Vec::new();
+    while let Some(block) = reader.next_block() {
+        if let Block::EnhancedPacket(packet) = block.unwrap() {
+            assert_eq!(packet.timestamp.as_nanos(), 45_296_123_456_789);
+            assert_eq!((packet.original_len, packet.data.len()), (50, 50));
+            packets.push((packet.interface_id, packet.options.into_iter().next().unwrap()));
+        }
+    }
+    let names: Vec<String> = reader
+        .interfaces()
+        .iter()
+        .map(|interface| match &interface.options[..] {
+            [InterfaceDescriptionOption::IfName(name), _, InterfaceDescriptionOption::IfTsResol(9)] => {
+                name.to_string()
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(names, ["pod1 in", "pod1 out", "pod1 drop"]);
+    let ids: Vec<u32> = packets.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, [0, 1, 2, 0]);
+    let flags = |number| EnhancedPacketOption::Flags(number);
+    assert_eq!((&packets[0].1, &packets[1].1), (&flags(1), &flags(2)));
+    assert!(
+        matches!(&packets[2].1, EnhancedPacketOption::Comment(text) if text.starts_with("drop: no_route: "))
+    );
+}
+
+#[test]
+fn a_capture_takes_the_words_of_tcpdump() {
+    let request = |words: &[&str]| {
+        let Command::Tcpdump(wanted) = parse(&[&["tcpdump"], words].concat()) else { unreachable!() };
+        tcpdump::request(&wanted)
+    };
+    let wanted = |port: &str, filter: &str, snaplen| proto::CaptureRequest {
+        port: port.into(),
+        filter: filter.into(),
+        snaplen,
+    };
+    assert_eq!(request(&[]), Ok(wanted("", "", 65_535)));
+    assert_eq!(request(&["-i", "any", "-nn", "-e", "arp"]), Ok(wanted("", "arp", 65_535)));
+    let some = request(&["-i", "pod1", "-c", "3", "-s", "96", "-w", "-", "tcp", "port", "80"]);
+    assert_eq!(some, Ok(wanted("pod1", "tcp port 80", 96)));
+    let wrong = request(&["port", "http"]).unwrap_err();
+    assert_eq!(wrong.message, "shunt: port in the filter takes a port number from 0 to 65535, not \"http\"");
 }

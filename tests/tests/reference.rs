@@ -3,7 +3,10 @@
 mod node;
 
 use node::{Kind, Node, Plan};
-use shunt_tests::{Cmd, Ping, require};
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
+use pcap_file::pcapng::{Block, PcapNgReader};
+use shunt_tests::{Cmd, Ping, Running, require};
 
 /// What a shell prints for `shunt ... | grep ...`, where `shunt` is followed by `words`.
 #[track_caller]
@@ -11,7 +14,7 @@ fn grep(node: &Node, words: &str, pattern: &[&str]) -> String {
     let text = node.cli(words);
     let file = node.path("answer");
     std::fs::write(&file, &text).unwrap();
-    let found = Cmd::new("grep").args(pattern).arg(file.to_str().unwrap()).run().unwrap();
+    let found = Cmd::new([&["grep"], pattern, &[file.to_str().unwrap()]].concat()).run().unwrap();
     assert_eq!(found.status.code(), Some(0), "grep {pattern:?} finds nothing in\n{text}");
     found.stdout
 }
@@ -98,4 +101,76 @@ fn three_lookups_of_a_routed_packet_can_be_asked_one_by_one() {
     assert_eq!(refused.stderr.trim_end(), "shunt: there is no router \"q\"; there are r");
     let address = node.cli("addr show pod1");
     assert!(address.contains(": pod1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu "), "{address}");
+}
+
+/// Starts a capture, and waits until frames are copied.
+fn listen(node: &Node, words: &[&str]) -> Running {
+    let capture = node.shuntd.cli_cmd(words).unwrap().spawn().unwrap();
+    assert!(capture.stderr().wait_for("listening on", 0, node::PATIENCE).is_some(), "{words:?}");
+    capture
+}
+
+/// Interface and comment of each frame of a capture.
+#[track_caller]
+fn frames(path: &std::path::Path) -> Vec<(String, Option<String>)> {
+    let mut reader = PcapNgReader::new(std::fs::File::open(path).unwrap()).unwrap();
+    let mut found = Vec::new();
+    while let Some(block) = reader.next_block() {
+        let Block::EnhancedPacket(packet) = block.unwrap() else { continue };
+        let comment = packet.options.iter().find_map(|option| match option {
+            EnhancedPacketOption::Comment(text) => Some(text.to_string()),
+            _ => None,
+        });
+        found.push((packet.interface_id, comment));
+    }
+    let name = |id: u32| {
+        let options = &reader.interfaces()[id as usize].options;
+        let name = options.iter().find_map(|option| match option {
+            InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
+            _ => None,
+        });
+        name.unwrap()
+    };
+    found.into_iter().map(|(id, comment)| (name(id), comment)).collect()
+}
+
+#[test]
+fn a_capture_shows_frames_on_both_ports_and_why_they_are_dropped() {
+    require!(root(), tool("ping"), shuntd());
+    let node = Node::start(&Plan { pods: &[Kind::Veth; 2], quiet: true, ..Plan::default() });
+    // Neighbours known, so that what follows is echoes alone.
+    assert!(Ping { count: 3, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap().received > 0);
+
+    let file = node.path("both.pcapng");
+    let path = file.to_str().unwrap();
+    let words = ["tcpdump", "-i", "any", "-c", "12", "-w", path, "icmp", "and", "host", "10.0.0.2"];
+    let mut capture = listen(&node, &words);
+    Ping { count: 5, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap();
+    assert_eq!(capture.wait(node::PATIENCE).unwrap().code(), Some(0));
+    assert!(capture.stderr().wait_for("12 frames captured\n", 0, node::PATIENCE).is_some());
+    let found = frames(&file);
+    // In by pod1, out by pod2, and the answer the same way back.
+    let ways: Vec<&str> = found.iter().take(4).map(|(way, _)| way.as_str()).collect();
+    assert_eq!(ways, ["pod1 in", "pod2 out", "pod2 in", "pod1 out"], "{found:?}");
+    assert!(found.iter().all(|(_, comment)| comment.is_none()), "{found:?}");
+
+    // To the station that sends it: the switch sends nothing back out of the port it came in by.
+    let own = node.pods[0].netns.exec(&["cat", "/sys/class/net/eth0/address"]).unwrap().stdout;
+    node.pods[0]
+        .netns
+        .exec(&["ip", "neigh", "replace", "10.0.0.99", "lladdr", own.trim(), "dev", "eth0"])
+        .unwrap();
+    let file = node.path("drops.pcapng");
+    let words = ["tcpdump", "-i", "pod1", "-c", "1", "-w", file.to_str().unwrap(), "drop", "same_port"];
+    let mut capture = listen(&node, &words);
+    Ping { count: 3, ..Ping::to("10.0.0.99") }.run(&node.pods[0].netns).unwrap();
+    assert_eq!(capture.wait(node::PATIENCE).unwrap().code(), Some(0));
+    let found = frames(&file);
+    assert!(
+        matches!(&found[..], [(way, Some(why))] if way == "pod1 drop" && why.starts_with("drop: same_port: ")),
+        "{found:?}"
+    );
+
+    let refused = node.shuntd.cli_cmd(&["tcpdump", "-i", "pod9"]).unwrap().run().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
 }

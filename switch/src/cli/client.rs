@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hyper_util::rt::TokioIo;
 use nix::unistd::{Gid, Group, Uid, User};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Response, Status};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::Failure;
 use crate::control::api::proto;
@@ -52,6 +52,25 @@ impl Client {
     /// What the daemon answered, or its refusal.
     fn unpack<T>(&self, answer: Result<Response<T>, Status>) -> Result<T, Failure> {
         answer.map(Response::into_inner).map_err(|status| failure(&status, &self.socket))
+    }
+}
+
+impl Client {
+    /// Frames, live.
+    ///
+    /// # Errors
+    /// What the daemon refused, or that it is gone.
+    pub async fn capture(
+        &mut self,
+        request: proto::CaptureRequest,
+    ) -> Result<Streaming<proto::Captured>, Failure> {
+        let answer = self.client.capture(request).await;
+        self.unpack(answer)
+    }
+
+    /// The next message of a stream; `None` at its end.
+    pub(super) fn unpack_next<T>(&self, message: Result<Option<T>, Status>) -> Result<Option<T>, Failure> {
+        message.map_err(|status| failure(&status, &self.socket))
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`show`] | tables, one function each |
 //! | [`ip`], [`ovs`] | the tables in the words of `ip`, `bridge`, `ovs-ofctl`, `ovs-vsctl` |
 //! | [`flows`], [`trace`](mod@trace), [`capture`] | cached flows; where a frame would go; a frame out of a file |
+//! | [`tcpdump`] | frames, live |
 //! | [`table`] | columns |
 //! | `watch` | rates over an interval |
 //! | [`man`] | the manual pages |
@@ -26,6 +27,7 @@ pub mod ovs;
 mod routers;
 pub mod show;
 pub mod table;
+pub mod tcpdump;
 pub mod trace;
 mod watch;
 mod words;
@@ -113,6 +115,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         Some(Question::Flows(request)) => return flows::run(&mut client, request, json).await,
         Some(Question::Rules(wanted)) => return ovs::dump(&mut client, wanted, json).await,
         Some(Question::Ip(wanted, families)) => return ip::run(&mut client, wanted, families, json).await,
+        Some(Question::Capture(request, wanted)) => return tcpdump::run(&mut client, request, &wanted).await,
         Some(Question::Trace(request)) => return trace::run(&mut client, request, json).await,
         None => {}
     }
@@ -127,6 +130,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         | Command::Port { .. }
         | Command::DumpFlows(_)
         | Command::Trace(_)
+        | Command::Tcpdump(_)
         | Command::Route(_)
         | Command::Neigh(_)
         | Command::Fdb(_)
@@ -140,6 +144,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
 enum Question {
     Flows(proto::DumpFlowsRequest),
     Rules(ovs::WantedRules),
+    Capture(proto::CaptureRequest, options::Tcpdump),
     Ip(ip::Wanted, ip::Families),
     Trace(proto::TraceRequest),
 }
@@ -153,6 +158,7 @@ impl Question {
         Ok(match command {
             Command::DumpFlows(wanted) if wanted.cached => Some(Self::Flows(flows::request(wanted))),
             Command::DumpFlows(wanted) => Some(Self::Rules(ovs::rules(wanted)?)),
+            Command::Tcpdump(wanted) => Some(Self::Capture(tcpdump::request(wanted)?, wanted.clone())),
             Command::Route(it) => Some(Self::ip(ip::route(&it.words)?, it)),
             Command::Neigh(it) => Some(Self::ip(ip::neigh(&it.words)?, it)),
             Command::Fdb(it) => Some(Self::ip(ip::fdb(&it.words)?, it)),

@@ -56,6 +56,13 @@ pub enum Command {
         shunt dump-flows --cached --limit 20\n\
         A bridge is a network; br-int stands for all of them.")]
     DumpFlows(DumpFlows),
+    /// Show frames where they come in, go out or are dropped; with -w as pcapng. Ports in user space are invisible to the
+    /// kernel's own tcpdump.
+    #[command(after_help = "Examples: shunt tcpdump -i any -e arp\n\
+        shunt tcpdump -i pod1 -c 10 -w pod1.pcapng host 10.0.0.2\n\
+        shunt tcpdump -i any -w - drop | wireshark -k -i -\n\
+        docs/operations.md has the filter.")]
+    Tcpdump(Tcpdump),
     /// Show ports as ovs-vsctl lists its records.
     List {
         /// Which columns.
@@ -130,6 +137,32 @@ pub struct DumpFlows {
     /// Of the flow caches: most flows to print, the busiest of all.
     #[arg(long, value_name = "FLOWS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub limit: u32,
+}
+
+/// Which frames, and how.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Tcpdump {
+    /// The port, or `any`.
+    #[arg(short = 'i', long = "interface", value_name = "PORT", default_value = "any")]
+    pub port: String,
+    /// End after so many frames.
+    #[arg(short = 'c', value_name = "FRAMES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Print the Ethernet header, too.
+    #[arg(short = 'e')]
+    pub ethernet: bool,
+    /// Names are never asked for; taken for tcpdump's sake, as often as it is given.
+    #[arg(short = 'n', action = clap::ArgAction::Count)]
+    pub numeric: u8,
+    /// Write pcapng to this file; `-` is standard output.
+    #[arg(short = 'w', value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Most bytes taken of a frame; 0 takes all.
+    #[arg(short = 's', value_name = "BYTES", default_value_t = 65_535, value_parser = clap::value_parser!(u32).range(0..=65_535))]
+    pub snaplen: u32,
+    /// Only frames that match, as 'host 10.0.0.2 and tcp port 80' or 'drop'.
+    #[arg(value_name = "FILTER", trailing_var_arg = true)]
+    pub filter: Vec<String>,
 }
 
 /// A record of ovs-vsctl.

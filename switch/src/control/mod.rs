@@ -21,11 +21,13 @@
 //! | [`flows`] | what the flow caches hold |
 //! | [`picture`], [`rules`] | the tables as rows, as the rules of ovs-ofctl |
 //! | [`trace`](mod@trace) | where a frame would go |
+//! | [`capture`] | copies of frames for whoever watches |
 //! | [`api`] | the gRPC interface, on a thread of its own |
 
 mod announce;
 pub mod api;
 mod apply;
+pub mod capture;
 mod domains;
 pub mod flows;
 mod host;
@@ -98,6 +100,8 @@ pub struct Control {
     voice: voice::Voice,
     announcer: announce::Announcer,
     reports: publish::Reports,
+    /// Number of the last capture.
+    captures: u64,
     started: Instant,
 }
 

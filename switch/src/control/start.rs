@@ -136,6 +136,7 @@ impl Control {
             voice: super::voice::Voice::default(),
             announcer: super::announce::Announcer::default(),
             reports: publish::Reports::default(),
+            captures: 0,
             started: Instant::now(),
         })
     }

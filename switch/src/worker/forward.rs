@@ -13,6 +13,7 @@ use std::sync::Arc;
 use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool};
 
 use super::asker::Asker;
+use super::capture::Point;
 use super::held::Held;
 use super::output::Output;
 use super::teacher::Teacher;
@@ -161,10 +162,16 @@ impl Forwarder {
     ) {
         let ours = counters.port(port);
         ours.rx_packets.add(burst.len() as u64);
+        if self.output.taps.are_on() {
+            self.output.taps.burst(port, Point::Ingress, burst);
+        }
         let inlet = topology.inlet(port);
         if !inlet.up {
             ours.rx_bytes.add(burst.iter().map(|frame| u64::from(frame.len())).sum());
             ours.drop(DropReason::IngressDown, burst.len() as u64);
+            if self.output.taps.are_on() {
+                self.output.taps.burst(port, Point::Drop(DropReason::IngressDown), burst);
+            }
             burst.clear();
             return;
         }
@@ -347,7 +354,7 @@ impl Forwarder {
                 return self.wrap_unfinished(scene, actions, flow, frame);
             }
             if let Err(reason) = execute::edit(actions, flow.layout, scene.topology.rewrites(), &mut frame) {
-                return scene.ours.drop(reason, 1);
+                return self.lose(scene, reason, &frame);
             }
         }
         self.depart(scene, actions, frame);
@@ -366,7 +373,16 @@ impl Forwarder {
             }
             Verdict::Reply => self.output.send(scene.topology, scene.port, frame),
             Verdict::Consume => scene.ours.taken.add(1),
-            Verdict::Drop(reason) => scene.ours.drop(reason, 1),
+            Verdict::Drop(reason) => self.lose(scene, reason, &frame),
+        }
+    }
+
+    /// Counts a frame that is dropped, and shows it to who watches.
+    #[inline(always)]
+    fn lose(&self, scene: &Scene<'_>, reason: DropReason, frame: &Mbuf) {
+        scene.ours.drop(reason, 1);
+        if self.output.taps.are_on() {
+            self.output.taps.dropped(scene.port, reason, frame);
         }
     }
 
@@ -437,11 +453,11 @@ impl Forwarder {
     fn refuse(&mut self, scene: &Scene<'_>, state: State, frame: Mbuf) {
         let State::Split = state else {
             let State::Bad(reason) = state else { return };
-            return scene.ours.drop(reason, 1);
+            return self.lose(scene, reason, &frame);
         };
         // A chain with its headers cut up is something only a guest makes. It costs the guest a copy.
         let Ok(mut frame) = linearize(&frame, self.pool) else {
-            return scene.ours.drop(DropReason::HeadersSplit, 1);
+            return self.lose(scene, DropReason::HeadersSplit, &frame);
         };
         let openers = scene.topology.openers(scene.port);
         match parse_frame(openers, &frame, scene.port, scene.inlet.depth) {
@@ -453,8 +469,8 @@ impl Forwarder {
                 let decided = self.decide(scene, &flow, &mut frame);
                 self.finish(scene, &decided, &flow, frame);
             }
-            Err(Unparsed::Refused(reason)) => scene.ours.drop(reason, 1),
-            Err(_) => scene.ours.drop(DropReason::HeadersSplit, 1),
+            Err(Unparsed::Refused(reason)) => self.lose(scene, reason, &frame),
+            Err(_) => self.lose(scene, DropReason::HeadersSplit, &frame),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{self, Receiver, Sender};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::capture::Tap;
 use super::{MAX_QUEUES, RxPort, TxPort};
 use crate::flow::cache::Entry;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
@@ -34,6 +35,10 @@ pub enum Command {
     DumpFlows(Box<FlowDump>),
     /// Send a message of the switch's own. Not answered.
     Say(Message),
+    /// Copy frames for a capture.
+    Capture(Tap),
+    /// Give the tap of this capture back.
+    EndCapture(u64),
     /// Give everything back and end.
     Stop,
 }
@@ -47,6 +52,8 @@ pub enum Reply {
     Rx(RxPort),
     /// A transmit queue comes back.
     Tx(Box<TxPort>),
+    /// A tap that is not used (any more).
+    Tap(Tap),
     /// The copied piece.
     Flows(Box<FlowDump>),
     /// Unasked: the device of this queue is gone.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shunt_ffi::{Burst, Mbuf, Mempool};
 
+use super::capture::{Point, Taps};
 use crate::counters::WorkerCounters;
 use crate::drop::DropReason;
 use crate::flow::execute;
@@ -38,6 +39,7 @@ pub(super) struct Output {
     ports: Box<[Option<Box<TxPort>>]>,
     /// Ports with waiting frames; never longer than there are ports, so it never grows.
     dirty: Vec<PortId>,
+    pub(super) taps: Taps,
     pool: Mempool,
     counters: Arc<WorkerCounters>,
 }
@@ -45,7 +47,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(pool: Mempool, counters: Arc<WorkerCounters>) -> Self {
         let ports = (0..MAX_PORTS).map(|_| None).collect();
-        Self { ports, dirty: Vec::with_capacity(MAX_PORTS), pool, counters }
+        Self { ports, dirty: Vec::with_capacity(MAX_PORTS), taps: Taps::new(), pool, counters }
     }
 
     pub(super) fn attach(&mut self, port: PortId, tx: Box<TxPort>) -> Option<Box<TxPort>> {
@@ -71,14 +73,22 @@ impl Output {
         }
     }
 
+    /// Counts a frame that is dropped at `port`, and shows it to who watches.
+    pub(super) fn lose(&self, port: PortId, reason: DropReason, frame: &Mbuf) {
+        self.counters.port(port).drop(reason, 1);
+        if self.taps.are_on() {
+            self.taps.dropped(port, reason, frame);
+        }
+    }
+
     /// Large, unfinished or chained frames, and frames for L3 ports.
     #[inline(never)]
     fn send_unusual(&mut self, topology: &Topology, to: PortId, frame: Mbuf) {
         let Some(port) = topology.port(to).filter(|port| port.up) else {
-            return self.counters.port(to).drop(DropReason::EgressDown, 1);
+            return self.lose(to, DropReason::EgressDown, &frame);
         };
         if let Err(reason) = admits(port, &frame) {
-            return self.counters.port(to).drop(reason, 1);
+            return self.lose(to, reason, &frame);
         }
         let Some(tx) = &self.ports[to.index()] else {
             return self.counters.port(to).drop(DropReason::EgressDown, 1);
@@ -100,7 +110,7 @@ impl Output {
         }
         tx.bytes += u64::from(frame.len());
         if tx.waiting.push(frame).is_ok() && tx.waiting.is_full() {
-            drain(tx, to, &self.counters);
+            drain(tx, to, &self.counters, &self.taps);
             self.dirty.retain(|port| *port != to);
         }
     }
@@ -123,7 +133,7 @@ impl Output {
             let peers = topology.overlay(network.id).is_some_and(|overlay| overlay.planned.flood);
             let gone = |from: PortId| peers && network.members.iter().any(|member| member.port == from);
             if let Some(from) = except.filter(|from| !gone(*from)) {
-                self.counters.port(from).drop(DropReason::NoReceiver, 1);
+                self.lose(from, DropReason::NoReceiver, &frame);
             }
             return;
         };
@@ -142,7 +152,7 @@ impl Output {
         if let Some(tag) = to.tag
             && let Err(reason) = execute::push_tag(&mut frame, retagged(tci, tag), tag.service)
         {
-            return self.counters.port(to.port).drop(reason, 1);
+            return self.lose(to.port, reason, &frame);
         }
         self.send(topology, to.port, frame);
     }
@@ -150,10 +160,10 @@ impl Output {
     /// Hands all waiting frames to their queues. What a queue does not take is dropped and counted.
     #[inline]
     pub(super) fn flush(&mut self) {
-        let Self { ports, dirty, counters, .. } = self;
+        let Self { ports, dirty, counters, taps, .. } = self;
         for port in dirty.drain(..) {
             if let Some(tx) = &mut ports[port.index()] {
-                drain(tx, port, counters);
+                drain(tx, port, counters, taps);
             }
         }
     }
@@ -161,7 +171,10 @@ impl Output {
 
 /// Empties one buffer.
 #[inline]
-fn drain(tx: &mut TxPort, port: PortId, counters: &WorkerCounters) {
+fn drain(tx: &mut TxPort, port: PortId, counters: &WorkerCounters, taps: &Taps) {
+    if taps.are_on() {
+        taps.burst(port, Point::Egress, &tx.waiting);
+    }
     let ours = counters.port(port);
     let mut sent = 0;
     let mut refused = 0;
@@ -187,6 +200,9 @@ fn drain(tx: &mut TxPort, port: PortId, counters: &WorkerCounters) {
         ours.tx_bytes.add(bytes - left);
         let reason = if down { DropReason::LinkDown } else { DropReason::TxFull };
         ours.drop(reason, tx.waiting.len() as u64);
+        if taps.are_on() {
+            taps.burst(port, Point::Drop(reason), &tx.waiting);
+        }
         tx.waiting.clear();
     }
     if refused > 0 {

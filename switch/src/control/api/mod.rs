@@ -8,6 +8,7 @@
 //! | [`socket`] | the socket: permissions, a dead daemon's left-over, a living daemon's claim |
 //! | [`server`] | the thread, its start and its end |
 //! | `service` | the calls |
+//! | `capture` | the one that streams |
 //! | `rows` | rows of [`status`](super::status) as messages |
 //! | `refusal` | errors as gRPC statuses |
 
@@ -30,6 +31,7 @@ pub mod proto {
     }
 }
 
+mod capture;
 mod refusal;
 mod rows;
 pub mod server;

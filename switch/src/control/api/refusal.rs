@@ -3,6 +3,7 @@
 
 use tonic::{Code, Status};
 
+use crate::control::capture::CaptureError;
 use crate::control::flows::FlowsError;
 use crate::control::picture::PictureError;
 use crate::control::trace::TraceError;
@@ -38,6 +39,15 @@ pub(super) fn trace(error: &TraceError) -> Status {
         TraceError::NoBuffers => Code::FailedPrecondition,
     };
     Status::new(code, bounded(&error.to_string()))
+}
+
+/// `error` for who asked for frames.
+pub(super) fn capture(error: &CaptureError) -> Status {
+    let code = match error {
+        CaptureError::NoPort(_) => Code::NotFound,
+        CaptureError::TooMany | CaptureError::NoAnswer(..) => Code::FailedPrecondition,
+    };
+    Status::new(code, error.to_string())
 }
 
 /// `error` for who asked for tables.

@@ -1,10 +1,14 @@
 //! The calls. Each runs one closure on the control thread and turns what comes back into a message.
 
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::capture;
 use super::proto::switch_server::Switch;
 use super::proto::trace_request::What;
 use super::{proto, refusal};
+use crate::control::capture::SNAPLEN;
+use crate::control::capture::filter::Filter;
 use crate::control::flows::{FlowWalk, LIMIT};
 use crate::control::picture::{Picture, PictureError};
 use crate::control::trace::Frame;
@@ -250,6 +254,20 @@ impl Switch for Service {
             return Ok(Response::new(proto::Rules { rules, generation }));
         }
         Err(Status::failed_precondition("the configuration changes faster than it can be read; try again"))
+    }
+
+    type CaptureStream = ReceiverStream<Result<proto::Captured, Status>>;
+
+    async fn capture(
+        &self,
+        request: Request<proto::CaptureRequest>,
+    ) -> Result<Response<Self::CaptureStream>, Status> {
+        let proto::CaptureRequest { port, filter, snaplen } = request.into_inner();
+        let filter = Filter::parse(&filter).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let snaplen = if snaplen == 0 { SNAPLEN } else { snaplen as usize };
+        let session = self.ask(move |control| control.start_capture(&port, snaplen)).await?;
+        let session = session.map_err(|error| refusal::capture(&error))?;
+        Ok(Response::new(capture::stream(self.control.clone(), session, filter)))
     }
 
     async fn trace(&self, request: Request<proto::TraceRequest>) -> Result<Response<proto::Traced>, Status> {

@@ -36,6 +36,11 @@ impl Names {
         Self { generation: topology.generation(), ports, networks }
     }
 
+    /// True when there is a port in slot `index`.
+    pub fn knows(&self, index: usize) -> bool {
+        self.ports.get(index).is_some_and(Option::is_some)
+    }
+
     /// The port in slot `index`.
     pub fn port(&self, index: usize) -> String {
         self.ports.get(index).cloned().flatten().unwrap_or_else(|| format!("(slot {index})"))
