@@ -73,9 +73,7 @@ fn mistakes_are_found_without_a_daemon() {
         assert_eq!(traced(words).unwrap_err(), Failure { code: 2, message: message.into() }, "{words:?}");
     }
     for words in [
-        &["trace", "--in", "a"][..],
-        &["trace", "ip4"],
-        &["trace", "--in", "a", "ip4", "--hex", "00"],
+        &["trace", "--in", "a", "--pcap", "f", "--hex", "00"][..],
         &["trace", "--in", "a", "ip4", "--packet", "1"],
         &["trace", "--in", "a", "--pcap", "f", "--packet", "0"],
         &["dump-flows", "--cached", "--limit", "0"],

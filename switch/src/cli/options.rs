@@ -81,7 +81,9 @@ pub enum Command {
     /// Show ports, and the addresses of the switch, as `ip addr` does: [show] [NAME].
     Addr(Ip),
     /// Show where a frame would go and why. Nothing is sent and nothing changes; a dropped frame is a result, not an error.
-    #[command(after_help = "Example: shunt trace --in pod1 'ip4.dst==10.0.2.9 && udp.dst==53'\n\
+    #[command(after_help = "Examples: shunt trace --in pod1 'ip4.dst==10.0.2.9 && udp.dst==53'\n\
+        shunt trace 'inport==\"pod1\" && ip4.src==10.0.1.9 && ip4.dst==10.0.2.9'\n\
+        shunt trace default/pod1 10.0.2.9 tcp 80\n\
         What the expression leaves open is chosen, and the choice is printed. docs/operations.md has the fields.")]
     Trace(Trace),
     /// Ask whether the daemon works; exits with 0 when it does.
@@ -190,22 +192,21 @@ pub struct Ip {
 
 /// Which frame, and where it comes in.
 #[derive(Clone, Debug, Default, Args)]
-#[command(group = clap::ArgGroup::new("frame").required(true).args(["expression", "hex", "pcap"]))]
 pub struct Trace {
     /// The port that the frame comes in by.
     #[arg(long = "in", value_name = "PORT")]
-    pub port: String,
-    /// Fields of the frame, as 'eth.dst==02:00:00:00:00:02 && ip4.dst==10.0.0.2 && udp.dst==53'.
+    pub port: Option<String>,
+    /// Fields of the frame, as 'ip4.dst==10.0.0.2 && udp.dst==53'; or NS/POD ADDRESS icmp|tcp PORT|udp PORT.
     #[arg(value_name = "EXPRESSION")]
-    pub expression: Option<String>,
+    pub words: Vec<String>,
     /// The frame's bytes in hexadecimal, from the Ethernet header on, without FCS.
-    #[arg(long, value_name = "DIGITS")]
+    #[arg(long, value_name = "DIGITS", conflicts_with = "pcap")]
     pub hex: Option<String>,
     /// A frame out of this capture, pcap or pcapng.
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
     /// Which frame of the capture, from 1.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, conflicts_with_all = ["expression", "hex"], value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "pcap", value_parser = clap::value_parser!(u32).range(1..))]
     pub packet: u32,
 }
 

@@ -1,5 +1,7 @@
 //! `shunt trace`: where a frame would go, table by table.
 
+mod forms;
+
 use std::fmt::Write as _;
 
 use super::client::Client;
@@ -9,6 +11,7 @@ use crate::control::api::proto;
 use crate::control::api::proto::trace_request::What;
 use crate::control::trace::LONGEST;
 use crate::control::trace::expression::Probe;
+pub use forms::Form;
 
 /// Bytes of a frame that are printed, in lines of so many.
 const SHOWN: usize = 128;
@@ -20,17 +23,18 @@ const LINE: usize = 32;
 /// The expression, the digits or the capture are wrong.
 pub fn request(wanted: &Trace) -> Result<proto::TraceRequest, Failure> {
     let wrong = |text: &dyn std::fmt::Display| Failure::bad_input(format!("shunt: {text}"));
-    let what = match (&wanted.expression, &wanted.hex, &wanted.pcap) {
+    let form = Form::of(wanted)?;
+    let what = match (form.expression, &wanted.hex, &wanted.pcap) {
         (Some(text), ..) => {
-            Probe::parse(text).map_err(|error| wrong(&error))?;
-            What::Expression(text.clone())
+            Probe::parse(&text).map_err(|error| wrong(&error))?;
+            What::Expression(text)
         }
         (_, Some(digits), _) => What::Raw(bytes(digits).map_err(|text| wrong(&text))?),
         (.., Some(path)) => What::Raw(capture::frame(path, wanted.packet)?),
-        // The command line does not let it come to this.
         (None, None, None) => return Err(wrong(&"give an expression, --hex or --pcap")),
     };
-    Ok(proto::TraceRequest { port: wanted.port.clone(), what: Some(what) })
+    let network = form.network.unwrap_or_default();
+    Ok(proto::TraceRequest { port: form.port, network, what: Some(what) })
 }
 
 /// The bytes of a frame in hexadecimal; blanks, colons and line ends do not matter.

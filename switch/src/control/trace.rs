@@ -86,7 +86,7 @@ impl Control {
     pub fn trace(&mut self, port: &str, frame: Frame) -> Result<TraceRow, TraceError> {
         let (links, now) = (self.links(), self.now());
         let topology = self.publisher.current();
-        let id = port_named(topology, port).ok_or_else(|| TraceError::NoPort(port.to_owned()))?;
+        let id = pod_named(topology, port).ok_or_else(|| TraceError::NoPort(port.to_owned()))?;
         let mut assumed = Vec::new();
         let bytes = match frame {
             Frame::Raw(bytes) => bytes,
@@ -101,7 +101,8 @@ impl Control {
             return Err(TraceError::TooLong(bytes.len()));
         }
         let mut mbuf = self.site.pool.frame(&bytes).ok_or(TraceError::NoBuffers)?;
-        let mut row = TraceRow::new(topology.generation(), port, &bytes);
+        let name = topology.port(id).map_or(port, |port| port.name.as_str());
+        let mut row = TraceRow::new(topology.generation(), name, &bytes);
         row.assumed = assumed;
         if let Err(reason) = row.walk(topology, id, &mut mbuf, now) {
             row.dropped(reason);
@@ -126,6 +127,12 @@ fn ingress(topology: &Topology, id: PortId, vid: Option<u16>) -> Option<Ingress<
     let port = topology.port(id)?;
     let network = port.vlans.as_ref().and_then(|vlans| vlans.network(vid)).unwrap_or(port.network);
     Some(Ingress { port, network: topology.network(network)?, tag: vid, peer: None })
+}
+
+/// The port of this name; of `NS/POD`, which no port's name can be, that of the pod's.
+fn pod_named(topology: &Topology, name: &str) -> Option<PortId> {
+    let pod = || name.rsplit_once('/').and_then(|(_, pod)| port_named(topology, pod));
+    port_named(topology, name).or_else(pod)
 }
 
 impl TraceRow {

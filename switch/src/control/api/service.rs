@@ -271,7 +271,7 @@ impl Switch for Service {
     }
 
     async fn trace(&self, request: Request<proto::TraceRequest>) -> Result<Response<proto::Traced>, Status> {
-        let proto::TraceRequest { port, what } = request.into_inner();
+        let proto::TraceRequest { port, what, network } = request.into_inner();
         let frame = match what {
             Some(What::Expression(text)) => {
                 Frame::Made(Probe::parse(&text).map_err(|error| refusal::trace(&error.into()))?)
@@ -280,7 +280,14 @@ impl Switch for Service {
             None => return Err(Status::invalid_argument("a trace wants an expression or a frame; give one")),
         };
         let traced = self.ask(move |control| control.trace(&port, frame)).await?;
-        Ok(Response::new(traced.map_err(|error| refusal::trace(&error))?.into()))
+        let traced = traced.map_err(|error| refusal::trace(&error))?;
+        if !network.is_empty() && traced.network != network {
+            let (port, is) = (&traced.port, &traced.network);
+            return Err(Status::invalid_argument(format!(
+                "port {port} is in network {is}, not in {network:?}; leave the network out"
+            )));
+        }
+        Ok(Response::new(traced.into()))
     }
 
     async fn get_config(
