@@ -227,6 +227,7 @@ fn three_tables_as_the_kernel_prints_them() {
          10.20.8.0 dev vxlan.2 lladdr 66:66:00:00:00:01 STALE \n",
     );
     let entry = |port: &str, fixed| proto::FdbEntry {
+        peer: String::new(),
         network: "blue".into(),
         mac: "02:00:00:00:00:01".into(),
         port: port.into(),
@@ -237,6 +238,13 @@ fn three_tables_as_the_kernel_prints_them() {
         &ip::fdb_text(&[entry("pod1", false), entry("pod2", true)], false),
         "02:00:00:00:00:01 dev pod1 master blue \n02:00:00:00:00:01 dev pod2 master blue static \n",
     );
+    let remote =
+        proto::FdbEntry { peer: "10.186.152.107".into(), network: "vxlan.2".into(), ..entry("peer 0", true) };
+    golden(
+        &ip::fdb_text(&[remote.clone()], false),
+        "02:00:00:00:00:01 dev vxlan.2 dst 10.186.152.107 self permanent \n",
+    );
+    golden(&ip::fdb_text(&[remote], true), "02:00:00:00:00:01 dst 10.186.152.107 self permanent \n");
     golden(&ip::fdb_text(&[entry("pod1", false)], true), "02:00:00:00:00:01 master blue \n");
 }
 

@@ -57,6 +57,7 @@ fn fdb() {
         port: port.into(),
         fixed,
         age,
+        peer: String::new(),
     };
     golden(
         &show::fdb(&[

@@ -285,7 +285,12 @@ pub fn neighbors(rows: &[proto::NeighborEntry]) -> String {
 /// `bridge fdb show`; without the device when it was asked for one.
 pub fn fdb_text(rows: &[proto::FdbEntry], of_one: bool) -> String {
     let line = |row: &proto::FdbEntry| {
-        let dev = if of_one { String::new() } else { format!(" dev {}", row.port) };
+        let name = if row.peer.is_empty() { &row.port } else { &row.network };
+        let dev = if of_one { String::new() } else { format!(" dev {name}") };
+        if !row.peer.is_empty() {
+            let kind = if row.fixed { " permanent" } else { "" };
+            return format!("{}{dev} dst {} self{kind} \n", row.mac, row.peer);
+        }
         let given = if row.fixed { " static" } else { "" };
         format!("{}{dev} master {}{given} \n", row.mac, row.network)
     };

@@ -14,6 +14,7 @@ use super::flows::words;
 use crate::ids::{NetworkId, PortId};
 use crate::table::fdb::Place;
 use crate::table::fib::{Route, Row};
+use crate::topology::tunnels::Overlay;
 use crate::topology::{Network, Port, Router, Topology};
 use crate::wire::ethernet::Mac;
 
@@ -30,6 +31,8 @@ pub struct Picture {
     pub networks: Vec<Network>,
     /// All routers, by id.
     pub routers: Vec<Router>,
+    /// The overlays among the networks.
+    pub overlays: Vec<Overlay>,
 }
 
 /// A route.
@@ -113,6 +116,7 @@ impl Picture {
             ports: topology.ports().cloned().collect(),
             networks: topology.networks().to_vec(),
             routers: topology.routers().to_vec(),
+            overlays: topology.networks().iter().filter_map(|it| topology.overlay(it.id)).cloned().collect(),
         }
     }
 
@@ -139,6 +143,11 @@ impl Picture {
             return Err(PictureError::NoNetwork(name.to_owned(), all));
         }
         Ok(meant)
+    }
+
+    /// What makes a network an overlay.
+    pub fn overlay(&self, id: NetworkId) -> Option<&Overlay> {
+        self.overlays.iter().find(|overlay| overlay.planned.network == id)
     }
 
     /// The port behind which a station of a network is.

@@ -80,6 +80,8 @@ pub struct FdbRow {
     pub fixed: bool,
     /// Seconds since traffic was last seen.
     pub age: u32,
+    /// Address of the peer behind which it is; empty when it is behind a port.
+    pub peer: String,
 }
 
 /// A worker.
@@ -278,6 +280,7 @@ impl Control {
     pub fn fdb(&self) -> Vec<FdbRow> {
         let now = self.now();
         let mut rows = Vec::new();
+        let topology = self.publisher.current();
         for network in &self.config.networks {
             let Some(lessons) = self.learned.get(&network.name) else { continue };
             rows.extend(lessons.rows(now).into_iter().map(|(mac, place, fixed, age)| FdbRow {
@@ -289,6 +292,7 @@ impl Control {
                 },
                 fixed,
                 age: if fixed { 0 } else { age },
+                peer: remote(topology, &network.name, place),
             }));
         }
         rows.sort_by(|a, b| (&a.network, &a.mac).cmp(&(&b.network, &b.mac)));
@@ -388,6 +392,15 @@ impl Control {
 fn untagged(topology: &Topology, id: PortId) -> Option<u16> {
     let network = topology.network(topology.port(id)?.vlans.as_ref()?.untagged?)?;
     network.attached.iter().find_map(|member| Some(member.tag?.vid))
+}
+
+/// The address of the peer at a place of a network; empty when it is a port.
+fn remote(topology: &Topology, name: &shunt_config::NetworkName, place: Place) -> String {
+    let Place::Peer(peer) = place else { return String::new() };
+    let network = topology.networks().iter().find(|network| network.name == *name);
+    let overlay = network.and_then(|network| topology.overlay(network.id));
+    let tunnel = overlay.and_then(|overlay| overlay.tunnel(peer));
+    tunnel.map_or_else(String::new, |tunnel| tunnel.remote.to_string())
 }
 
 fn endpoint(endpoint: &shunt_config::Endpoint) -> String {

@@ -396,7 +396,7 @@ impl Forwarder {
             let rewrites = scene.topology.rewrites();
             match execute::edit(actions, flow.layout, rewrites, &mut frame) {
                 Ok(()) => self.depart(scene, actions, frame),
-                Err(reason) => scene.ours.drop(reason, 1),
+                Err(reason) => self.lose(scene, reason, &frame),
             }
         });
         if let Err(error) = finished {
@@ -431,9 +431,9 @@ impl Forwarder {
                         Actions { verdict, edits, template, entropy, mirror: Mirror::NONE, ..*actions };
                     self.execute(scene, &actions, flow, copy);
                 }
-                Err(Blocked::By(reason)) => scene.ours.drop(reason, 1),
+                Err(Blocked::By(reason)) => self.lose(scene, reason, &copy),
                 Err(Blocked::Unresolved(question)) => {
-                    scene.ours.drop(DropReason::NeighborUnresolved, 1);
+                    self.lose(scene, DropReason::NeighborUnresolved, &copy);
                     self.ask(scene.topology, &question);
                 }
             }

@@ -62,7 +62,14 @@ impl From<PortRow> for proto::Port {
 
 impl From<FdbRow> for proto::FdbEntry {
     fn from(row: FdbRow) -> Self {
-        Self { network: row.network, mac: row.mac, port: row.port, fixed: row.fixed, age: row.age }
+        Self {
+            network: row.network,
+            mac: row.mac,
+            port: row.port,
+            fixed: row.fixed,
+            age: row.age,
+            peer: row.peer,
+        }
     }
 }
 

@@ -6,14 +6,14 @@ use super::RuleRow;
 use super::uses::{Family, RuleId};
 use crate::control::flows::words;
 use crate::control::picture::Picture;
+use crate::encap::Encap;
 use crate::ids::NetworkId;
-use crate::pipeline::{ingress, lookup, nexthop};
+use crate::pipeline::{encap, ingress, lookup, nexthop};
 use crate::table::fdb::Place;
 use crate::table::fib::{Route, Row};
+use crate::topology::tunnels::Blocked;
 use crate::topology::{Network, Port, Router, RouterId, Tag};
 
-/// Table 18, encapsulation.
-const ENCAP: u8 = 18;
 /// Table 20, output.
 const OUTPUT: u8 = 20;
 /// A group address, as a value with its mask.
@@ -55,6 +55,7 @@ pub(super) fn rules(picture: &Picture, networks: &[&Network]) -> Vec<(RuleId, Ru
         rules.ingress(network);
         rules.lookup(network);
         rules.next_hops(network);
+        rules.tunnels(network);
     }
     for router in &picture.routers {
         let of_router =
@@ -237,9 +238,37 @@ impl Rules<'_> {
         self.add(RuleId::NoNeighbor(network.id), nexthop::TABLE, 0, vec![of], ask);
     }
 
+    /// Table 18: the peers of an overlay. The device is the overlay's own; which port the wrapped packet leaves by is the
+    /// transport network's affair.
+    fn tunnels(&mut self, network: &Network) {
+        let Some(overlay) = self.picture.overlay(network.id) else { return };
+        let of = self.of(network.id);
+        for (peer, tunnel) in (0..).zip(&overlay.tunnels) {
+            let Some(tunnel) = tunnel else { continue };
+            let terms = vec![of.clone(), format!("reg13={:#x}", reg13(peer))];
+            let local = overlay.planned.local_to(tunnel.remote);
+            let actions = match tunnel.way {
+                Ok(_) => vec![
+                    tunnel_id(overlay.planned.encap),
+                    local.map_or_else(String::new, |local| format!("set_field:{local}->tun_src")),
+                    format!("set_field:{}->tun_dst", tunnel.remote),
+                    format!("output:{}", network.name),
+                ],
+                Err(Blocked::Unresolved(_)) => vec!["controller(reason=no_match)".to_owned()],
+                Err(Blocked::By(_)) => drop(),
+            };
+            self.add(RuleId::Tunnel(network.id, peer), encap::TABLE, priority::OUTPUT, terms, actions);
+        }
+    }
+
     /// The actions that send a frame of `network` out of a port.
     fn leave(&self, network: &Network, to: Place) -> Vec<String> {
-        let Place::Port(to) = to else { return vec![goto(ENCAP)] };
+        let to = match to {
+            Place::Port(to) => to,
+            Place::Peer(peer) => {
+                return vec![format!("set_field:{:#x}->reg13", reg13(peer)), goto(encap::TABLE)];
+            }
+        };
         let Some(port) = self.picture.port(to) else { return drop() };
         let tag = network.tag_at(to);
         let mut actions = tag.map_or_else(Vec::new, |Tag { vid, service }| {
@@ -270,6 +299,20 @@ fn goto(table: u8) -> String {
 /// What a rule has in `reg14` for a router: never 0, which is no router.
 fn reg14(router: RouterId) -> usize {
     router.index() + 1
+}
+
+/// What a rule has in `reg13` for a peer: never 0, which is none.
+fn reg13(peer: u16) -> u32 {
+    u32::from(peer) + 1
+}
+
+/// The action that sets the number of a tunnel; empty for those that have none.
+fn tunnel_id(encap: Encap) -> String {
+    match encap {
+        Encap::Vxlan { vni } | Encap::Geneve { vni, .. } => format!("set_field:{vni:#x}->tun_id"),
+        Encap::Gre { key: Some(key), .. } => format!("set_field:{key:#x}->tun_id"),
+        Encap::Gre { .. } | Encap::IpIp => String::new(),
+    }
 }
 
 fn family(address: IpAddr) -> String {

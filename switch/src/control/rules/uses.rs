@@ -53,6 +53,8 @@ pub(crate) enum RuleId {
     Neighbor(NetworkId, IpAddr),
     /// Unknown neighbours.
     NoNeighbor(NetworkId),
+    /// A peer of an overlay.
+    Tunnel(NetworkId, u16),
     /// A port's output.
     Output(PortId),
 }
@@ -122,7 +124,8 @@ impl Uses {
             table: 0,
             network: ingress.network.id,
             router: gateway.map(|gateway| gateway.router),
-            group: entry.key.dst().is_group(),
+            dst: entry.key.dst(),
+            routed: false,
             prefixes: self.prefixes.as_ref(),
         };
         let mut packet = Packet::new(frame, &entry.key, Layout::default(), entry.second);
@@ -141,7 +144,8 @@ struct Way<'p> {
     table: u8,
     network: NetworkId,
     router: Option<RouterId>,
-    group: bool,
+    dst: Mac,
+    routed: bool,
     prefixes: Option<&'p Prefixes>,
 }
 
@@ -150,7 +154,7 @@ impl Observe for Way<'_> {
         match step {
             Step::Table(table, _) => self.table = table,
             Step::Matched(_) if self.table == lookup::TABLE => {
-                self.rules.push(if self.group {
+                self.rules.push(if self.dst.is_group() {
                     RuleId::Group(self.network)
                 } else {
                     RuleId::Gateway(self.network)
@@ -161,6 +165,7 @@ impl Observe for Way<'_> {
                 None => RuleId::Unknown(self.network),
             }),
             Step::Route(_, address, route) => {
+                self.routed = true;
                 let Some(router) = self.router else { return };
                 let prefix = self.prefixes.and_then(|prefixes| prefixes.find(router, address));
                 self.rules.push(match prefix {
@@ -175,6 +180,16 @@ impl Observe for Way<'_> {
                 Some(_) => RuleId::Neighbor(self.network, address),
                 None => RuleId::NoNeighbor(self.network),
             }),
+            Step::Tunnel(_, overlay, tunnel) => {
+                // The MAC table's row for a station behind a peer is told by the tunnel alone.
+                if !self.routed {
+                    self.rules.push(RuleId::Station(self.network, self.dst));
+                }
+                let peer = overlay.tunnels.iter().position(|it| it.as_ref() == Some(tunnel));
+                if let Some(peer) = peer.and_then(|peer| u16::try_from(peer).ok()) {
+                    self.rules.push(RuleId::Tunnel(overlay.planned.network, peer));
+                }
+            }
             _ => {}
         }
     }

@@ -143,6 +143,7 @@ fn every_row() {
         port: "a".into(),
         fixed: true,
         age: 9,
+        peer: "10.0.0.1".into(),
     });
     same::<WorkerRow, proto::Worker>(worker(Some(1)));
     same::<WorkerRow, proto::Worker>(worker(None));
