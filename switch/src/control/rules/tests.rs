@@ -8,7 +8,9 @@ use crate::ids::{NetworkId, PortId};
 use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
-use crate::topology::{Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans};
+use crate::topology::{
+    Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans,
+};
 use crate::wire::ethernet::Mac;
 
 fn port(slot: usize, name: &str, network: u16, vlans: Option<Vlans>) -> Port {
@@ -20,6 +22,7 @@ fn port(slot: usize, name: &str, network: u16, vlans: Option<Vlans>) -> Port {
         up: true,
         max_frame: 1518,
         l3: None,
+        identity: None,
     }
 }
 
@@ -47,7 +50,14 @@ fn neighbors(rows: &[(&str, u8, bool)]) -> Arc<NeighborTable> {
 }
 
 fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
-    PlannedNetwork { name: name.parse().unwrap(), fdb, neighbors: Arc::default(), gateway: None }
+    PlannedNetwork {
+        name: name.parse().unwrap(),
+        fdb,
+        neighbors: Arc::default(),
+        gateway: None,
+        answers: Answers::default(),
+        demux: None,
+    }
 }
 
 /// Table, priority, match and actions of the rules, a line each.
