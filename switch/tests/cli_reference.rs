@@ -330,7 +330,6 @@ fn a_captured_frame_is_a_line_of_tcpdump() {
 
 #[test]
 fn a_capture_is_pcapng_with_an_interface_for_each_port_and_point() {
-    use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
     use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
     use pcap_file::pcapng::{Block, PcapNgReader};
     use proto::CapturePoint::{Drop, Egress, Ingress};
@@ -347,7 +346,7 @@ fn a_capture_is_pcapng_with_an_interface_for_each_port_and_point() {
         if let Block::EnhancedPacket(packet) = block.unwrap() {
             assert_eq!(packet.timestamp.as_nanos(), 45_296_123_456_789);
             assert_eq!((packet.original_len, packet.data.len()), (50, 50));
-            packets.push((packet.interface_id, packet.options.into_iter().next().unwrap()));
+            packets.push((packet.interface_id, format!("{:?}", packet.options[0])));
         }
     }
     let names: Vec<String> = reader
@@ -363,11 +362,8 @@ fn a_capture_is_pcapng_with_an_interface_for_each_port_and_point() {
     assert_eq!(names, ["pod1 in", "pod1 out", "pod1 drop"]);
     let ids: Vec<u32> = packets.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, [0, 1, 2, 0]);
-    let flags = |number| EnhancedPacketOption::Flags(number);
-    assert_eq!((&packets[0].1, &packets[1].1), (&flags(1), &flags(2)));
-    assert!(
-        matches!(&packets[2].1, EnhancedPacketOption::Comment(text) if text.starts_with("drop: no_route: "))
-    );
+    assert_eq!((packets[0].1.as_str(), packets[1].1.as_str()), ("Flags(1)", "Flags(2)"));
+    assert!(packets[2].1.starts_with("Comment(\"drop: no_route: "), "{}", packets[2].1);
 }
 
 #[test]
