@@ -75,6 +75,8 @@ fn topology(full_key: bool) -> Topology {
             answers: Answers::Own,
             demux: None,
             host: None,
+            mtu: 1500,
+            mss_clamp: false,
         }
     };
     let networks =

@@ -96,6 +96,10 @@ pub struct LoopCounters {
     pub packets: Counter,
     /// Lessons (addresses seen) that found the channel to the control thread full.
     pub lessons_lost: Counter,
+    /// ICMP errors and echo replies that the switch sent.
+    pub replies: Counter,
+    /// Those that it did not send, because their receivers had got enough.
+    pub replies_limited: Counter,
     /// Times two workers wanted the same transmit queue at once.
     pub tx_contended: Counter,
     /// Generation of the topology the worker last ran.

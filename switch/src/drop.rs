@@ -50,7 +50,7 @@ drop_reasons! {
     NoBuffers = "no_buffers",
     /// The sender's checksum or segmentation state does not fit the frame.
     BadOffload = "bad_offload",
-    /// A large send would make more segments than the limit, because its segment size is tiny.
+    /// A large send would make more segments, or a packet more fragments, than the limit: the segment size or MTU is tiny.
     TooManySegments = "too_many_segments",
     /// The egress port takes single buffers only, and the frame is longer than one.
     TooLongForBuffer = "too_long_for_buffer",
@@ -118,6 +118,8 @@ drop_reasons! {
     TunnelLoop = "tunnel_loop",
     /// The next hop's MAC address is behind no port and no peer of the overlay.
     NoFdbEntry = "no_fdb_entry",
+    /// Longer than the MTU of the network or port it is routed to, and not to be cut; its sender is told the MTU.
+    TooBig = "too_big",
     /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
 }

@@ -20,6 +20,7 @@ use crate::flow::Depth;
 use crate::flow::execute::Rewrites;
 use crate::flow::parse::Openers;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
+use crate::port::FRAME_OVERHEAD;
 use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
 use crate::wire::ethernet::Mac;
@@ -104,6 +105,10 @@ pub struct Network {
     pub answers: Answers,
     /// Its stations share a MAC address.
     pub demux: Option<Demux>,
+    /// Longest IP packet that is routed into it, bytes.
+    pub mtu: u16,
+    /// TCP SYNs that are routed into or out of it announce no larger segments than fit its MTU (RFC 4459 section 3.2).
+    pub mss_clamp: bool,
 }
 
 /// A network whose stations share a MAC address and are told apart by IP address, each a given neighbour.
@@ -128,6 +133,13 @@ pub enum Answers {
 }
 
 impl Network {
+    /// Longest IP packet that may be routed into it through `port`, which may take less than the others, bytes.
+    #[inline]
+    pub fn mtu_at(&self, port: &Port) -> u16 {
+        let takes = port.max_frame.saturating_sub(FRAME_OVERHEAD);
+        self.mtu.min(takes.min(u32::from(u16::MAX)) as u16)
+    }
+
     /// The tag that the network's frames have at `port`, be it up or not: a decision outlives that.
     #[inline]
     pub fn tag_at(&self, port: PortId) -> Option<Tag> {
@@ -174,6 +186,10 @@ pub struct PlannedNetwork {
     pub demux: Option<Demux>,
     /// The port to the node's own stack, one of the network's ports.
     pub host: Option<PortId>,
+    /// See [`Network::mtu`].
+    pub mtu: u16,
+    /// See [`Network::mss_clamp`].
+    pub mss_clamp: bool,
 }
 
 /// An immutable topology.
@@ -292,6 +308,8 @@ impl Topology {
                 answers: network.answers,
                 demux: network.demux,
                 host: network.host,
+                mtu: network.mtu,
+                mss_clamp: network.mss_clamp,
                 has_l3,
                 depth: match () {
                     () if plan.full_key || wraps(id, network) => Depth::Transport,

@@ -9,10 +9,11 @@
 
 mod asker;
 pub mod capture;
-mod forward;
+pub(crate) mod forward;
 mod held;
 pub mod mailbox;
 pub(crate) mod output;
+pub(crate) mod reporter;
 mod sleep;
 mod teacher;
 

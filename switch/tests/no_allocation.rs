@@ -72,6 +72,24 @@ fn routed() -> Vec<Vec<u8>> {
         frames.extend(std::iter::repeat_n(v4(10, [10, 0, 2, 10], 64), 40));
         frames.extend(std::iter::repeat_n(v6(10, 0x10), 40));
     }
+    // Longer than the other network takes: told, or cut; a SYN whose MSS is lowered; an echo request for the gateway.
+    for whole in [true, false] {
+        let mut frame = Frame { dst: GATEWAY, src: source(10), ..Frame::plain() };
+        if let Body::Ipv4(ip, payload) = &mut frame.body {
+            (ip.source, ip.destination, ip.whole) = ([10, 0, 1, 10], [10, 0, 2, 10], whole);
+            payload.data = vec![7; 1400];
+        }
+        frames.push(frame.bytes());
+    }
+    let mut syn = v4(10, [10, 0, 2, 10], 64);
+    syn.truncate(34);
+    syn[16..18].copy_from_slice(&44_u16.to_be_bytes());
+    syn[23] = 6;
+    syn.extend([0, 80, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2, 9, 9, 0, 0, 0, 0, 2, 4, 5, 0xb4]);
+    let mut echo = v4(10, [10, 0, 1, 1], 64);
+    echo[23] = 1;
+    echo[34..42].copy_from_slice(&[8, 0, 0, 0, 0, 1, 0, 1]);
+    frames.extend([syn, echo]);
     frames.extend([
         v4(10, [10, 0, 2, 77], 64),
         v6(10, 0x77),
@@ -117,6 +135,7 @@ fn config_of([bridged, routed]: &[PathBuf; 2], active: usize) -> shunt_config::C
          [[network]]\nname = \"left\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\", \"fd00:1::1/64\"]\n\
          gateway_mac = \"02:00:00:00:ff:01\"\n\
          [[network]]\nname = \"right\"\nrouter = \"r\"\ngateways = [\"10.0.2.1/24\", \"fd00:2::1/64\"]\n\
+         mtu = 1280\nmss_clamp = true\n\
          [[port]]\nname = \"in\"\nkind = \"dpdk\"\ndevargs = \"net_pcap0,rx_pcap={},infinite_rx=1\"\n\
          [[port]]\nname = \"out\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\nstations = [\"02:00:00:00:00:fe\"]\n\
          [[port]]\nname = \"other\"\nkind = \"dpdk\"\ndevargs = \"net_null1,no-rx=1\"\n\
@@ -193,10 +212,13 @@ fn workers_allocate_nothing() {
         "for_switch",
         "not_routable",
         "neighbor_unresolved",
+        "too_big",
     ];
     for reason in refused {
         assert!(drops.iter().any(|row| row.reason == reason), "no frame met {reason}: {drops:?}");
     }
+    let (said, unsaid) = (after.replies - before.replies, after.replies_limited - before.replies_limited);
+    assert!(said > 100 && unsaid > 1_000, "{said} replies were sent and {unsaid} were not");
     let sent = |name: &str| ports.iter().find(|port| port.name == name).map_or(0, |port| port.tx_packets);
     assert!(sent("server0") > 1_000 && sent("server1") > 1_000, "hardly anything was routed: {ports:?}");
     assert!(sent("pods") > 100, "no question was answered: {ports:?}");

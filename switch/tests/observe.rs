@@ -213,10 +213,24 @@ fn what_a_trace_says_is_what_happens() {
     }
     assert!(!routed.rests_on.iter().any(|held| held.contains("02:00:00:00:0a:01")), "{:?}", routed.rests_on);
 
-    for (index, reason) in [(1, "no_route"), (2, "blackhole"), (3, "ttl_exceeded")] {
+    let refusals =
+        [(1, "no_route", "type 3 code 0"), (2, "blackhole", ""), (3, "ttl_exceeded", "type 11 code 0")];
+    for (index, reason, message) in refusals {
         let dropped = switch.trace("in", &expressions[index]);
-        assert_eq!((dropped.drop, dropped.after), (Some(reason), None), "{}", expressions[index]);
+        assert_eq!(dropped.drop, Some(reason), "{}", expressions[index]);
         assert!(dropped.verdict.starts_with(&format!("drop: {reason} (")), "{}", dropped.verdict);
+        let Some(after) = dropped.after else {
+            assert_eq!(message, "", "no message about {}", expressions[index]);
+            continue;
+        };
+        // What its sender is told.
+        assert!(after.summary.contains("ipv4 10.0.1.1 > 10.0.1.9"), "{}", after.summary);
+        assert!(!message.is_empty() && after.summary.ends_with(message), "{}", after.summary);
+        assert!(
+            dropped.outputs.iter().map(|output| output.port.as_str()).eq(["in"]),
+            "{:?}",
+            dropped.outputs
+        );
     }
     let unknown = switch.trace("in", &expressions[4]);
     assert_eq!(unknown.verdict, "flood to other");

@@ -221,6 +221,8 @@ impl Control {
                 answers,
                 demux,
                 host,
+                mtu: self.config.network_mtu(network),
+                mss_clamp: network.mss_clamp,
             });
         }
         plan

@@ -113,6 +113,10 @@ pub struct WorkerRow {
     pub lessons_lost: u64,
     /// Contended shared transmit queues.
     pub tx_contended: u64,
+    /// ICMP errors and echo replies sent.
+    pub replies: u64,
+    /// Those that were not sent, because their receivers had got enough.
+    pub replies_limited: u64,
     /// Raw cycle counters, for whoever wants to compute over an interval.
     pub cycles: Cycles,
     /// What its flow cache did.
@@ -332,6 +336,8 @@ impl Control {
                     worst_swap_us: micros(clock::duration(time.worst_swap_cycles.get())),
                     lessons_lost: time.lessons_lost.get(),
                     tx_contended: time.tx_contended.get(),
+                    replies: time.replies.get(),
+                    replies_limited: time.replies_limited.get(),
                     cycles: Cycles { total, busy, slept, hz },
                     cache: CacheUse::of(worker),
                 }

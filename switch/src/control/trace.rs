@@ -39,7 +39,9 @@ use crate::pipeline::{self, Ingress, Packet, Teach, ingress as stage};
 use crate::topology::Topology;
 use crate::topology::stamps::Dependencies;
 use crate::wire::ethernet::Mac;
-use crate::wire::{arp, nd};
+use crate::wire::{arp, icmp, nd};
+use crate::worker::forward::fit::{self, Fit};
+use crate::worker::reporter::Reply;
 pub use egress::OutputRow;
 use expression::{ExpressionError, Probe};
 use notes::Notes;
@@ -106,7 +108,7 @@ impl Control {
         row.assumed = assumed;
         if let Err(reason) = row.walk(topology, id, &mut mbuf, now) {
             row.dropped(reason);
-        } else if row.drop.is_none() {
+        } else if row.drop.is_none() && row.after.is_none() {
             let out = mbuf.to_vec();
             row.after = (out != bytes).then(|| FrameRow::of(&out));
         }
@@ -192,6 +194,27 @@ impl TraceRow {
                 "ask who has {} in network {network}, for {}",
                 question.target, question.source
             ));
+        }
+        let refused = match (actions.verdict, fit::judge(actions.mtu, &key, layout, frame)) {
+            (Verdict::Reject(reason, answer), _) => {
+                Some((reason, Reply::to(answer, &ingress, &key, layout, frame.data())))
+            }
+            (_, Fit::TooBig) => {
+                let error = icmp::Error::TooBig(actions.mtu);
+                Some((DropReason::TooBig, Reply::error(error, &ingress, &key, layout, frame.data())))
+            }
+            (_, Fit::Fragments) => {
+                self.effects.push(format!("cut it into fragments for an MTU of {}", actions.mtu));
+                None
+            }
+            (_, Fit::Fits | Fit::Segments(_)) => None,
+        };
+        if let Some((reason, reply)) = refused {
+            let reply = reply.filter(|reply| reply.write(&ingress, &key, layout, frame).is_some());
+            let Some(reply) = reply else { return Err(reason) };
+            let outputs = egress::outputs(topology, id, Verdict::Reply, frame);
+            self.answered(reason, reply, &frame.to_vec(), outputs);
+            return Ok(());
         }
         if !matches!(actions.verdict, Verdict::Drop(_)) && !actions.edits.is_none() {
             execute::edit(&actions, layout, topology.rewrites(), frame)?;

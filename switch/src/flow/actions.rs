@@ -22,6 +22,36 @@ pub enum Verdict {
     Consume,
     /// Nowhere.
     Drop(DropReason),
+    /// Nowhere, and its sender hears of it by ICMP.
+    Reject(DropReason, Answer),
+}
+
+/// What a sender is told of a packet that the switch does not pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// No route leads to the destination.
+    NoRoute,
+    /// The destination's node or neighbour cannot be reached.
+    NoHost,
+    /// A rule forbids it.
+    Prohibited,
+    /// The TTL or hop limit is used up.
+    Expired,
+    /// The destination is the switch itself: it answers an echo request, and says of all else that nobody is there.
+    Own,
+}
+
+impl Answer {
+    /// What it is, in words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no route",
+            Self::NoHost => "host unreachable",
+            Self::Prohibited => "prohibited",
+            Self::Expired => "time exceeded",
+            Self::Own => "answer for an address of the switch",
+        }
+    }
 }
 
 /// Which edits are made, one bit each; they are made in the order of the constants.
@@ -31,6 +61,9 @@ pub struct Edits(u16);
 impl Edits {
     /// Nothing.
     pub const NONE: Self = Self(0);
+    /// Lower the maximum segment size that a TCP SYN announces to what both networks take. Done before all others
+    /// (`worker/forward/fit.rs`).
+    pub const CLAMP_MSS: Self = Self(1);
     /// Rewrite IP addresses and ports as the translation says.
     pub const TRANSLATE: Self = Self(1 << 1);
     /// Decrement the TTL of IPv4.
@@ -47,6 +80,8 @@ impl Edits {
     pub const SERVICE_TAG: Self = Self(1 << 7);
     /// Put prebuilt outer headers in front.
     pub const ENCAP: Self = Self(1 << 8);
+    /// What is outside of the IP packet: of fragments each gets its own.
+    pub const OUTER: Self = Self(Self::POP_VLAN.0 | Self::PUSH_VLAN.0 | Self::SERVICE_TAG.0 | Self::ENCAP.0);
 
     /// Both.
     #[inline]
@@ -60,10 +95,22 @@ impl Edits {
         self.0 & other.0 == other.0
     }
 
+    /// Those that are not among `other`.
+    #[inline]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Those that are also among `other`.
+    #[inline]
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// True when more is edited than what routed packets get: TTL, MAC addresses, a tunnel's headers.
     #[inline]
     pub const fn is_rare(self) -> bool {
-        self.0 & !(Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0) != 0
+        self.0 & !(Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0 | Self::CLAMP_MSS.0) != 0
     }
 
     /// True when nothing is edited.
@@ -100,6 +147,8 @@ pub struct Actions {
     pub verdict: Verdict,
     /// What is changed on the way.
     pub edits: Edits,
+    /// Longest IP packet that the network it is routed into takes, bytes; 0: any.
+    pub mtu: u16,
     /// New destination and source address, with [`Edits::MACS`].
     pub macs: [u8; 12],
     /// Tag control information of the tag to add, with [`Edits::PUSH_VLAN`]; of a flooded frame its priority bits, for
@@ -122,6 +171,7 @@ impl Actions {
         Self {
             verdict,
             edits: Edits::NONE,
+            mtu: 0,
             macs: [0; 12],
             tci: 0,
             template: 0,
@@ -129,6 +179,13 @@ impl Actions {
             translation: 0,
             mirror: Mirror::NONE,
         }
+    }
+
+    /// Longest packet from the IP header on that needs no second look, bytes.
+    #[inline]
+    pub const fn longest(&self) -> u32 {
+        // 0 stands for any: then it is longer than a packet can be.
+        self.mtu.wrapping_sub(1) as u32 + 1
     }
 
     /// Also gives the frame these addresses.
@@ -151,9 +208,16 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_may_have_any_length_where_no_mtu_is_said() {
+        let of = |mtu| Actions { mtu, ..Actions::unchanged(Verdict::Consume) }.longest();
+        assert_eq!((of(0), of(68), of(u16::MAX)), (65_536, 68, 65_535));
+    }
+
+    #[test]
     fn edits_add_up() {
         let both = Edits::MACS.and(Edits::TTL);
         assert!(both.has(Edits::MACS) && both.has(Edits::TTL) && !both.has(Edits::ENCAP));
         assert!(Edits::NONE.is_none() && !both.is_none());
+        assert_eq!((both.without(Edits::TTL), both.only(Edits::TTL)), (Edits::MACS, Edits::TTL));
     }
 }

@@ -7,6 +7,6 @@ pub mod hash;
 pub mod key;
 pub mod parse;
 
-pub use actions::{Actions, Verdict};
+pub use actions::{Actions, Answer, Verdict};
 pub use cache::FlowCache;
 pub use key::{Depth, FlowKey};

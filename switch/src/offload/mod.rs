@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`checksum`] | completes a partial checksum across all segments |
 //! | [`segment`] | cuts a TCP or UDP frame into frames of the path's size (GSO) |
+//! | [`fragment`] | cuts an IPv4 packet into fragments |
 //! | [`linearize`] | copies a chain into one buffer |
 //!
 //! Nothing here allocates memory other than buffers of the pool, and nothing trusts a length that a header states.
 
 pub mod checksum;
+pub mod fragment;
 mod headers;
 pub mod linearize;
 pub mod segment;
@@ -56,7 +58,7 @@ pub enum OffloadError {
     /// The offload state does not fit the headers: the sender lied, or made something that cannot be cut.
     #[error("offload state does not fit the frame")]
     BadOffload,
-    /// The frame would be cut into more than [`segment::MAX_SEGMENTS`] pieces.
+    /// The frame would be cut into more than [`segment::MAX_SEGMENTS`] or [`fragment::MAX_FRAGMENTS`] pieces.
     #[error("frame would be cut into too many segments")]
     TooManySegments,
     /// The pool is exhausted. What was emitted before stays emitted.

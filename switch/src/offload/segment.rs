@@ -43,7 +43,7 @@ pub fn segment(
     };
     let headers = Headers::read(frame.data(), start, gso.kind)?;
     let plan = Plan::new(frame.len() as usize - headers.end, gso, &headers, room(pool), can)?;
-    let mut buffers = Buffers { pool, ready: Burst::new(), left: plan.buffers };
+    let mut buffers = Buffers::new(pool, plan.buffers);
     let mut payload = Payload::new(frame, headers.end);
     let first = Fields::read(frame.data(), &headers);
     let offset = headers.transport.checksum();
@@ -66,7 +66,7 @@ pub fn segment(
 }
 
 /// See [`super::longest_segment`].
-pub(super) fn longest(frame: &Mbuf) -> Result<u32, OffloadError> {
+pub(crate) fn longest(frame: &Mbuf) -> Result<u32, OffloadError> {
     let Offload { checksum: Checksum::Partial { start, .. }, gso: Some(gso) } = frame.offload()? else {
         return Ok(frame.len());
     };
@@ -118,7 +118,7 @@ impl Plan {
 }
 
 /// Buffers taken from the pool in bulk: exactly as many as the plan says; what is left over goes back on drop.
-struct Buffers {
+pub(super) struct Buffers {
     pool: Mempool,
     ready: Burst,
     /// Buffers still to be taken from the pool.
@@ -126,8 +126,13 @@ struct Buffers {
 }
 
 impl Buffers {
+    /// Will take `count` buffers.
+    pub(super) fn new(pool: Mempool, count: usize) -> Self {
+        Self { pool, ready: Burst::new(), left: count }
+    }
+
     #[inline]
-    fn take(&mut self) -> Result<Mbuf, OffloadError> {
+    pub(super) fn take(&mut self) -> Result<Mbuf, OffloadError> {
         if let Some(buffer) = self.ready.pop() {
             return Ok(buffer);
         }
@@ -141,15 +146,15 @@ impl Buffers {
 }
 
 /// The bytes of the frame behind its headers, read once from front to back.
-struct Payload<'a> {
+pub(super) struct Payload<'a> {
     /// What is left of the current source segment.
     rest: &'a [u8],
     segments: Segments<'a>,
 }
 
 impl<'a> Payload<'a> {
-    /// `headers` bytes lie in the first segment: [`Headers::read`] checked it.
-    fn new(frame: &'a Mbuf, headers: usize) -> Self {
+    /// What is behind `headers` bytes, which lie in the first segment: the caller has checked it.
+    pub(super) fn new(frame: &'a Mbuf, headers: usize) -> Self {
         let mut segments = frame.segments();
         let rest = segments.next().and_then(|first| first.get(headers..)).unwrap_or(&[]);
         Self { rest, segments }
@@ -157,7 +162,12 @@ impl<'a> Payload<'a> {
 
     /// Appends the next `length` bytes to `segment`, in further buffers once its own is full.
     #[inline]
-    fn copy(&mut self, length: usize, segment: &mut Mbuf, buffers: &mut Buffers) -> Result<(), OffloadError> {
+    pub(super) fn copy(
+        &mut self,
+        length: usize,
+        segment: &mut Mbuf,
+        buffers: &mut Buffers,
+    ) -> Result<(), OffloadError> {
         let mut left = length - self.fill(segment, length)?;
         while left > 0 {
             let mut buffer = buffers.take()?;

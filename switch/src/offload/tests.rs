@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod checksums;
+mod fragments;
 mod hostile;
 mod model;
 mod segments;

@@ -8,7 +8,7 @@ use super::observe::{Observe, Step};
 use super::packet::Packet;
 use super::{Ingress, leave};
 use crate::drop::DropReason;
-use crate::flow::Verdict;
+use crate::flow::{Answer, Verdict};
 use crate::topology::{Gateway, Network};
 
 /// True when the frame came from the node's own stack: the gateway's MAC address is its own.
@@ -25,7 +25,7 @@ pub fn deliver(
     see: &mut impl Observe,
 ) -> Result<Verdict, DropReason> {
     let (Some(host), Some(gateway)) = (network.host, &network.gateway) else {
-        return Err(DropReason::ForSwitch);
+        return Err(packet.reject(DropReason::ForSwitch, Answer::Own));
     };
     if is_ingress(ingress) && network.id == ingress.network.id {
         return Err(DropReason::SamePort);

@@ -102,7 +102,10 @@ pub fn run(topology: &Topology, packet: &mut Packet<'_>, see: &mut impl Observe)
     match ingress.and_then(|ingress| walk(topology, &ingress, packet, see)) {
         Ok(verdict) => packet.actions.verdict = verdict,
         // What is dropped need not be edited first.
-        Err(reason) => packet.actions = Actions::unchanged(Verdict::Drop(reason)),
+        Err(reason) => {
+            let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
+            packet.actions = Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason)));
+        }
     }
     see.step(Step::Verdict(topology, packet.actions.verdict));
     packet.actions

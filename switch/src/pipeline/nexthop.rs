@@ -1,4 +1,4 @@
-//! Table 17, next hop: the neighbour's MAC address and its port. Reads the hop; writes the MAC edit.
+//! Table 17, next hop: the neighbour's MAC address and its port. Reads the hop; writes the MAC edit, the MTU and the MSS edit.
 
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Question};
@@ -6,8 +6,10 @@ use super::route::Hop;
 use super::{Ingress, Next, host, leave};
 use crate::drop::DropReason;
 use crate::flow::Verdict;
+use crate::flow::actions::Edits;
 use crate::table::fdb::{Entry, Place};
 use crate::topology::{Network, Topology};
+use crate::wire::protocol::TCP;
 
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 17;
@@ -49,6 +51,11 @@ pub fn resolve<'t>(
     let place = network.fdb.get(neighbor.mac).map(Entry::place);
     let name = |port| topology.port(port).map(|port| port.name.as_str());
     see.step(Step::Address(neighbor.mac, place.and_then(Place::port).and_then(name)));
+    let port = place.and_then(Place::port).and_then(|port| topology.port(port));
+    packet.actions.mtu = port.map_or(network.mtu, |port| network.mtu_at(port));
+    if (network.mss_clamp || ingress.network.mss_clamp) && packet.key().protocol() == TCP {
+        packet.actions.edits = packet.actions.edits.and(Edits::CLAMP_MSS);
+    }
     let next = match place {
         Some(Place::Port(port)) => Next::Done(leave::by_port(ingress, network, port, packet)),
         Some(Place::Peer(_)) if ingress.peer.is_some() && network.id == ingress.network.id => {

@@ -7,7 +7,7 @@ use shunt_ffi::Mbuf;
 use crate::drop::DropReason;
 use crate::flow::actions::Actions;
 use crate::flow::parse::Layout;
-use crate::flow::{FlowKey, Verdict};
+use crate::flow::{Answer, FlowKey, Verdict};
 use crate::ids::NetworkId;
 use crate::topology::stamps::Dependencies;
 use crate::wire::ethernet::Mac;
@@ -59,6 +59,8 @@ pub struct Packet<'f> {
     pub teach: Teach,
     /// Whom to ask, when it is lost for want of a MAC address.
     pub question: Option<Question>,
+    /// What its sender is told when it is dropped.
+    pub answer: Option<Answer>,
 }
 
 impl<'f> Packet<'f> {
@@ -76,6 +78,7 @@ impl<'f> Packet<'f> {
             rests_on: Dependencies::NONE,
             teach: Teach::Nothing,
             question: None,
+            answer: None,
         }
     }
 
@@ -104,5 +107,13 @@ impl<'f> Packet<'f> {
     pub fn ask(&mut self, question: Question) -> DropReason {
         self.question = Some(question);
         DropReason::NeighborUnresolved
+    }
+
+    /// Gives the packet up and tells its sender why. Decided by the key alone, so it holds for all packets of the flow; how
+    /// many of them are answered is the worker's business.
+    #[inline]
+    pub fn reject(&mut self, reason: DropReason, answer: Answer) -> DropReason {
+        self.answer = Some(answer);
+        reason
     }
 }

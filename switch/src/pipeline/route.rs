@@ -7,11 +7,12 @@ use super::observe::{Observe, Step};
 use super::packet::Packet;
 use super::{Ingress, host};
 use crate::drop::DropReason;
+use crate::flow::Answer;
 use crate::flow::actions::Edits;
 use crate::flow::key::L3;
 use crate::ids::NetworkId;
 use crate::table::fib::Route;
-use crate::topology::Topology;
+use crate::topology::{Gateway, Topology};
 
 /// Where a routed packet goes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +47,15 @@ pub fn route(
     };
     let (source, destination) = key.addresses().ok_or(DropReason::BadIpHeader)?;
     let own = |network| Hop { network, address: destination, own: true };
-    if host::has(ingress.network, destination) {
+    // Before all else: an address of ours may be link-local.
+    let owns = |gateway: &Gateway| gateway.owns(destination);
+    if host::has(ingress.network, destination) || ingress.network.gateway.as_ref().is_some_and(owns) {
         return Ok(own(ingress.network.id));
     }
     if !may_be_routed(source, destination) {
         return Err(DropReason::NotRoutable);
     }
     let gateway = ingress.network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
-    if gateway.owns(destination) {
-        return Ok(own(ingress.network.id));
-    }
     let route = topology.router(gateway.router).and_then(|router| router.fib.get(destination));
     see.step(Step::Route(topology, destination, route));
     // Nothing is passed on to the switch itself, so the packet loses no hop.
@@ -65,14 +65,14 @@ pub fn route(
         return Ok(own(network));
     }
     if marks.ttl_expired {
-        return Err(DropReason::TtlExceeded);
+        return Err(packet.reject(DropReason::TtlExceeded, Answer::Expired));
     }
     packet.actions.edits = packet.actions.edits.and(ttl);
     match route {
         Some(Route::Connected(network)) => Ok(Hop { network, address: destination, own: false }),
         Some(Route::Via(network, address)) => Ok(Hop { network, address, own: false }),
         Some(Route::Blackhole) => Err(DropReason::Blackhole),
-        None => Err(DropReason::NoRoute),
+        None => Err(packet.reject(DropReason::NoRoute, Answer::NoRoute)),
     }
 }
 

@@ -150,6 +150,8 @@ mod tests {
             answers: Answers::Own,
             demux: None,
             host: None,
+            mtu: 1500,
+            mss_clamp: false,
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
             id: PortId::new(slot).unwrap(),

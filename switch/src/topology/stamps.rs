@@ -135,7 +135,7 @@ impl Stamps {
         let same_networks = old.networks().len() == new.networks().len()
             && old.networks().iter().zip(new.networks()).all(|(old, new)| old.name == new.name);
         let same_era = old.generation() >> 32 == new.generation() >> 32;
-        if !same_networks || !same_era || !same_tags(old, new) {
+        if !same_networks || !same_era || !same_tags(old, new) || !same_lengths(old, new) {
             return Self::all(new.generation());
         }
         let mut stamps = old.stamps().clone();
@@ -258,6 +258,11 @@ fn same_tags(old: &Topology, new: &Topology) -> bool {
     })
 }
 
+/// True when every port takes as long frames as before: the longest packet is part of decisions about what is routed to it.
+fn same_lengths(old: &Topology, new: &Topology) -> bool {
+    old.ports().all(|port| new.port(port.id).is_none_or(|after| after.max_frame == port.max_frame))
+}
+
 /// True when what all decisions in a network rest on is the same: its depth, its gateway, the routes behind it.
 fn decides_alike(old: &Topology, before: &Network, new: &Topology, after: &Network) -> bool {
     before.depth == after.depth
@@ -283,12 +288,14 @@ fn planned_alike((before, after): (Option<&Overlay>, Option<&Overlay>)) -> bool 
     }
 }
 
-/// True when two routers have the same routes and the same gateways in all networks.
+/// True when two routers have the same routes, and the same gateways and MTU in all networks.
 fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterId) -> bool {
     let (Some(one), Some(other)) = (old.router(before), new.router(after)) else { return false };
     let gateways = |topology: &'_ Topology, router: RouterId| -> Vec<_> {
-        let all = topology.networks().iter().map(|network| (network.gateway.clone(), network.host));
-        all.filter(|(gateway, _)| gateway.as_ref().is_some_and(|gateway| gateway.router == router)).collect()
+        let joins =
+            |network: &&Network| network.gateway.as_ref().is_some_and(|gateway| gateway.router == router);
+        let joined = topology.networks().iter().filter(joins);
+        joined.map(|network| (network.gateway.clone(), network.host, network.mtu, network.mss_clamp)).collect()
     };
     Arc::ptr_eq(&one.fib, &other.fib) && gateways(old, before) == gateways(new, after)
 }

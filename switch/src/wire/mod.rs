@@ -4,5 +4,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod icmp;
 pub mod nd;
 pub mod protocol;
+pub mod tcp;

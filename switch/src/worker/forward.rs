@@ -4,6 +4,7 @@
 //! entries of all by their tags, then confirm and run. Frames of one flow that follow each other run as a group: one
 //! search, one look at the generation, one update of the entry's counters.
 
+pub(crate) mod fit;
 mod hold;
 mod resolve;
 mod say;
@@ -16,6 +17,7 @@ use super::asker::Asker;
 use super::capture::Point;
 use super::held::Held;
 use super::output::Output;
+use super::reporter::{Reply, Reporter};
 use super::teacher::Teacher;
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::drop::DropReason;
@@ -23,10 +25,11 @@ use crate::encap::{self, Inner};
 use crate::flow::actions::{Edits, Mirror};
 use crate::flow::cache::Place;
 use crate::flow::parse::{Layout, Unparsed, parse_frame, parse_into};
-use crate::flow::{Actions, Depth, FlowCache, FlowKey, Verdict, execute};
+use crate::flow::{Actions, Answer, Depth, FlowCache, FlowKey, Verdict, execute};
 use crate::ids::{NetworkId, PortId};
 use crate::offload::linearize::linearize;
 use crate::offload::{self, EgressCapabilities};
+use crate::pipeline::Ingress;
 use crate::topology::tunnels::Blocked;
 use crate::topology::{Inlet, Topology};
 use crate::wire::ethernet::Mac;
@@ -40,6 +43,7 @@ pub(super) struct Forwarder {
     pub(super) cache: FlowCache,
     asker: Asker,
     pub(super) held: Held,
+    reporter: Reporter,
     pool: Mempool,
     counters: Arc<WorkerCounters>,
     /// One hit in so many is decided anew and compared; 0 for none.
@@ -140,6 +144,7 @@ impl Forwarder {
             cache,
             asker: Asker::default(),
             held: Held::default(),
+            reporter: Reporter::new(counters.clone()),
             pool,
             counters,
             verify,
@@ -340,6 +345,47 @@ impl Forwarder {
         }
     }
 
+    /// A packet that goes nowhere, and whose sender is to hear of it.
+    #[cold]
+    fn reject(&mut self, scene: &Scene<'_>, reason: DropReason, answer: Answer, flow: &Flow, frame: Mbuf) {
+        let said = self.answer(scene, flow, frame, |ingress, data| {
+            Reply::to(answer, ingress, &flow.key, flow.layout, data)
+        });
+        // An echo request that is answered is not lost.
+        if said != Some(Reply::Echo) {
+            scene.ours.drop(reason, 1);
+        }
+    }
+
+    /// Sends back what `choose` says, if anything; returns what was sent.
+    #[cold]
+    fn answer(
+        &mut self,
+        scene: &Scene<'_>,
+        flow: &Flow,
+        frame: Mbuf,
+        choose: impl Fn(&Ingress<'_>, &[u8]) -> Option<Reply>,
+    ) -> Option<Reply> {
+        let ingress = Ingress::of(scene.topology, &flow.key).ok()?;
+        let reply = choose(&ingress, frame.data())?;
+        let mut frame = self.reporter.speak(reply, &ingress, &flow.key, flow.layout, frame)?;
+        let Some(peer) = ingress.peer else {
+            self.output.send(scene.topology, scene.port, frame);
+            return Some(reply);
+        };
+        // What came in a tunnel goes back into it.
+        let way = scene.topology.overlay(ingress.network.id)?.tunnel(peer)?.way.ok()?;
+        let wrapped = Actions {
+            edits: Edits::ENCAP,
+            template: way.template,
+            entropy: encap::entropy(&flow.key),
+            ..Actions::unchanged(Verdict::Port(way.port))
+        };
+        execute::edit(&wrapped, flow.layout, scene.topology.rewrites(), &mut frame).ok()?;
+        self.output.send(scene.topology, way.port, frame);
+        Some(reply)
+    }
+
     /// Runs actions on a frame.
     #[inline(always)]
     fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, mut frame: Mbuf) {
@@ -350,6 +396,12 @@ impl Forwarder {
             self.flood_peers(scene, network, actions, flow, &frame);
         }
         if !actions.edits.is_none() {
+            if fit::is_unusual(actions, flow.layout, &frame) {
+                match self.fit(scene, actions, flow, frame) {
+                    Some(fits) => frame = fits,
+                    None => return,
+                }
+            }
             if actions.edits.has(Edits::ENCAP) && frame.needs_offload() {
                 return self.wrap_unfinished(scene, actions, flow, frame);
             }
@@ -357,12 +409,12 @@ impl Forwarder {
                 return self.lose(scene, reason, &frame);
             }
         }
-        self.depart(scene, actions, frame);
+        self.depart(scene, actions, flow, frame);
     }
 
     /// Sends an edited frame to where its verdict says.
     #[inline(always)]
-    fn depart(&mut self, scene: &Scene<'_>, actions: &Actions, frame: Mbuf) {
+    fn depart(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, frame: Mbuf) {
         match actions.verdict {
             Verdict::Port(to) => self.output.send(scene.topology, to, frame),
             Verdict::Flood(network) | Verdict::FloodLocal(network) => {
@@ -374,6 +426,7 @@ impl Forwarder {
             Verdict::Reply => self.output.send(scene.topology, scene.port, frame),
             Verdict::Consume => scene.ours.taken.add(1),
             Verdict::Drop(reason) => self.lose(scene, reason, &frame),
+            Verdict::Reject(reason, answer) => self.reject(scene, reason, answer, flow, frame),
         }
     }
 
@@ -395,7 +448,7 @@ impl Forwarder {
         let finished = offload::finish(frame, can, pool, &mut |mut frame| {
             let rewrites = scene.topology.rewrites();
             match execute::edit(actions, flow.layout, rewrites, &mut frame) {
-                Ok(()) => self.depart(scene, actions, frame),
+                Ok(()) => self.depart(scene, actions, flow, frame),
                 Err(reason) => self.lose(scene, reason, &frame),
             }
         });

@@ -216,8 +216,8 @@ impl Outcome {
     }
 }
 
-/// True for what the switch sends of itself, which depends on the clock: its questions for neighbours. (A solicitation of
-/// somebody else that it routes has lost a hop.)
+/// True for what the switch sends of itself, which depends on the clock: its questions for neighbours, and ICMP errors. (A
+/// solicitation of somebody else that it routes has lost a hop; an error of somebody else has not its class and TTL.)
 fn is_request(frame: &[u8]) -> bool {
     let from_gateway =
         (0..NETWORKS).any(|network| network != BRIDGE && frame.get(6..12) == Some(&mac(network, 1)));
@@ -227,7 +227,17 @@ fn is_request(frame: &[u8]) -> bool {
             && frame.get(20..22) == Some(&[58, 255])
             && frame.get(54) == Some(&135)
     };
-    from_gateway && (arp() || nd())
+    let icmp4 = || {
+        frame.get(12..16) == Some(&[8, 0, 0x45, 0xc0])
+            && frame.get(22..24) == Some(&[64, 1])
+            && matches!(frame.get(34), Some(3 | 11))
+    };
+    let icmp6 = || {
+        frame.get(12..16) == Some(&[0x86, 0xdd, 0x6c, 0])
+            && frame.get(20..22) == Some(&[58, 64])
+            && matches!(frame.get(54), Some(1..=4))
+    };
+    from_gateway && (arp() || nd() || icmp4() || icmp6())
 }
 
 /// Waits until the worker is done with so many frames: it counts them behind the last transmit.

@@ -90,6 +90,8 @@ impl From<WorkerRow> for proto::Worker {
             worst_swap_us: row.worst_swap_us,
             lessons_lost: row.lessons_lost,
             tx_contended: row.tx_contended,
+            replies: row.replies,
+            replies_limited: row.replies_limited,
             cycles: Some(proto::Cycles { total, busy, slept, hz }),
             cache: Some(row.cache.into()),
         }

@@ -173,7 +173,7 @@ pub fn actions(names: &Names, actions: &Actions) -> Vec<String> {
         .into_iter()
         .collect();
     // What is dropped is not edited first.
-    if !matches!(actions.verdict, Verdict::Drop(_)) {
+    if !matches!(actions.verdict, Verdict::Drop(_) | Verdict::Reject(..)) {
         words.extend(edits(actions));
     }
     words.push(match actions.verdict {
@@ -183,6 +183,7 @@ pub fn actions(names: &Names, actions: &Actions) -> Vec<String> {
         Verdict::Reply => "reply".to_owned(),
         Verdict::Consume => "consume".to_owned(),
         Verdict::Drop(reason) => format!("drop({})", reason.name()),
+        Verdict::Reject(reason, answer) => format!("reject({}, {})", reason.name(), answer.describe()),
     });
     words
 }
@@ -194,6 +195,9 @@ fn name(names: &Names, port: PortId) -> String {
 /// The edits alone.
 fn edits(actions: &Actions) -> Vec<String> {
     let mut words = Vec::new();
+    if actions.mtu != 0 {
+        words.push(format!("check mtu {}", actions.mtu));
+    }
     let mut when = |edit: Edits, text: String| {
         if actions.edits.has(edit) {
             words.push(text);
@@ -204,6 +208,7 @@ fn edits(actions: &Actions) -> Vec<String> {
         mac(Mac::from_bytes(bytes.unwrap_or_default()))
     };
     let tag = if actions.edits.has(Edits::SERVICE_TAG) { "0x88a8" } else { "0x8100" };
+    when(Edits::CLAMP_MSS, "clamp tcp.mss".to_owned());
     when(Edits::TRANSLATE, format!("translate #{}", actions.translation));
     when(Edits::TTL, "dec ip4.ttl".to_owned());
     when(Edits::HOP_LIMIT, "dec ip6.ttl".to_owned());

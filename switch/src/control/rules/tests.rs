@@ -57,6 +57,7 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         gateway: None,
         answers: Answers::default(),
         demux: None,
+        host: None,
     }
 }
 

@@ -68,6 +68,6 @@ pub(super) fn outputs(
         Verdict::Reply => rows(vec![ingress]),
         Verdict::Flood(network) | Verdict::FloodLocal(network) => flooded(network, Some(ingress)),
         Verdict::FloodInto(network) => flooded(network, None),
-        Verdict::Consume | Verdict::Drop(_) => Vec::new(),
+        Verdict::Consume | Verdict::Drop(_) | Verdict::Reject(..) => Vec::new(),
     }
 }

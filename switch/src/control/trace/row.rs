@@ -8,6 +8,7 @@ use super::summary;
 use crate::control::flows::words::{self, Names};
 use crate::drop::DropReason;
 use crate::flow::{Actions, Verdict};
+use crate::worker::reporter::Reply;
 
 /// A frame, shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -100,8 +101,32 @@ impl TraceRow {
             Verdict::FloodInto(network) => format!("flood to {ports} in network {}", names.network(network)),
             Verdict::Reply => format!("reply to {ports}"),
             Verdict::Consume => "taken by the switch itself".to_owned(),
-            Verdict::Drop(reason) => return self.dropped(reason),
+            Verdict::Drop(reason) | Verdict::Reject(reason, _) => return self.dropped(reason),
         };
+        self.outputs = outputs;
+    }
+
+    /// Writes down that it is dropped for `reason` and `reply`, made of it, goes back out of `outputs`; that alone, when the
+    /// reply is the echo that it asks for.
+    pub(super) fn answered(
+        &mut self,
+        reason: DropReason,
+        reply: Reply,
+        frame: &[u8],
+        outputs: Vec<OutputRow>,
+    ) {
+        match reply {
+            Reply::Echo => {
+                self.actions = vec!["echo reply".to_owned()];
+                self.verdict = format!("reply to {}", self.port);
+            }
+            Reply::Error(error) => {
+                self.dropped(reason);
+                self.effects
+                    .push(format!("tell its sender, unless it was told too much: {}", error.describe()));
+            }
+        }
+        self.after = Some(FrameRow::of(frame));
         self.outputs = outputs;
     }
 

@@ -6,11 +6,13 @@ use super::resolve::judge;
 use super::{Flow, Forwarder, Scene};
 use crate::counters::WorkerCounters;
 use crate::drop::DropReason;
+use crate::flow::Answer;
 use crate::flow::parse::parse;
 use crate::ids::PortId;
 use crate::pipeline::Question;
 use crate::topology::Topology;
 use crate::worker::held::{Due, Opened, Waiting};
+use crate::worker::reporter::Reply;
 
 impl Forwarder {
     /// Keeps a packet until its next hop is known, and asks for that.
@@ -34,7 +36,7 @@ impl Forwarder {
     }
 
     /// Decides the held packets anew, if that may say something new: those whose next hop is known by now go there, and
-    /// those that have waited too long are dropped. Teaches nothing: what an old packet says of its sender may be wrong by
+    /// those that have waited too long are dropped, and their senders told. Teaches nothing: what an old packet says of its sender may be wrong by
     /// now.
     #[cold]
     pub(in crate::worker) fn retry_held(&mut self, topology: &Topology, now: u32, counters: &WorkerCounters) {
@@ -68,7 +70,12 @@ impl Forwarder {
             let (decided, _) = judge(&scene, &flow, frame);
             match decided.question {
                 None => self.execute(&scene, &decided.actions, &flow, packet.frame),
-                Some(_) if packet.is_over(now) => ours.drop(DropReason::NeighborUnresolved, 1),
+                Some(_) if packet.is_over(now) => {
+                    ours.drop(DropReason::NeighborUnresolved, 1);
+                    self.answer(&scene, &flow, packet.frame, |ingress, data| {
+                        Reply::to(Answer::NoHost, ingress, &key, layout, data)
+                    });
+                }
                 Some(question) => {
                     if due == Due::AskAgain {
                         self.ask(topology, &question);

@@ -55,6 +55,8 @@ fn worker(core: Option<usize>) -> WorkerRow {
         worst_swap_us: 6.5,
         lessons_lost: 7,
         tx_contended: 8,
+        replies: 19,
+        replies_limited: 20,
         cycles: Cycles { total: 9, busy: 10, slept: 11, hz: u64::MAX },
         cache: CacheUse {
             capacity: 12,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::drop::DropReason;
 use crate::encap::{Dscp, Encap};
-use crate::flow::Verdict;
+use crate::flow::{Answer, Verdict};
 use crate::ids::{NetworkId, PortId};
 use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
@@ -32,6 +32,8 @@ const PEERS: u8 = 3;
 /// Two for each network, at first.
 pub(super) const PORTS: u8 = 10;
 const STATIONS: u8 = 6;
+/// Longer than any frame of this world.
+const MTU: u16 = 1400;
 
 fn port_id(port: u8) -> PortId {
     PortId::new(usize::from(port)).unwrap()
@@ -436,6 +438,8 @@ impl World {
                 answers: Answers::Own,
                 demux: None,
                 host: self.hosts[network].map(port_id),
+                mtu: MTU,
+                mss_clamp: false,
             }
         });
         let ports = self.ports.iter().enumerate().map(|(port, (network, up, trunk))| Port {
@@ -580,7 +584,16 @@ impl World {
         let decided = match decided {
             Ok(decided) => decided,
             Err(DropReason::NeighborUnresolved) => return None,
-            Err(reason) => return Some((Verdict::Drop(reason), arrived)),
+            Err(reason) => {
+                let answer = match reason {
+                    DropReason::NoRoute => Some(Answer::NoRoute),
+                    DropReason::TtlExceeded => Some(Answer::Expired),
+                    DropReason::ForSwitch => Some(Answer::Own),
+                    _ => None,
+                };
+                let verdict = answer.map_or(Verdict::Drop(reason), |answer| Verdict::Reject(reason, answer));
+                return Some((verdict, arrived));
+            }
         };
         if tci.is_some() {
             bytes.drain(12..16);
@@ -675,9 +688,6 @@ impl World {
             (None, Some(last)) if network != TRANSPORT => (1, last),
             (None, _) => return Err(DropReason::NoRoute),
         };
-        if last == 1 {
-            return Err(DropReason::ForSwitch);
-        }
         let station = self.neighbors[through].get(&last).ok_or(DropReason::NeighborUnresolved)?;
         let mac = station_mac(*station);
         let to = self.place(through, mac);

@@ -1,0 +1,281 @@
+//! What the switch tells the sender of a packet that it does not pass on: ICMP errors, and answers to echo requests.
+//!
+//! In: a packet, why it goes nowhere, the ingress network, whose gateway speaks. Out: the frame to send back, or silence:
+//! about what nobody may be told of (RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 e), and beyond the rate (RFC 1812
+//! section 4.3.2.8, RFC 4443 section 2.4 f). Cost: one copy of at most 1,280 bytes for an error; an echo reply is made in
+//! place.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shunt_config::IpNet;
+use shunt_ffi::{Mbuf, clock};
+
+use crate::counters::WorkerCounters;
+use crate::flow::key::{Fragment, L3};
+use crate::flow::parse::Layout;
+use crate::flow::{Answer, FlowKey};
+use crate::ids::{MAX_PORTS, PortId};
+use crate::pipeline::Ingress;
+use crate::topology::Gateway;
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::{ethernet, icmp};
+
+/// Bytes of an IPv6 header.
+const IPV6: u16 = 40;
+/// Senders that are told apart; those that share a place share its rate. A power of two.
+const PLACES: usize = 1024;
+
+/// What a packet is answered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Its own echo.
+    Echo,
+    /// An error about it.
+    Error(icmp::Error),
+}
+
+impl Reply {
+    /// What answers the packet with `key`, the first bytes of whose frame are `data`; `None` for silence.
+    pub(crate) fn to(
+        answer: Answer,
+        ingress: &Ingress<'_>,
+        key: &FlowKey,
+        layout: Layout,
+        data: &[u8],
+    ) -> Option<Self> {
+        let error = match answer {
+            Answer::NoRoute => icmp::Error::NoRoute,
+            Answer::NoHost => icmp::Error::NoHost,
+            Answer::Prohibited => icmp::Error::Prohibited,
+            Answer::Expired => icmp::Error::Expired,
+            Answer::Own => match (key.protocol(), key.marks().l3) {
+                (ICMP, L3::Ipv4) | (ICMPV6, L3::Ipv6) => {
+                    let wanted = if key.protocol() == ICMP { 8 } else { 128 };
+                    let whole = key.marks().fragment == Fragment::Whole;
+                    let asks = whole && message(layout, data) == Some(wanted);
+                    return (asks && may_be_told(ingress, key)).then_some(Self::Echo);
+                }
+                (TCP | UDP, _) => icmp::Error::NoPort,
+                // The error says where the protocol's number is, which is one place only without extension headers.
+                (_, L3::Ipv6) if layout.l4 != layout.l3 + IPV6 => return None,
+                _ => icmp::Error::NoProtocol,
+            },
+        };
+        Self::error(error, ingress, key, layout, data)
+    }
+
+    /// `error`, when one may be sent about the packet.
+    pub(crate) fn error(
+        error: icmp::Error,
+        ingress: &Ingress<'_>,
+        key: &FlowKey,
+        layout: Layout,
+        data: &[u8],
+    ) -> Option<Self> {
+        // About an error there is no error, nor about a message of which it cannot be told.
+        let is_error = match (key.protocol(), key.marks().l3) {
+            _ if key.marks().fragment == Fragment::Later => true,
+            (ICMP, L3::Ipv4) => message(layout, data).is_none_or(icmp::is_error_v4),
+            (ICMPV6, L3::Ipv6) => message(layout, data).is_none_or(icmp::is_error_v6),
+            _ => false,
+        };
+        (!is_error && may_be_told(ingress, key)).then_some(Self::Error(error))
+    }
+
+    /// Makes `frame` into the reply, to be sent back where it came from. `None` when that cannot be: the gateway has no
+    /// address of the packet's family, or the frame is not what its key says.
+    pub(crate) fn write(
+        self,
+        ingress: &Ingress<'_>,
+        key: &FlowKey,
+        layout: Layout,
+        frame: &mut Mbuf,
+    ) -> Option<()> {
+        let gateway = ingress.network.gateway.as_ref()?;
+        let at = usize::from(layout.l3);
+        match self {
+            Self::Echo => {
+                let data = frame.data_mut();
+                let packet = data.get_mut(at..)?;
+                match key.marks().l3 {
+                    L3::Ipv6 => icmp::echo_v6(packet, usize::from(layout.l4 - layout.l3))?,
+                    _ => icmp::echo_v4(packet)?,
+                }
+                ethernet::set_addresses(data, key.src(), gateway.mac);
+                Some(())
+            }
+            Self::Error(error) => {
+                let message = error_about(error, gateway, key, at, frame)?;
+                frame.clear_offload();
+                frame.replace(message.bytes())
+            }
+        }
+    }
+}
+
+/// Type of the ICMP message.
+fn message(layout: Layout, data: &[u8]) -> Option<u8> {
+    if layout.l4 == 0 { None } else { data.get(usize::from(layout.l4)).copied() }
+}
+
+/// True when the sender is one station that a message can reach.
+fn may_be_told(ingress: &Ingress<'_>, key: &FlowKey) -> bool {
+    let Some((source, destination)) = key.addresses() else { return false };
+    let Some(gateway) = &ingress.network.gateway else { return false };
+    let nobody = match source {
+        // "This network", loopback, multicast, class E with the limited broadcast (RFC 1812 section 4.3.2.7).
+        IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 127 | 224..),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_multicast(),
+    };
+    !nobody
+        && !destination.is_multicast()
+        && destination != IpAddr::V4(Ipv4Addr::BROADCAST)
+        && !key.dst().is_group()
+        && !gateway.owns(source)
+        && !is_subnet_broadcast(gateway, source)
+}
+
+/// True for the broadcast address of one of the gateway's subnets.
+fn is_subnet_broadcast(gateway: &Gateway, address: IpAddr) -> bool {
+    address.is_ipv4()
+        && gateway.addresses.iter().any(|(own, len)| {
+            // A subnet of two addresses or of one has none (RFC 3021).
+            *len < 31 && IpNet::new(*own, *len).is_ok_and(|subnet| subnet.broadcast() == address)
+        })
+}
+
+/// The frame with `error` about the packet `at` bytes into `frame`.
+fn error_about(
+    error: icmp::Error,
+    gateway: &Gateway,
+    key: &FlowKey,
+    at: usize,
+    frame: &Mbuf,
+) -> Option<icmp::Frame> {
+    let (to, _) = key.addresses()?;
+    let ours = || gateway.addresses.iter().map(|(own, _)| *own).find(|own| own.is_ipv4() == to.is_ipv4());
+    let from = gateway.source_for(to).or_else(ours)?;
+    let (header, packet) = frame.data().split_at_checked(at)?;
+    let link = icmp::Link { header, to: key.src(), from: gateway.mac };
+    let there = frame.len() as usize - at;
+    let said = |field: usize, more: usize| {
+        let field = packet.get(field..)?.first_chunk()?;
+        Some(usize::from(u16::from_be_bytes(*field)) + more)
+    };
+    // Of a frame that is still to be cut the field may be zero.
+    let length = |said: usize, header: usize| if said > header { said.min(there) } else { there };
+    let pieces = std::iter::once(packet).chain(frame.segments().skip(1));
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            icmp::error_v4(error, &link, (from, to), pieces, length(said(2, 0)?, 0))
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let header = usize::from(IPV6);
+            icmp::error_v6(error, &link, (from, to), pieces, length(said(4, header)?, header))
+        }
+        _ => None,
+    }
+}
+
+/// How many messages are sent: to a sender, and out of a port.
+#[derive(Debug)]
+struct Limiter {
+    senders: Box<[u64; PLACES]>,
+    ports: Box<[u64; MAX_PORTS]>,
+    sender: Rate,
+    port: Rate,
+}
+
+/// So many messages at once, and then one each `interval` cycles.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    interval: u64,
+    burst: u64,
+}
+
+impl Rate {
+    fn new(per_second: u32, burst: u64) -> Self {
+        let interval = clock::cycles(Duration::from_secs(1) / per_second).max(1);
+        Self { interval, burst: burst * interval }
+    }
+
+    /// A token bucket in one number: until when all tokens are spent. `None` when there is none.
+    fn take(self, until: u64, now: u64) -> Option<u64> {
+        let next = until.max(now) + self.interval;
+        (next - now <= self.burst).then_some(next)
+    }
+}
+
+impl Limiter {
+    fn new(sender: Rate, port: Rate) -> Self {
+        Self { senders: Box::new([0; PLACES]), ports: Box::new([0; MAX_PORTS]), sender, port }
+    }
+
+    /// True when one more may be sent to `sender` behind `port`. The port's own limit keeps one tenant that makes up senders
+    /// from using up the places of all others.
+    fn allows(&mut self, port: PortId, sender: IpAddr) -> bool {
+        let bits = match sender {
+            IpAddr::V4(v4) => u64::from(v4.to_bits()),
+            IpAddr::V6(v6) => (v6.to_bits() ^ v6.to_bits() >> 64) as u64,
+        };
+        let mixed = (bits ^ (port.index() as u64) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = (mixed >> (64 - PLACES.trailing_zeros())) as usize;
+        let (Some(of_sender), Some(of_port)) =
+            (self.senders.get_mut(place), self.ports.get_mut(port.index()))
+        else {
+            return false;
+        };
+        let now = clock::tsc();
+        match (self.sender.take(*of_sender, now), self.port.take(*of_port, now)) {
+            (Some(sender), Some(port)) => {
+                (*of_sender, *of_port) = (sender, port);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// One worker's voice.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    errors: Limiter,
+    echoes: Limiter,
+    counters: Arc<WorkerCounters>,
+}
+
+impl Reporter {
+    pub(super) fn new(counters: Arc<WorkerCounters>) -> Self {
+        Self {
+            errors: Limiter::new(Rate::new(100, 50), Rate::new(1_000, 200)),
+            echoes: Limiter::new(Rate::new(1_000, 200), Rate::new(10_000, 1_000)),
+            counters,
+        }
+    }
+
+    /// Makes `frame` into `reply`, if its sender was not told too much already.
+    #[cold]
+    pub(super) fn speak(
+        &mut self,
+        reply: Reply,
+        ingress: &Ingress<'_>,
+        key: &FlowKey,
+        layout: Layout,
+        mut frame: Mbuf,
+    ) -> Option<Mbuf> {
+        let (sender, _) = key.addresses()?;
+        let limiter = if reply == Reply::Echo { &mut self.echoes } else { &mut self.errors };
+        if !limiter.allows(ingress.port.id, sender) {
+            self.counters.time.replies_limited.add(1);
+            return None;
+        }
+        reply.write(ingress, key, layout, &mut frame)?;
+        self.counters.time.replies.add(1);
+        Some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests;
