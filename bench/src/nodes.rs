@@ -198,6 +198,8 @@ pub fn cluster() -> Plan {
         gateway: Some(gateway),
         answers: Answers::Given,
         demux: None,
+        mtu: 1500,
+        mss_clamp: false,
         host: None,
     };
     let peers = (0..NODES).map(|node| Some(PlannedPeer { address: below([172, 16, 1, 0], node) }));

@@ -15,7 +15,7 @@ pub struct PortId(
 
 impl PortId {
     /// The first slot.
-    pub const FIRST: Self = Self(0);
+    pub const FIRST: Self = Self(NonZeroU16::MIN);
 
     /// The id of slot `index`; `None` past the last slot.
     pub const fn new(index: usize) -> Option<Self> {

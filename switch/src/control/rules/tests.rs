@@ -58,6 +58,8 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         answers: Answers::default(),
         demux: None,
         host: None,
+        mtu: 1500,
+        mss_clamp: false,
     }
 }
 
