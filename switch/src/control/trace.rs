@@ -210,6 +210,7 @@ impl TraceRow {
             (_, Fit::Fits | Fit::Segments(_)) => None,
         };
         if let Some((reason, reply)) = refused {
+            self.actions = words::actions(&words::Names::of(topology), &actions);
             let reply = reply.filter(|reply| reply.write(&ingress, &key, layout, frame).is_some());
             let Some(reply) = reply else { return Err(reason) };
             let outputs = egress::outputs(topology, id, Verdict::Reply, frame);

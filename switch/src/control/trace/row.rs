@@ -116,10 +116,7 @@ impl TraceRow {
         outputs: Vec<OutputRow>,
     ) {
         match reply {
-            Reply::Echo => {
-                self.actions = vec!["echo reply".to_owned()];
-                self.verdict = format!("reply to {}", self.port);
-            }
+            Reply::Echo => self.verdict = format!("reply to {}", self.port),
             Reply::Error(error) => {
                 self.dropped(reason);
                 self.effects
