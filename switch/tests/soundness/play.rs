@@ -154,8 +154,7 @@ pub(crate) fn run(captures: &Captures, name: &str, cache: &str) -> Outcome {
         played += FRAMES as u64;
         wait_for_packets(&shuntd, played);
     }
-    // What waits for a neighbour that never comes is given up in the end; the last of it goes when a packet that came later
-    // than all others would.
+    // What waits for a neighbour that never comes is given up by then, and counted.
     std::thread::sleep(GIVEN_UP);
     let ports = shuntd.cli(&["show", "ports", "--json"]).unwrap();
     let drops = shuntd.cli(&["show", "drops", "--json"]).unwrap();
