@@ -35,6 +35,8 @@ const FUNCTIONS: &[&str] = &[
 fn main() {
     println!("cargo:rerun-if-changed=shim/shim.c");
     println!("cargo:rerun-if-changed=shim/shim.h");
+    println!("cargo:rerun-if-changed=shim/landing.c");
+    println!("cargo:rerun-if-changed=shim/landing.h");
 
     let dpdk = pkg_config::Config::new()
         .atleast_version("22.11")
@@ -45,7 +47,7 @@ fn main() {
         });
 
     let mut shim = cc::Build::new();
-    shim.file("shim/shim.c").flag("-include").flag("rte_config.h").define("ALLOW_EXPERIMENTAL_API", None);
+    shim.file("shim/shim.c").file("shim/landing.c").flag("-include").flag("rte_config.h").define("ALLOW_EXPERIMENTAL_API", None);
     // DPDK's inline functions need at least SSE4.2 (`-march=corei7` in its pkg-config file).
     shim.flag_if_supported("-march=x86-64-v3").flag("-Wno-deprecated-declarations").opt_level(3);
     shim.includes(&dpdk.include_paths);

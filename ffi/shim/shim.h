@@ -16,6 +16,8 @@
 #include <rte_mempool.h>
 #include <rte_vhost.h>
 
+#include "landing.h"
+
 /* mbuf.ol_flags bits (macros with casts, which bindgen skips). */
 static const uint64_t SHUNT_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
 static const uint64_t SHUNT_RX_L4_CKSUM_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;

@@ -15,7 +15,7 @@
 //! | `gate` | when does a guest's memory go away, and who is still using it |
 //! | `relay`, `wire`, `rules`, `memory` | what may a front end ask for (it is hostile), and how it reaches the library |
 //! | `driver`, `callbacks`, `state` | the library's side: devices, rings, what workers are told |
-//! | `queue`, `inspect`, `apart` | bursts: what is dropped, and what the library gets wrong about checksums |
+//! | `queue`, `landing`, `inspect`, `apart` | bursts: where frames are put, what is dropped, and what the library gets wrong about checksums |
 //! | `wake` | how a worker sleeps |
 //! | `fault`, `watch` | a guest that takes its memory away, or makes a worker wait |
 //!
@@ -23,7 +23,7 @@
 //!
 //! What the library (22.11) does not pass on: an unfinished checksum that is not TCP or UDP directly behind one optional
 //! VLAN tag and an IP header without IPv6 extensions (such frames arrive with the checksum unfinished and unmarked),
-//! ECN in segmentation, and UDP segmentation. Frames of more than about 65,300 bytes are dropped by it.
+//! ECN in segmentation, and UDP segmentation.
 
 mod apart;
 mod callbacks;
@@ -33,6 +33,7 @@ mod fault;
 mod features;
 mod gate;
 mod inspect;
+mod landing;
 mod memory;
 mod queue;
 mod relay;
@@ -56,6 +57,7 @@ pub use queue::{VhostRxQueue, VhostTxQueue};
 
 use driver::Driver;
 use gate::Visits;
+use landing::Landing;
 use relay::{Front, Relay};
 use state::State;
 
@@ -124,6 +126,10 @@ pub struct VhostStatistics {
     pub rx_short: u64,
     /// Frames of the guest dropped: offload state that contradicts the headers.
     pub rx_bad_offload: u64,
+    /// Frames of the guest dropped: longer than an IP packet can be.
+    pub rx_too_long: u64,
+    /// Frames of the guest dropped: the pool ran out of buffers in the middle of them.
+    pub rx_no_buffers: u64,
     /// Frames given to the guest.
     pub tx_frames: u64,
     /// Frames offered while nobody received (a frame offered again counts again).
@@ -161,6 +167,10 @@ impl VhostPort {
         options: &VhostOptions,
         events: impl Fn(VhostEvent) + Send + Sync + 'static,
     ) -> Result<VhostOpened, VhostError> {
+        let landings = (0..options.queues)
+            .map(|_| Landing::new(options.pool))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| VhostError::Landing { path: options.path.clone(), source })?;
         let front = socket::open(options)?;
         let path = || options.path.clone();
         let descriptors = |source| VhostError::Descriptors { path: path(), source };
@@ -175,11 +185,13 @@ impl VhostPort {
         let relay = Relay { state: state.clone(), front, driver: Driver::new(options)? };
         let thread = std::thread::Builder::new().name("shunt-vhost".into()).stack_size(256 << 10);
         port.relay = Some(thread.spawn(move || relay.run()).map_err(descriptors)?);
-        let rx = (0..options.queues)
-            .map(|pair| VhostRxQueue {
+        let rx = landings
+            .into_iter()
+            .zip(0..options.queues)
+            .map(|(landing, pair)| VhostRxQueue {
                 state: state.clone(),
                 pair,
-                pool: options.pool,
+                landing,
                 notify: false,
                 told: 0,
                 visits: Visits::default(),
@@ -208,6 +220,8 @@ impl VhostPort {
             sum.rx_frames += queue.counters.frames.get();
             sum.rx_short += queue.counters.short.get();
             sum.rx_bad_offload += queue.counters.bad_offload.get();
+            sum.rx_too_long += queue.counters.too_long.get();
+            sum.rx_no_buffers += queue.counters.no_buffers.get();
         }
         for queue in &self.state.tx {
             sum.tx_frames += queue.counters.frames.get();

@@ -65,7 +65,7 @@ fn large_frames_spread_over_mergeable_buffers_and_come_back_whole() {
         guest.send_chain(0, PLAIN, &[&frame[..cut], &frame[cut..2 * cut], &frame[2 * cut..]]);
         let got = port.receive(0);
         assert_eq!(got.to_vec(), frame);
-        assert_eq!(got.segment_count(), 1, "a guest's frame is one buffer, however large");
+        assert_eq!(usize::from(got.segment_count()), length.div_ceil(2048), "no buffer more than it takes");
     }
     drop(guest);
     port.wait_detached();

@@ -8,11 +8,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use shunt_ffi::Burst;
+use shunt_ffi::{Burst, Mbuf};
 use vhost_support::driver::Guest;
 use vhost_support::front::*;
 use vhost_support::worker::{FEATURES, Worker, assert_serves};
-use vhost_support::{Port, assert_no_leak, options, until};
+use vhost_support::{Port, assert_no_leak, options, pattern, site, until};
 
 #[test]
 fn a_ring_may_not_grow_under_the_worker() {
@@ -122,6 +122,74 @@ fn bad_descriptors_and_headers_harm_nobody() {
     port.opened.rx.push(rx);
     port.opened.tx.push(tx);
     assert_serves(&mut port, &path);
+    assert_no_leak();
+}
+
+/// Frames one byte too long, and so long that they would take the whole pool: dropped, counted, and a frame as long as
+/// it may be still comes through whole, in a chain.
+#[test]
+fn frames_longer_than_any_packet_are_dropped_and_counted() {
+    const LONGEST: usize = 65_535 + 14 + 8;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    // Without and with offloads the library copies in different ways.
+    for features in [VERSION_1, FEATURES] {
+        let mut guest = Guest::attach(FrontEnd::connect(&path), features, 1, 16, 2048);
+        port.wait_attached();
+        let before = port.opened.port.statistics();
+        let counted = |port: &Port| port.opened.port.statistics().rx_too_long - before.rx_too_long;
+        let mut burst = Burst::new();
+        guest.send(0, [0; 12], &pattern(LONGEST + 1, 7));
+        until("the count of the frame that is too long", || {
+            assert_eq!(port.opened.rx[0].receive(&mut burst, 32), 0);
+            counted(&port) == 1
+        });
+        lone(&mut guest, 0x20_0000, (MEMORY - 0x20_0000) as u32, 0);
+        until("the count of the frame that has no end", || {
+            assert_eq!(port.opened.rx[0].receive(&mut burst, 32), 0);
+            counted(&port) == 2
+        });
+        // Pieces so small that the library puts their copies off, and more of them than the frame may have bytes.
+        let small = pattern(200, 3);
+        let pieces: Vec<&[u8]> = std::iter::repeat_n(&small[..], 200).collect();
+        guest.send_chain(0, [0; 12], &pieces);
+        assert_eq!(port.receive(0).to_vec(), pieces.concat());
+        let longest = pattern(LONGEST, 5);
+        guest.send(0, [0; 12], &longest);
+        let frame = port.receive(0);
+        assert_eq!(frame.to_vec(), longest);
+        assert_eq!(usize::from(frame.segment_count()), LONGEST.div_ceil(2048));
+        drop(frame);
+        assert_eq!(counted(&port), 2);
+        drop(guest);
+        port.wait_detached();
+    }
+    assert_no_leak();
+}
+
+/// A pool that ends in the middle of a frame costs that frame, is counted, and leaves nothing behind.
+#[test]
+fn a_frame_that_finds_too_few_buffers_is_dropped_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
+    port.wait_attached();
+    let (_, pool, all) = site();
+    let held: Vec<Mbuf> = (0..all - 10).map(|_| pool.alloc().unwrap()).collect();
+    let frame = pattern(60_000, 9);
+    guest.send(0, [0; 12], &frame);
+    let mut burst = Burst::new();
+    until("the count", || {
+        assert_eq!(port.opened.rx[0].receive(&mut burst, 32), 0);
+        port.opened.port.statistics().rx_no_buffers == 1
+    });
+    drop(held);
+    guest.send(0, [0; 12], &frame);
+    assert_eq!(port.receive(0).to_vec(), frame);
+    drop(guest);
+    port.wait_detached();
     assert_no_leak();
 }
 

@@ -64,12 +64,8 @@ impl Driver {
     /// Connects to the library; the device's callbacks report to `state`.
     pub(super) fn connect(&self, state: &Arc<State>) -> Result<Connection<'_>, DriverError> {
         let path = self.path.as_ptr();
-        // Frames larger than a buffer go into one external buffer of at most 64 KiB. The alternative, chains, has no
-        // limit: one hostile descriptor of a gigabyte would be copied until the pool is empty.
-        let flags = sys::RTE_VHOST_USER_CLIENT
-            | sys::RTE_VHOST_USER_NO_RECONNECT
-            | sys::RTE_VHOST_USER_LINEARBUF_SUPPORT
-            | sys::RTE_VHOST_USER_EXTBUF_SUPPORT;
+        // Neither LINEARBUF nor EXTBUF: frames larger than a buffer are chains (`landing`).
+        let flags = sys::RTE_VHOST_USER_CLIENT | sys::RTE_VHOST_USER_NO_RECONNECT;
         // The library starts its thread with the first driver, and does not expect two to be the first.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);

@@ -71,4 +71,12 @@ pub enum VhostError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// No memory for a receive queue's landing.
+    #[error("vhost-user port `{path}`: {source}; lower memory.mbufs, or remove ports")]
+    Landing {
+        /// The socket.
+        path: String,
+        /// What DPDK said.
+        source: crate::error::DpdkError,
+    },
 }

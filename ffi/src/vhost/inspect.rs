@@ -9,6 +9,7 @@
 
 use crate::sys;
 
+use super::landing::LONGEST;
 use super::state::RxCounters;
 
 const ETHERNET: u32 = 14;
@@ -29,6 +30,8 @@ pub(super) unsafe fn keep_good(slots: &mut [*mut sys::rte_mbuf], counters: &RxCo
         let frame = unsafe { &*slots[index] };
         let counter = if frame.pkt_len < ETHERNET || u32::from(frame.data_len) < ETHERNET {
             &counters.short
+        } else if frame.pkt_len > LONGEST {
+            &counters.too_long
         } else if frame.ol_flags & NEEDS != 0 && !offload_fits(frame) {
             &counters.bad_offload
         } else {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::burst::{Burst, MAX_BURST};
-use crate::mempool::Mempool;
 use crate::sys;
 
 use super::apart;
 use super::features::GuestOffloads;
 use super::gate::{Inside, Visits};
 use super::inspect;
+use super::landing::Landing;
 use super::state::{NO_RING, RxState, State, TxState, guest_tx_ring};
 
 /// Frames one call of the library takes or gives (`MAX_PKT_BURST` of `lib/vhost`).
-const LIBRARY_BURST: usize = 32;
+pub(super) const LIBRARY_BURST: usize = 32;
 /// The library may put an announcement of its own (RARP) in front, and then asks a packed ring for one frame less; it
 /// cannot ask for none.
 const SMALLEST: usize = 2;
@@ -25,7 +25,7 @@ const SMALLEST: usize = 2;
 pub struct VhostRxQueue {
     pub(super) state: Arc<State>,
     pub(super) pair: u16,
-    pub(super) pool: Mempool,
+    pub(super) landing: Landing,
     /// Whether the guest is asked to kick, and the ring generation that was told so.
     pub(super) notify: bool,
     pub(super) told: u32,
@@ -49,7 +49,7 @@ impl VhostRxQueue {
     /// one frame only.
     ///
     /// Frames the guest had no right to send (shorter than an Ethernet header, offload state that contradicts the
-    /// headers) are dropped here and counted. A frame is one segment of at most 64 KiB.
+    /// headers, longer than an IP packet can be) are dropped here and counted. A frame longer than a buffer is a chain.
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst, max: usize) -> usize {
         let shared = &self.state.rx[usize::from(self.pair)];
@@ -64,18 +64,17 @@ impl VhostRxQueue {
             self.told = generation;
             tell_guest(&inside, guest_tx_ring(self.pair), self.notify);
         }
-        // SAFETY: `spare` has at least `room` slots; the pool is never freed; the device lives while we are `inside`
-        // and the ring exists because it is enabled. The library locks the ring itself against its own control thread.
-        let count = unsafe {
-            sys::rte_vhost_dequeue_burst(
-                inside.vid,
-                guest_tx_ring(self.pair),
-                self.pool.as_ptr(),
-                spare.as_mut_ptr(),
-                room as u16,
-            )
+        // SAFETY: `spare` has at least `room` slots; the ring exists because it is enabled. The library locks the ring itself
+        // against its own control thread.
+        let landed = unsafe {
+            self.landing.dequeue(&inside, guest_tx_ring(self.pair), spare.as_mut_ptr(), room as u16)
         };
         drop(inside);
+        if landed.refused | landed.exhausted != 0 {
+            shared.counters.too_long.add(usize::from(landed.refused));
+            shared.counters.no_buffers.add(usize::from(landed.exhausted));
+        }
+        let count = landed.frames;
         if count == 0 {
             return 0;
         }

@@ -91,6 +91,8 @@ pub(super) struct RxCounters {
     pub(super) frames: Counter,
     pub(super) short: Counter,
     pub(super) bad_offload: Counter,
+    pub(super) too_long: Counter,
+    pub(super) no_buffers: Counter,
 }
 
 #[derive(Debug, Default)]

@@ -70,5 +70,7 @@ pub(super) fn status(port: &VhostPort) -> DeviceStatus {
     } else {
         "no guest attached".to_owned()
     };
-    DeviceStatus { link: port.is_attached(), missed: statistics.rx_short + statistics.rx_bad_offload, about }
+    let missed =
+        statistics.rx_short + statistics.rx_bad_offload + statistics.rx_too_long + statistics.rx_no_buffers;
+    DeviceStatus { link: port.is_attached(), missed, about }
 }
