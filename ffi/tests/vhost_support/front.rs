@@ -1,7 +1,7 @@
 //! A vhost-user front end, just enough to be as polite or as hostile as a test wants.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -124,9 +124,12 @@ impl FrontEnd {
         self.try_ask(request, 1 << 3, payload, fds).is_some_and(|answer| answer == [0; 8])
     }
 
-    /// True once the other side has hung up.
+    /// Waits until the other side hangs up; false when it says something or the time is over.
     pub(crate) fn is_hung_up(&mut self) -> bool {
-        matches!(self.socket.read(&mut [0; 64]), Ok(0) | Err(_))
+        match self.socket.read(&mut [0; 64]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
     }
 
     /// Offers, takes and sets features; gives what was offered.
