@@ -137,6 +137,11 @@ fn a_frame_that_cannot_be_sent_is_refused_and_the_others_go() {
     for _ in 0..MAX_SEGMENTS {
         shattered.chain(small.frame(&[1]).unwrap()).unwrap();
     }
+    let mut many = small.frame(&pattern(60, 0)).unwrap();
+    for seed in 1..MAX_SEGMENTS {
+        many.chain(small.frame(&[seed as u8; 16]).unwrap()).unwrap();
+    }
+    let whole = many.to_vec();
     let mut burst = Burst::new();
     for frame in [
         small.frame(&pattern(5000, 0)).unwrap(),
@@ -145,16 +150,18 @@ fn a_frame_that_cannot_be_sent_is_refused_and_the_others_go() {
         small.frame(&pattern(60, 2)).unwrap(),
         small.frame(&pattern(3000, 0)).unwrap(),
         small.frame(&pattern(60, 3)).unwrap(),
+        many,
     ] {
         burst.push(frame).unwrap();
     }
     let sent = pod.port.tx.transmit(&mut burst).unwrap();
-    assert_eq!((sent.sent, sent.refused, burst.len()), (3, 3, 0));
+    assert_eq!((sent.sent, sent.refused, burst.len()), (4, 3, 0));
     let statistics = pod.port.tx.statistics();
     assert_eq!((statistics.by_kernel, statistics.too_many_segments), (2, 1));
     for seed in 1..=3 {
         assert_eq!(raw.expect(is_ours), pattern(60, seed));
     }
+    assert_eq!(raw.expect(is_ours), whole);
     finish([pod]);
 }
 

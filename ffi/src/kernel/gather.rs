@@ -7,8 +7,9 @@ use libc::iovec;
 use super::vnet_hdr::VnetHdr;
 use crate::mbuf::Mbuf;
 
-/// Segments a frame may have to be sent whole; a frame with more is refused.
-pub const MAX_SEGMENTS: usize = 64;
+/// Segments a frame may have to be sent whole; a frame with more is refused and counted. Enough for the longest frame of
+/// a vhost-user guest in the smallest buffers that can be configured (1,024 bytes: 65), and a header put in front of it.
+pub const MAX_SEGMENTS: usize = 66;
 
 /// Entries for the longest frame and its header several times over, or for a batch of ordinary ones.
 const ENTRIES: usize = 4 * (1 + MAX_SEGMENTS);

@@ -20,6 +20,10 @@ use super::queue::LIBRARY_BURST;
 /// Longest frame a guest may send: an IP packet of 65,535 bytes (RFC 791, 3.1) behind an Ethernet header and two VLAN tags.
 pub(super) const LONGEST: u32 = 65_535 + 14 + 8;
 
+/// Smallest buffers there are (`memory.mbuf_size`).
+const SMALLEST_BUFFER: u32 = 1024;
+const _: () = assert!(LONGEST.div_ceil(SMALLEST_BUFFER) as usize <= crate::kernel::MAX_SEGMENTS);
+
 /// A receive queue's landing. Freed on drop.
 #[derive(Debug)]
 pub(super) struct Landing(NonNull<sys::shunt_landing>);
