@@ -47,7 +47,11 @@ fn main() {
         });
 
     let mut shim = cc::Build::new();
-    shim.file("shim/shim.c").file("shim/landing.c").flag("-include").flag("rte_config.h").define("ALLOW_EXPERIMENTAL_API", None);
+    shim.file("shim/shim.c")
+        .file("shim/landing.c")
+        .flag("-include")
+        .flag("rte_config.h")
+        .define("ALLOW_EXPERIMENTAL_API", None);
     // DPDK's inline functions need at least SSE4.2 (`-march=corei7` in its pkg-config file).
     shim.flag_if_supported("-march=x86-64-v3").flag("-Wno-deprecated-declarations").opt_level(3);
     shim.includes(&dpdk.include_paths);

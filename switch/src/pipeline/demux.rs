@@ -30,7 +30,8 @@ pub fn demux(
     let dst = packet.dst;
     let shared = dst == demux.mac;
     let is_arp = packet.key().ethertype() == ethernet::ARP && !ingress.has_foreign_tags(packet.key());
-    if !shared && !(is_arp && dst == Mac::BROADCAST) {
+    let asks_all = is_arp && dst == Mac::BROADCAST;
+    if !shared && !asks_all {
         return Ok(Next::Continue);
     }
     see.step(Step::Table(TABLE, "lookup"));

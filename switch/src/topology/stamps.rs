@@ -295,7 +295,9 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
         let joins =
             |network: &&Network| network.gateway.as_ref().is_some_and(|gateway| gateway.router == router);
         let joined = topology.networks().iter().filter(joins);
-        joined.map(|network| (network.gateway.clone(), network.host, network.mtu, network.mss_clamp)).collect()
+        joined
+            .map(|network| (network.gateway.clone(), network.host, network.mtu, network.mss_clamp))
+            .collect()
     };
     Arc::ptr_eq(&one.fib, &other.fib) && gateways(old, before) == gateways(new, after)
 }
