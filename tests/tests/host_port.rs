@@ -217,7 +217,10 @@ fn a_host_port_follows_its_gateway_and_goes_with_its_routes() {
     lab::apply(&site.node, &format!("{}{}", &none[..start], &none[end..]));
     assert!(!shown(&["ip", "link"]).contains("br-ex"));
     assert!(!shown(&["ip", "route"]).contains("default"));
-    assert!(!site.pings(&site.physical.netns, "10.184.134.83"));
+    // Now the addresses are the switch's alone: it answers pings, and nothing listens there.
+    assert!(site.pings(&site.physical.netns, "10.184.134.83"));
+    let connect = ["timeout", "5", "bash", "-c", ": </dev/tcp/10.184.134.83/22"];
+    assert!(site.physical.netns.exec(&connect).is_err());
     assert!(dropped(&site.node, "ens33", "for_switch") >= 1, "{:?}", site.node.drops());
 }
 
