@@ -35,7 +35,7 @@ impl Numbers {
 
     /// The next one below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.next_bits()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.next_bits()) * u128::from(end)) >> 64) as u64
     }
 
     /// One of `list`, whose entries come as often as their weights say.

@@ -241,7 +241,7 @@ fn three_tables_as_the_kernel_prints_them() {
     let remote =
         proto::FdbEntry { peer: "10.186.152.107".into(), network: "vxlan.2".into(), ..entry("peer 0", true) };
     golden(
-        &ip::fdb_text(&[remote.clone()], false),
+        &ip::fdb_text(std::slice::from_ref(&remote), false),
         "02:00:00:00:00:01 dev vxlan.2 dst 10.186.152.107 self permanent \n",
     );
     golden(&ip::fdb_text(&[remote], true), "02:00:00:00:00:01 dst 10.186.152.107 self permanent \n");
