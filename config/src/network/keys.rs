@@ -98,7 +98,7 @@ pub(crate) const KEYS: &[Key] = &[
         BRIDGE,
         "integer, 0 to 4294967295 frames per second",
         "0",
-        "most broadcast, multicast and unknown-unicast frames that each port may send; 0 is no limit",
+        "most broadcast, multicast and unknown-unicast frames that each port may send; 0 is no limit. Not enforced yet",
     ),
     key(
         "bridge",
