@@ -7,7 +7,7 @@ use crate::wire::checksum::update16;
 use crate::wire::ethernet;
 
 /// TPIDs of a customer and of a service tag.
-const TAGS: [u16; 2] = [0x8100, 0x88a8];
+const TAGS: [u16; 2] = [ethernet::CUSTOMER_TAG, ethernet::SERVICE_TAG];
 const TAG: usize = 4;
 const MAX_TAGS: usize = 2;
 

@@ -2,7 +2,7 @@
 //! Reads destination and ingress, of ARP the target; writes the tag edits.
 //!
 //! Everybody else on the wire sees one station. A station's row in the neighbour table leads to a name of its own in the MAC
-//! table (`control/domains.rs` gives them), which no frame ever has.
+//! table (`control/publish.rs` gives it), which no frame ever has.
 
 use std::net::IpAddr;
 

@@ -11,7 +11,7 @@ use super::{Ingress, Next, host, leave, link, peer, spoof};
 use crate::drop::DropReason;
 use crate::flow::FlowKey;
 use crate::table::fdb::Entry;
-use crate::topology::{Answers, Network, Topology};
+use crate::topology::{Answers, Topology};
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::protocol::ICMPV6;
 use crate::wire::{arp, nd};
@@ -71,12 +71,11 @@ pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
     if is_node || source.is_group() || source == Mac(0) || from_port && ingress.port.l3.is_some() {
         return Teach::Nothing;
     }
-    let gateway = |network: &Network| network.gateway.as_ref().map(|gateway| gateway.mac);
     match ingress.network.fdb.get(source) {
         // That of many stations is nobody's place.
         _ if ingress.network.demux.as_ref().is_some_and(|demux| demux.mac == source) => Teach::Nothing,
         // Another node's gateway is ours.
-        None if !from_port && gateway(ingress.network) == Some(source) => Teach::Nothing,
+        None if !from_port && is_gateway(ingress, source) => Teach::Nothing,
         Some(entry) if entry.place() == ingress.place() => {
             entry.touch(now);
             Teach::Nothing

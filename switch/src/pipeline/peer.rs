@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Ingress;
 use super::packet::Packet;
+use super::spoof::is_nobodys;
 use crate::drop::DropReason;
 use crate::ids::NetworkId;
 use crate::table::fdb::{Entry, Place};
@@ -52,7 +53,7 @@ pub fn admit(
         }
     }
     let Some((address, _)) = packet.key().addresses() else { return Ok(()) };
-    if speaks_for_nobody(address) {
+    if is_nobodys(address) {
         return Ok(());
     }
     match owner(topology, network, address) {
@@ -77,14 +78,6 @@ pub fn admit(
 
 fn is_fixed(network: &Network, mac: Mac) -> bool {
     network.fdb.get(mac).is_some_and(Entry::is_fixed)
-}
-
-/// Addresses that every node may send from: none yet (RFC 1122 section 3.2.1.3), and link-local ones.
-fn speaks_for_nobody(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local(),
-    }
 }
 
 fn owner(topology: &Topology, network: &Network, address: IpAddr) -> Owner {

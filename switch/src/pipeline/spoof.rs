@@ -43,8 +43,9 @@ pub fn check(ingress: &Ingress<'_>, identity: &Identity, packet: &mut Packet<'_>
     Ok(())
 }
 
-/// Addresses that a station has before it has one of its own, or beside it.
-fn is_nobodys(address: IpAddr) -> bool {
+/// Addresses that a station has before it has one of its own (RFC 1122 section 3.2.1.3), or beside it: link-local ones. They
+/// are no proof of who sends.
+pub(super) fn is_nobodys(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_unspecified(),
         IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local(),

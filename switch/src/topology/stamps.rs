@@ -247,15 +247,7 @@ fn same_ingress(before: &Port, after: &Port) -> bool {
 /// True when no port has come into a VLAN, gone out of one or changed its tag there: tags are part of decisions about frames
 /// that leave by the port, wherever they come from.
 fn same_tags(old: &Topology, new: &Topology) -> bool {
-    let vlans = |topology: &'_ Topology, id| topology.port(id).and_then(|port| port.vlans.clone());
-    let tagged = |port: &&Port| port.vlans.is_some();
-    old.ports().filter(tagged).all(|port| {
-        let after = new.port(port.id);
-        after.is_none() || vlans(new, port.id) == port.vlans
-    }) && new.ports().filter(tagged).all(|port| {
-        let before = old.port(port.id);
-        before.is_none() || vlans(old, port.id) == port.vlans
-    })
+    old.ports().all(|port| new.port(port.id).is_none_or(|after| after.vlans == port.vlans))
 }
 
 /// True when every port takes as long frames as before: the longest packet is part of decisions about what is routed to it.

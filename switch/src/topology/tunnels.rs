@@ -19,10 +19,7 @@ use crate::flow::parse::{End, Openers};
 use crate::ids::{NetworkId, PortId};
 use crate::pipeline::Question;
 use crate::table::fib::Route;
-
-/// TPID of a customer tag and of a service tag (802.1Q clause 9.5).
-const CUSTOMER: u16 = 0x8100;
-const SERVICE: u16 = 0x88a8;
+use crate::wire::ethernet::{CUSTOMER_TAG, SERVICE_TAG};
 
 /// What an overlay network is made of, in a [`Plan`](super::Plan).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +125,10 @@ impl Tunnels {
         let mut openers = Openers {
             untagged: None,
             tagged: Box::default(),
-            tpid: if port.vlans.as_ref().is_some_and(|vlans| vlans.service) { SERVICE } else { CUSTOMER },
+            tpid: match &port.vlans {
+                Some(vlans) if vlans.service => SERVICE_TAG,
+                _ => CUSTOMER_TAG,
+            },
             depth: super::depth(port, networks),
             // The sender's address is asked for, whatever the overlay's stages read. Ports are for those who wrap.
             inner: if full_key { Depth::Transport } else { Depth::Network },

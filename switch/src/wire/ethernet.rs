@@ -10,6 +10,10 @@ pub const IPV4: u16 = 0x0800;
 pub const ARP: u16 = 0x0806;
 /// EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
+/// TPID of a customer tag (802.1Q clause 9.5).
+pub const CUSTOMER_TAG: u16 = 0x8100;
+/// TPID of a service tag (802.1ad).
+pub const SERVICE_TAG: u16 = 0x88a8;
 
 /// A MAC address as an integer, first byte of the address in the lowest bits: cheap to hash and to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

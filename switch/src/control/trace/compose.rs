@@ -12,12 +12,11 @@ use etherparse::{
 
 use super::expression::{ExpressionError, Probe};
 use super::fields::{Family, LONGEST};
-use crate::wire::ethernet;
+use crate::wire::ethernet::{self, CUSTOMER_TAG};
 use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// Shortest frame, as Ethernet has it without FCS.
 const SHORTEST: usize = 60;
-const CUSTOMER_TAG: u16 = 0x8100;
 /// Behind a first fragment: what the offset of a later one is, in units of 8 bytes.
 const LATER: u16 = 185;
 /// First dynamic port (RFC 6335) and the web's.

@@ -3,10 +3,8 @@
 use shunt_ffi::Mbuf;
 
 use crate::drop::DropReason;
+use crate::wire::ethernet::{CUSTOMER_TAG, SERVICE_TAG};
 
-/// TPID of a customer tag and of a service tag.
-const CUSTOMER: u16 = 0x8100;
-const SERVICE: u16 = 0x88a8;
 const TAG: usize = 4;
 const ADDRESSES: usize = 12;
 
@@ -14,7 +12,7 @@ const ADDRESSES: usize = 12;
 pub(super) fn pop(frame: &mut Mbuf) -> Result<(), DropReason> {
     let data = frame.data_mut();
     let tpid = data.get(ADDRESSES..ADDRESSES + 2).and_then(|tpid| tpid.first_chunk::<2>());
-    if !tpid.is_some_and(|tpid| matches!(u16::from_be_bytes(*tpid), CUSTOMER | SERVICE))
+    if !tpid.is_some_and(|tpid| matches!(u16::from_be_bytes(*tpid), CUSTOMER_TAG | SERVICE_TAG))
         || data.len() < ADDRESSES + TAG + 2
     {
         return Err(DropReason::NoTag);
@@ -31,7 +29,7 @@ pub(crate) fn push(frame: &mut Mbuf, tci: u16, service: bool) -> Result<(), Drop
     data.copy_within(TAG..TAG + ADDRESSES, 0);
     let tag =
         data.get_mut(ADDRESSES..).and_then(|rest| rest.first_chunk_mut::<TAG>()).ok_or(DropReason::Runt)?;
-    let tpid = if service { SERVICE } else { CUSTOMER };
+    let tpid = if service { SERVICE_TAG } else { CUSTOMER_TAG };
     let ([a, b], [c, d]) = (tpid.to_be_bytes(), tci.to_be_bytes());
     *tag = [a, b, c, d];
     Ok(())

@@ -7,12 +7,8 @@ use super::plain::{self, Rest};
 use super::{Layout, Unparsed, ipv4, ipv6, transport};
 use crate::flow::key::{Depth, FlowKey, Fragment, L3, L4, Marks};
 use crate::ids::PortId;
-use crate::wire::ethernet::{self, Mac};
+use crate::wire::ethernet::{self, CUSTOMER_TAG, Mac, SERVICE_TAG};
 
-/// TPID of a customer tag (802.1Q clause 9.5).
-const CUSTOMER_TAG: u16 = 0x8100;
-/// TPID of a service tag.
-const SERVICE_TAG: u16 = 0x88a8;
 /// Bytes of a tag: TCI and the EtherType behind it.
 const TAG: usize = 4;
 
