@@ -42,7 +42,7 @@ pub struct FlowCache {
 impl Default for FlowCache {
     fn default() -> Self {
         FlowCache {
-            entries: 65_536,
+            entries: 262_144,
             key: KeyFields::Needed,
             verify: 65_536,
             idle_timeout: Duration::from_secs(10),
@@ -62,7 +62,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "entries",
         kinds: &[],
         takes: "integer, 0 to 4194304 flows",
-        default: "65536",
+        default: "262144",
         meaning: "flows that each worker remembers, rounded up to a power of two; 0 turns the cache off",
     },
     Key {

@@ -10,7 +10,7 @@ use crate::oneway::{self, Input, Rules, Settings, open_vswitch, ours, testpmd_io
 use crate::plan::Plan;
 
 /// Entries of the flow cache: the daemon's default, and the most it takes.
-const LEAST_ENTRIES: u32 = 65_536;
+const LEAST_ENTRIES: u32 = 262_144;
 const MOST_ENTRIES: u32 = 4_194_304;
 
 /// What one row is made of.

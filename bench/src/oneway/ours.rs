@@ -63,9 +63,9 @@ pub fn start(input: &Input, settings: &Settings) -> Result<(Netns, Switch)> {
 /// It does not start, dropped frames, or a signal came.
 pub fn ours(input: &Input, settings: &Settings, window: Duration) -> Result<Sample> {
     let (_node, mut switch) = start(input, settings)?;
-    let before = if settings.learns { Passed::of(&mut switch)? } else { Passed::default() };
+    let before = if settings.learns { Passed::before(&mut switch)? } else { Passed::default() };
     let work = switch.watch(window)?;
-    let after = Passed::of(&mut switch)?;
+    let after = Passed::after(&mut switch)?;
     ensure!(after.drops == before.drops, "shuntd dropped frames: {}; before: {}", after.drops, before.drops);
     let (received, sent) = (after.received - before.received, after.sent - before.sent);
     ensure!(sent + MAX_BURST >= received, "shuntd received {received} frames and sent {sent}");
@@ -80,14 +80,27 @@ struct Passed {
     sent: u64,
 }
 
+/// Frames go on while the counters are read one after another: each side is read in the order in which they can only make
+/// more frames sent than received, but for a burst that is under way.
 impl Passed {
-    fn of(switch: &mut Switch) -> Result<Self> {
-        let drops = switch.drops()?;
-        // Read in this order, more must have been sent than was received, but for a burst that is under way.
-        let ports = switch.ports()?;
-        let received = ports.iter().filter(|port| port.name.starts_with("in")).map(|port| port.rx_packets);
-        Ok(Self { drops, received: received.sum(), sent: switch.port("out")?.tx_packets })
+    fn before(switch: &mut Switch) -> Result<Self> {
+        let sent = sent(switch)?;
+        Ok(Self { drops: switch.drops()?, received: received(switch)?, sent })
     }
+
+    fn after(switch: &mut Switch) -> Result<Self> {
+        let received = received(switch)?;
+        Ok(Self { drops: switch.drops()?, received, sent: sent(switch)? })
+    }
+}
+
+fn received(switch: &mut Switch) -> Result<u64> {
+    let ports = switch.ports()?;
+    Ok(ports.iter().filter(|port| port.name.starts_with("in")).map(|port| port.rx_packets).sum())
+}
+
+fn sent(switch: &mut Switch) -> Result<u64> {
+    Ok(switch.port("out")?.tx_packets)
 }
 
 fn sample(work: Work) -> Sample {
