@@ -10,21 +10,30 @@ use std::ptr::NonNull;
 /// Size and alignment of a huge page on x86-64.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// A slice of `T` on the heap that never grows.
-pub struct Region<T: Copy> {
+/// A slice of `T` on the heap that never grows. Elements have no destructor: they are plain words or atomics.
+pub struct Region<T> {
     start: NonNull<T>,
     len: usize,
 }
 
 // SAFETY: a region owns its elements like a boxed slice.
-unsafe impl<T: Copy + Send> Send for Region<T> {}
-// SAFETY: as above; `&Region` only reads.
-unsafe impl<T: Copy + Sync> Sync for Region<T> {}
+unsafe impl<T: Send> Send for Region<T> {}
+// SAFETY: as above; `&Region` gives out `&T` only.
+unsafe impl<T: Sync> Sync for Region<T> {}
 
 impl<T: Copy> Region<T> {
     /// `len` copies of `value`; every page is touched now, so that no later access faults. `None` when there is not so
     /// much memory.
     pub fn filled(len: usize, value: T) -> Option<Self> {
+        Self::made(len, || value)
+    }
+}
+
+impl<T> Region<T> {
+    /// `len` elements, each what `make` makes: for atomics, which are not `Copy`. Otherwise as [`Region::filled`]. `T` may
+    /// not need a destructor; that is checked when it is compiled.
+    pub fn made(len: usize, mut make: impl FnMut() -> T) -> Option<Self> {
+        const { assert!(!std::mem::needs_drop::<T>(), "nobody would drop the elements") };
         let Some(layout) = Self::layout(len)? else { return Some(Self { start: NonNull::dangling(), len }) };
         // SAFETY: the layout has a size above 0.
         let start = NonNull::new(unsafe { alloc(layout) })?.cast::<T>();
@@ -33,8 +42,9 @@ impl<T: Copy> Region<T> {
             unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
         }
         for index in 0..len {
-            // SAFETY: `index < len`, inside the allocation; `T: Copy` has no destructor to run for the old bytes.
-            unsafe { start.add(index).write(value) };
+            // SAFETY: `index < len`, inside the allocation; the old bytes are nobody's. Should `make` panic, the memory is
+            // leaked, and elements have no destructor.
+            unsafe { start.add(index).write(make()) };
         }
         Some(Self { start, len })
     }
@@ -69,7 +79,7 @@ impl<T: Copy> Region<T> {
     }
 }
 
-impl<T: Copy> Drop for Region<T> {
+impl<T> Drop for Region<T> {
     fn drop(&mut self) {
         if let Some(Some(layout)) = Self::layout(self.len) {
             // SAFETY: allocated in `filled` with this very layout, freed once.
@@ -78,7 +88,7 @@ impl<T: Copy> Drop for Region<T> {
     }
 }
 
-impl<T: Copy> Deref for Region<T> {
+impl<T> Deref for Region<T> {
     type Target = [T];
 
     #[inline]
@@ -88,7 +98,7 @@ impl<T: Copy> Deref for Region<T> {
     }
 }
 
-impl<T: Copy> DerefMut for Region<T> {
+impl<T> DerefMut for Region<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as for `deref`, and `&mut self` makes the access exclusive.
@@ -96,7 +106,7 @@ impl<T: Copy> DerefMut for Region<T> {
     }
 }
 
-impl<T: Copy> std::fmt::Debug for Region<T> {
+impl<T> std::fmt::Debug for Region<T> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Region({} x {} bytes)", self.len, size_of::<T>())
     }
@@ -121,5 +131,19 @@ mod tests {
             assert_eq!(region.iter().flatten().filter(|word| **word == 9).count(), usize::from(len > 0));
         }
         assert!(Region::filled(usize::MAX / 4, 0_u64).is_none());
+    }
+
+    #[test]
+    fn elements_need_not_be_copies() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let mut next = 0;
+        let region = Region::made(1000, || {
+            next += 1;
+            AtomicU32::new(next)
+        })
+        .unwrap();
+        region[7].store(5, Ordering::Relaxed);
+        let sum: u32 = region.iter().map(|element| element.load(Ordering::Relaxed)).sum();
+        assert_eq!(sum, 1000 * 1001 / 2 - 8 + 5);
     }
 }

@@ -44,6 +44,7 @@ pub mod ids;
 pub mod offload;
 pub mod pipeline;
 pub mod port;
+pub mod state;
 pub mod table;
 pub mod topology;
 pub mod wire;

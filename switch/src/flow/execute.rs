@@ -16,7 +16,7 @@ use super::actions::{Actions, Edits};
 use super::parse::Layout;
 use crate::drop::DropReason;
 use crate::encap::Template;
-pub use translate::Translation;
+pub use translate::{Addresses, Translation};
 pub(crate) use vlan::push as push_tag;
 
 /// Offset of the TTL and of the header checksum in an IPv4 header (RFC 791 section 3.1).

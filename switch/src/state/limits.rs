@@ -1,0 +1,203 @@
+//! How many connections a zone and a source address may have: one sender cannot take all of the table.
+//!
+//! Zones are counted exactly. Sources are counted in two rows of counters, each source in one place of either row, found by
+//! hash; what counts is the smaller of the two. Memory is thus fixed however many sources there are, and a source is
+//! counted too high only while it shares *both* places with busy ones (of 1,000 sources at their limit, with 65,536 places a
+//! row: one other source in 4,000).
+
+use super::atomic::{AtomicU64, Cells, Ordering, cells};
+use super::tuple::{Seed, Tuple};
+
+/// Zones are 16-bit numbers.
+#[cfg(not(feature = "loom"))]
+const ZONES: usize = 1 << 16;
+#[cfg(feature = "loom")]
+const ZONES: usize = 1;
+/// A row has a place for every eighth connection, between these.
+#[cfg(not(feature = "loom"))]
+const PLACES: (usize, usize) = (1 << 10, 1 << 16);
+#[cfg(feature = "loom")]
+const PLACES: (usize, usize) = (1, 1);
+const ONE: u64 = 1;
+const ONE_HALF_OPEN: u64 = 1 << 32;
+
+/// The most that is allowed; `u32::MAX` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of a zone.
+    pub zone: u32,
+    /// Connections from a source address, per zone.
+    pub source: u32,
+    /// TCP handshakes under way in a zone.
+    pub zone_half_open: u32,
+    /// TCP handshakes under way from a source address, per zone.
+    pub source_half_open: u32,
+    /// Connections from a source address while less than an eighth of the table is free: the last places are for those who
+    /// have few.
+    pub source_when_tight: u32,
+}
+
+impl Limits {
+    /// None at all.
+    pub const NONE: Self = Self {
+        zone: u32::MAX,
+        source: u32::MAX,
+        zone_half_open: u32::MAX,
+        source_half_open: u32::MAX,
+        source_when_tight: u32::MAX,
+    };
+
+    /// What is fair in a table of `capacity` connections when nothing is configured: half of it for a source, an eighth for its
+    /// handshakes, a 64th when it is nearly full; zones without limit.
+    pub fn fair(capacity: usize) -> Self {
+        let part = |divisor: usize| (capacity / divisor).clamp(1, u32::MAX as usize) as u32;
+        Self { source: part(2), source_half_open: part(8), source_when_tight: part(64), ..Self::NONE }
+    }
+}
+
+/// Which limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    /// [`Limits::zone`].
+    #[error("the zone has as many connections as it may")]
+    Zone,
+    /// [`Limits::source`].
+    #[error("the source address has as many connections as it may")]
+    Source,
+    /// [`Limits::zone_half_open`].
+    #[error("the zone has as many handshakes under way as it may")]
+    ZoneHalfOpen,
+    /// [`Limits::source_half_open`].
+    #[error("the source address has as many handshakes under way as it may")]
+    SourceHalfOpen,
+    /// [`Limits::source_when_tight`].
+    #[error("the table is nearly full and the source address has many connections")]
+    SourceWhenTight,
+}
+
+/// Connections, and TCP handshakes under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// All.
+    pub connections: u32,
+    /// Those whose handshake is not complete.
+    pub half_open: u32,
+}
+
+impl Count {
+    fn of(word: u64) -> Self {
+        Self { connections: word as u32, half_open: (word >> 32) as u32 }
+    }
+
+    /// Of two counts that are both too high the better.
+    fn smaller(self, other: Self) -> Self {
+        Self {
+            connections: self.connections.min(other.connections),
+            half_open: self.half_open.min(other.half_open),
+        }
+    }
+}
+
+/// The counters.
+#[derive(Debug)]
+pub(super) struct Counters {
+    zones: Cells<AtomicU64>,
+    rows: [Cells<AtomicU64>; 2],
+    seed: Seed,
+}
+
+impl Counters {
+    /// For a table of `capacity` connections; `None` when there is not so much memory.
+    pub(super) fn new(capacity: usize, seed: u64) -> Option<Self> {
+        let places = (capacity / 8).next_power_of_two().clamp(PLACES.0, PLACES.1);
+        let row = |len| cells(len, || AtomicU64::new(0));
+        Some(Self { zones: row(ZONES)?, rows: [row(places)?, row(places)?], seed: Seed::new(!seed) })
+    }
+
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        (self.zones.len() + 2 * self.rows[0].len()) * size_of::<AtomicU64>()
+    }
+
+    fn zone_of(&self, tuple: &Tuple) -> &AtomicU64 {
+        &self.zones[usize::from(tuple.zone()) % ZONES]
+    }
+
+    fn source_of(&self, tuple: &Tuple) -> [&AtomicU64; 2] {
+        let [zone, high, low] = tuple.source_words();
+        let hash = self.seed.hash(&Tuple::from_words([zone, high, low, 0, 0]));
+        let mask = self.rows[0].len() - 1;
+        [&self.rows[0][hash as usize & mask], &self.rows[1][(hash >> 32) as usize & mask]]
+    }
+
+    /// Counts a new connection, unless that would be one too many. `tight`: little of the table is free.
+    pub(super) fn enter(
+        &self,
+        original: &Tuple,
+        half_open: bool,
+        limits: &Limits,
+        tight: bool,
+    ) -> Result<(), Limit> {
+        let step = ONE + if half_open { ONE_HALF_OPEN } else { 0 };
+        let [first, second] = self.source_of(original);
+        let places = [self.zone_of(original), first, second];
+        // Added first and judged after: of two at once for the last place both may be refused, never both let in.
+        let [zone, first, second] = places.map(|place| Count::of(place.fetch_add(step, Ordering::Relaxed)));
+        let source = first.smaller(second);
+        let refused = if zone.connections >= limits.zone {
+            Some(Limit::Zone)
+        } else if half_open && zone.half_open >= limits.zone_half_open {
+            Some(Limit::ZoneHalfOpen)
+        } else if source.connections >= limits.source {
+            Some(Limit::Source)
+        } else if half_open && source.half_open >= limits.source_half_open {
+            Some(Limit::SourceHalfOpen)
+        } else if tight && source.connections >= limits.source_when_tight {
+            Some(Limit::SourceWhenTight)
+        } else {
+            None
+        };
+        match refused {
+            None => Ok(()),
+            Some(limit) => {
+                self.subtract(original, step);
+                Err(limit)
+            }
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn leave(&self, original: &Tuple, half_open: bool) {
+        self.subtract(original, ONE + if half_open { ONE_HALF_OPEN } else { 0 });
+    }
+
+    /// Its handshake has ended.
+    pub(super) fn settle(&self, original: &Tuple) {
+        self.subtract(original, ONE_HALF_OPEN);
+    }
+
+    fn subtract(&self, original: &Tuple, step: u64) {
+        let [first, second] = self.source_of(original);
+        for place in [self.zone_of(original), first, second] {
+            place.fetch_sub(step, Ordering::Relaxed);
+        }
+    }
+
+    /// Of a zone.
+    pub(super) fn zone(&self, zone: u16) -> Count {
+        Count::of(self.zones[usize::from(zone) % ZONES].load(Ordering::Relaxed))
+    }
+
+    /// Of the source of `tuple`, or more.
+    pub(super) fn source(&self, tuple: &Tuple) -> Count {
+        let [first, second] = self.source_of(tuple).map(|place| Count::of(place.load(Ordering::Relaxed)));
+        first.smaller(second)
+    }
+
+    /// Of all zones.
+    pub(super) fn total(&self) -> (u64, u64) {
+        self.zones.iter().map(|zone| Count::of(zone.load(Ordering::Relaxed))).fold((0, 0), |sum, zone| {
+            (sum.0 + u64::from(zone.connections), sum.1 + u64::from(zone.half_open))
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! The connection table: one for all workers, fixed memory, no lock that anybody waits for.
+//!
+//! A lookup takes no lock (`bucket.rs` and `record.rs` say why it is right). An insertion holds the home buckets of its two
+//! tuples, the lower one first, for some hundred nanoseconds; who finds one held for longer is told [`Insert::Busy`] instead
+//! of waiting. Two connections never share a tuple, in whatever direction.
+
+use super::atomic::{Cells, cells};
+use super::bucket::{Bucket, Held, Spot, WAYS};
+use super::connection::{ConnRef, Connection, Direction, Marks};
+use super::limits::{Count, Counters, Limit, Limits};
+use super::record::Record;
+use super::slots::{CHAIN, Free, Stock};
+use super::tcp::Opening;
+use super::tuple::{Seed, Tuple};
+
+/// Entries of the index for each connection: two, in buckets that are full to 60 % at capacity.
+const LOAD: (usize, usize) = (3, 5);
+/// Most connections that a table can have: slots are 32-bit numbers, and one more must fit.
+pub const MAX_CAPACITY: usize = 1 << 30;
+
+/// The table.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) buckets: Cells<Bucket>,
+    pub(super) records: Cells<Record>,
+    pub(super) counters: Counters,
+    free: Free,
+    seed: Seed,
+    limits: Limits,
+    capacity: usize,
+}
+
+/// How large a table is, and what is allowed in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Connections that it holds at least.
+    pub capacity: usize,
+    /// Threads that enter and remove connections, the control thread among them: each has a [`Stock`].
+    pub threads: usize,
+    /// Who may have how many.
+    pub limits: Limits,
+}
+
+/// Why there is no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoTable {
+    /// There is not so much memory.
+    #[error("no memory for a table of {capacity} connections ({} MiB): lower the number of connections", bytes >> 20)]
+    NoMemory {
+        /// What was asked for.
+        capacity: usize,
+        /// What that takes.
+        bytes: usize,
+    },
+    /// More than [`MAX_CAPACITY`].
+    #[error("a table of {0} connections is too large: {MAX_CAPACITY} is the most")]
+    TooLarge(usize),
+}
+
+/// A connection, and the direction in which a packet belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The connection.
+    pub conn: ConnRef,
+    /// The packet's direction.
+    pub direction: Direction,
+}
+
+/// A connection to be entered.
+#[derive(Clone, Copy, Debug)]
+pub struct New {
+    /// What packets of its first packet's direction come with.
+    pub original: Tuple,
+    /// What the answers come with: `original.reversed()`, or of what `original` is translated to.
+    pub reply: Tuple,
+    /// How it starts, from [`super::tcp::open`] or [`Opening::untracked`].
+    pub opening: Opening,
+    /// What made it, for people.
+    pub rule: u32,
+    /// Second on the workers' clock.
+    pub now: u32,
+}
+
+/// What became of a [`New`] one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insert {
+    /// It is in the table.
+    Created(ConnRef),
+    /// There is one with its original tuple, in that direction: another worker was first.
+    Exists(Found),
+    /// Another connection has its reply tuple: try another port.
+    Clash,
+    /// No slot, or no place in the index, is free.
+    Full,
+    /// Its source or zone has as many as it may.
+    OverLimit(Limit),
+    /// Somebody else was at the same place all the time: try with the next packet.
+    Busy,
+}
+
+/// What became of a connection that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone; as it was at the end.
+    Removed(Connection),
+    /// It was gone before.
+    Gone,
+    /// Somebody else was at the same place all the time: try later.
+    Busy,
+}
+
+impl Table {
+    /// An empty table. `seed` is a random number; it keeps tenants from aiming at one bucket.
+    ///
+    /// # Errors
+    /// It would be too large, or there is not so much memory.
+    pub fn new(size: Size, seed: u64) -> Result<Self, NoTable> {
+        let capacity = size.capacity.max(1);
+        if capacity > MAX_CAPACITY {
+            return Err(NoTable::TooLarge(capacity));
+        }
+        let slots = capacity + size.threads * 2 * CHAIN;
+        let buckets = (2 * slots * LOAD.1).div_ceil(WAYS * LOAD.0).max(2);
+        let bytes = slots * size_of::<Record>() + buckets * size_of::<Bucket>();
+        let missing = NoTable::NoMemory { capacity, bytes };
+        let records = cells(slots, Record::new).ok_or(missing)?;
+        Ok(Self {
+            free: Free::all(&records),
+            buckets: cells(buckets, Bucket::new).ok_or(missing)?,
+            counters: Counters::new(capacity, seed).ok_or(missing)?,
+            records,
+            seed: Seed::new(seed),
+            limits: size.limits,
+            capacity,
+        })
+    }
+
+    /// Connections that it holds at least.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Bytes of memory that it takes, all of it from the start.
+    pub fn bytes(&self) -> usize {
+        let index = self.buckets.len() * size_of::<Bucket>();
+        self.records.len() * size_of::<Record>() + index + self.counters.bytes()
+    }
+
+    /// Connections in it, and TCP handshakes under way. Adds up all zones: for listing, not for packets.
+    pub fn count(&self) -> (u64, u64) {
+        self.counters.total()
+    }
+
+    /// Those of a zone.
+    pub fn zone_count(&self, zone: u16) -> Count {
+        self.counters.zone(zone)
+    }
+
+    /// Those from the source address of `tuple` in its zone, or somewhat more (see [`super::limits`]).
+    pub fn source_count(&self, tuple: &Tuple) -> Count {
+        self.counters.source(tuple)
+    }
+
+    /// Free slots that are in no thread's stock: when it comes near 0, new connections will be refused.
+    #[inline]
+    pub fn free(&self) -> usize {
+        self.free.count()
+    }
+
+    /// The hash that [`Table::prefetch`] and [`Table::find`] want.
+    #[inline]
+    pub fn hash(&self, tuple: &Tuple) -> u64 {
+        self.seed.hash(tuple)
+    }
+
+    #[inline]
+    fn spot(&self, hash: u64) -> Spot {
+        Spot::new(hash, self.buckets.len())
+    }
+
+    /// Fetches what a search with this hash reads first.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        #[cfg(not(feature = "loom"))]
+        self.buckets.prefetch(self.spot(hash).home);
+        #[cfg(feature = "loom")]
+        let _ = hash;
+    }
+
+    /// Fetches what [`Table::touch`] reads of a connection.
+    #[inline]
+    pub fn prefetch_record(&self, conn: ConnRef) {
+        #[cfg(not(feature = "loom"))]
+        self.records.prefetch(conn.slot as usize);
+        #[cfg(feature = "loom")]
+        let _ = conn;
+    }
+
+    /// The connection that a packet with `tuple` belongs to.
+    #[inline]
+    pub fn lookup(&self, tuple: &Tuple) -> Option<Found> {
+        self.find(self.hash(tuple), tuple)
+    }
+
+    /// [`Table::lookup`] with the hash at hand.
+    #[inline]
+    pub fn find(&self, hash: u64, tuple: &Tuple) -> Option<Found> {
+        let spot = self.spot(hash);
+        let home = self.buckets.get(spot.home)?;
+        // Before the entries: what spilled later was entered later.
+        let spilled = home.has_spilled();
+        let found = self.search(home, spot, tuple);
+        if found.is_some() || !spilled {
+            return found;
+        }
+        self.search(self.buckets.get(spot.second)?, spot, tuple)
+    }
+
+    #[inline]
+    fn search(&self, bucket: &Bucket, spot: Spot, tuple: &Tuple) -> Option<Found> {
+        bucket.candidates(spot).find_map(|(direction, slot)| {
+            let generation = self.records.get(slot as usize)?.matches(direction, tuple)?;
+            Some(Found { conn: ConnRef { slot, generation }, direction })
+        })
+    }
+
+    #[inline]
+    pub(super) fn record(&self, conn: ConnRef) -> Option<&Record> {
+        self.records.get(conn.slot as usize)
+    }
+
+    /// True while the connection is in the table. One load.
+    #[inline]
+    pub fn is_live(&self, conn: ConnRef) -> bool {
+        self.record(conn).is_some_and(|record| record.life().is(conn))
+    }
+
+    /// A copy of it; `None` when it is gone.
+    pub fn get(&self, conn: ConnRef) -> Option<Connection> {
+        self.record(conn)?.copy(conn)
+    }
+
+    /// Enters a connection, both directions at once. Takes a bounded number of steps.
+    pub fn insert(&self, stock: &mut Stock, new: &New) -> Insert {
+        let hashes = (self.hash(&new.original), self.hash(&new.reply));
+        let (original, reply) = (self.spot(hashes.0), self.spot(hashes.1));
+        let Some(mut homes) = self.hold(original.home, reply.home) else { return Insert::Busy };
+        if let Some(found) = self.find(hashes.0, &new.original) {
+            return Insert::Exists(found);
+        }
+        if self.find(hashes.1, &new.reply).is_some() {
+            return Insert::Clash;
+        }
+        let half_open = new.opening.marks.has(Marks::HALF_OPEN);
+        let tight = self.free.count() < self.capacity / 8;
+        if let Err(limit) = self.counters.enter(&new.original, half_open, &self.limits, tight) {
+            return Insert::OverLimit(limit);
+        }
+        let Some(slot) = self.free.take(&self.records, stock) else {
+            self.counters.leave(&new.original, half_open);
+            return Insert::Full;
+        };
+        let record = &self.records[slot as usize];
+        let generation = record.occupy(&new.original, &new.reply, &new.opening, new.rule, new.now);
+        let conn = ConnRef { slot, generation };
+        let first = original.entry(Direction::Original, slot);
+        if homes.original().enter(&self.buckets[original.second], first) {
+            // What answers itself has one tuple and one entry.
+            let second = reply.entry(Direction::Reply, slot);
+            if new.original == new.reply || homes.reply().enter(&self.buckets[reply.second], second) {
+                return Insert::Created(conn);
+            }
+            homes.original().clear(&self.buckets[original.second], first);
+        }
+        record.vacate(conn);
+        self.counters.leave(&new.original, half_open);
+        self.free.give(&self.records, stock, slot);
+        Insert::Full
+    }
+
+    /// Removes a connection. Any thread may; of several at once one does.
+    pub fn remove(&self, stock: &mut Stock, conn: ConnRef) -> Removal {
+        let Some(last) = self.get(conn) else { return Removal::Gone };
+        let (original, reply) = (self.spot(self.hash(&last.original)), self.spot(self.hash(&last.reply)));
+        let Some(mut homes) = self.hold(original.home, reply.home) else { return Removal::Busy };
+        let record = &self.records[conn.slot as usize];
+        let Some(life) = record.vacate(conn) else { return Removal::Gone };
+        let entry = original.entry(Direction::Original, conn.slot);
+        homes.original().clear(&self.buckets[original.second], entry);
+        if last.original != last.reply {
+            homes.reply().clear(&self.buckets[reply.second], reply.entry(Direction::Reply, conn.slot));
+        }
+        drop(homes);
+        self.counters.leave(&last.original, life.marks().has(Marks::HALF_OPEN));
+        self.free.give(&self.records, stock, conn.slot);
+        Removal::Removed(Connection { state: life.state(), marks: life.marks(), ..last })
+    }
+
+    /// Takes back all slots of a stock, for other threads to use.
+    pub fn return_stock(&self, stock: &mut Stock) {
+        self.free.give_all(&self.records, stock);
+    }
+
+    /// Holds the home buckets of a connection's tuples, the lower one first, so that no two threads wait for each other.
+    fn hold(&self, original: usize, reply: usize) -> Option<Homes<'_>> {
+        let lower = self.buckets.get(original.min(reply))?.hold()?;
+        if original == reply {
+            return Some(Homes { lower, upper: None, original_is_lower: true });
+        }
+        let upper = self.buckets.get(original.max(reply))?.hold()?;
+        Some(Homes { lower, upper: Some(upper), original_is_lower: original < reply })
+    }
+}
+
+/// The held home buckets of a connection's tuples, which may be the same.
+struct Homes<'t> {
+    lower: Held<'t>,
+    upper: Option<Held<'t>>,
+    original_is_lower: bool,
+}
+
+impl<'t> Homes<'t> {
+    fn original(&mut self) -> &mut Held<'t> {
+        match &mut self.upper {
+            Some(upper) if !self.original_is_lower => upper,
+            _ => &mut self.lower,
+        }
+    }
+
+    fn reply(&mut self) -> &mut Held<'t> {
+        match &mut self.upper {
+            Some(upper) if self.original_is_lower => upper,
+            _ => &mut self.lower,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! What each packet does to its connection.
+//!
+//! A packet of a cached flow costs [`Table::touch`]: two loads, two counts and, once a second for each connection, a store.
+//! It says [`Touch::Look`] when the packet's header must be seen: while a handshake or a close is under way, and once a second
+//! of every TCP connection, to know about where its sequence numbers are. Then [`Table::track`] takes the header. Segments
+//! with SYN, FIN or RST (every [`crate::flow::key::TcpClass`] but `Data`) always go there.
+
+use super::atomic::{AtomicU32, Ordering};
+use super::connection::{ConnRef, Direction, Life, Marks, State};
+use super::record::Record;
+use super::table::Table;
+use super::tcp::{self, Invalid, Segment, Side, Step};
+use super::timeouts::ASSURED_AFTER;
+use crate::wire::protocol::{SCTP, UDP};
+
+/// Attempts at a state that others change all the time. The packet passes without its step being taken after that; a
+/// retransmission will take it.
+const ATTEMPTS: u32 = 16;
+/// Byte counts are remembered in units of so many bytes, as a power of two: 2^32 of them do not pass in a second.
+const UNIT: u32 = 6;
+
+/// What became of a packet of a known connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// It is counted; nothing else is to be done.
+    Done,
+    /// It is counted, and is a TCP segment that must be shown to [`Table::track`].
+    Look,
+    /// The connection is gone: decide anew.
+    Gone,
+}
+
+/// What became of a TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracked {
+    /// It belongs to the connection, which is now in that state.
+    Valid(State),
+    /// It opens a new connection in place of this one: remove this one, and decide as for a first packet.
+    Reopens,
+    /// It does not belong to the connection: drop it.
+    Invalid(Invalid),
+    /// The connection is gone: decide anew.
+    Gone,
+}
+
+/// An SCTP chunk that changes an association's state (RFC 9260 section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// ABORT.
+    Abort,
+    /// SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE.
+    Shutdown,
+}
+
+impl Chunk {
+    /// The first chunk of the SCTP packet in `bytes`, when it is one of these.
+    pub fn first(bytes: &[u8]) -> Option<Self> {
+        match bytes.get(12)? {
+            6 => Some(Self::Abort),
+            7 | 8 | 14 => Some(Self::Shutdown),
+            _ => None,
+        }
+    }
+}
+
+impl Table {
+    /// Counts packets that go in `direction` and keeps the connection alive. `bytes`: from the IP header on, of all of them.
+    #[inline]
+    pub fn touch(&self, conn: ConnRef, direction: Direction, now: u32, packets: u32, bytes: u32) -> Touch {
+        let Some(record) = self.record(conn) else { return Touch::Gone };
+        let life = record.life();
+        if !life.is(conn) {
+            return Touch::Gone;
+        }
+        record.flow[direction.index()].count(packets, bytes);
+        let calm = !life.marks().has(Marks::WATCH);
+        if calm && record.seen.load(Ordering::Relaxed) == now {
+            return Touch::Done;
+        }
+        self.first_of_second(record, life, direction, now)
+    }
+
+    /// The first packet of this second, or one of a connection that is watched.
+    #[inline(never)]
+    fn first_of_second(&self, record: &Record, life: Life, direction: Direction, now: u32) -> Touch {
+        if life.state().is_tcp() {
+            return Touch::Look;
+        }
+        record.seen.store(now, Ordering::Relaxed);
+        let marks = life.marks();
+        if !marks.has(Marks::WATCH) {
+            return Touch::Done;
+        }
+        // Replied is calm as soon as it is assured.
+        let replied = marks.has(Marks::REPLIED) || direction == Direction::Reply;
+        if replied {
+            let old_enough = now.wrapping_sub(record.created()) >= ASSURED_AFTER;
+            let mut next = marks.and(Marks::REPLIED);
+            if old_enough {
+                next = next.without(Marks::WATCH);
+                // As Linux: what has no ports cannot be told apart well enough to be worth keeping.
+                let assured = matches!(record.original().protocol(), UDP | SCTP);
+                next = if assured { next.and(Marks::ASSURED) } else { next };
+            }
+            let state = match life.state() {
+                State::Unreplied => State::Replied,
+                State::SctpInit => State::SctpEstablished,
+                state => state,
+            };
+            let new = life.with(state, next);
+            if new != life {
+                // Lost to another packet: the next one tries again.
+                let _ = record.life.compare_exchange(life.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
+        Touch::Done
+    }
+
+    /// Takes the step of a TCP segment. Call [`Table::touch`] first, for the bytes that it counts.
+    pub fn track(&self, conn: ConnRef, direction: Direction, now: u32, segment: &Segment) -> Tracked {
+        let Some(record) = self.record(conn) else { return Tracked::Gone };
+        for _ in 0..ATTEMPTS {
+            let life = record.life();
+            if !life.is(conn) {
+                return Tracked::Gone;
+            }
+            let sides = record.sides();
+            let step = tcp::step(life.state(), life.marks(), direction, segment, &sides);
+            let (state, marks, note) = match step {
+                Step::To { state, marks, note } => (state, marks, note),
+                Step::Reopens => return Tracked::Reopens,
+                Step::Invalid(invalid) => return Tracked::Invalid(invalid),
+            };
+            if note {
+                // Before the state: who sees that a FIN was sent must see where it ends.
+                record.note(direction, segment, marks, &sides);
+            }
+            let next = life.with(state, marks);
+            if next != life
+                && record.life.compare_exchange(life.0, next.0, Ordering::AcqRel, Ordering::Acquire).is_err()
+            {
+                continue;
+            }
+            if record.seen.load(Ordering::Relaxed) != now {
+                record.seen.store(now, Ordering::Relaxed);
+            }
+            if life.marks().has(Marks::HALF_OPEN) && !marks.has(Marks::HALF_OPEN) {
+                self.counters.settle(&record.original());
+            }
+            return Tracked::Valid(state);
+        }
+        Tracked::Valid(record.life().state())
+    }
+
+    /// Takes the step of an SCTP chunk. Packets of a cached flow are not looked into: the caller decides which are.
+    pub fn track_chunk(&self, conn: ConnRef, chunk: Chunk) {
+        let Some(record) = self.record(conn) else { return };
+        let life = record.life();
+        let state = match chunk {
+            Chunk::Abort => State::SctpClosed,
+            Chunk::Shutdown => State::SctpShutdown,
+        };
+        if life.is(conn)
+            && matches!(life.state(), State::SctpInit | State::SctpEstablished | State::SctpShutdown)
+        {
+            let next = life.with(state, life.marks());
+            // Lost to another packet of the association: it ends by silence then.
+            let _ = record.life.compare_exchange(life.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Record {
+    /// What is known of both sides' sequence numbers.
+    fn sides(&self) -> [Side; 2] {
+        let scales = self.scales.load(Ordering::Relaxed);
+        [Direction::Original, Direction::Reply].map(|direction| {
+            let (own, other) = (&self.flow[direction.index()], &self.flow[direction.other().index()]);
+            let units = ((own.bytes() >> UNIT) as u32).wrapping_sub(other.mark.load(Ordering::Relaxed));
+            Side {
+                end: own.end.load(Ordering::Relaxed),
+                ack: own.ack.load(Ordering::Relaxed),
+                window: own.window.load(Ordering::Relaxed),
+                // One more for what the units cut off.
+                unseen: units.saturating_add(1).saturating_mul(1 << UNIT),
+                scale: (scales >> (8 * direction.index())) as u8,
+            }
+        })
+    }
+
+    /// Remembers the numbers of a segment that goes in `direction`.
+    fn note(&self, direction: Direction, segment: &Segment, marks: Marks, sides: &[Side; 2]) {
+        let (own, other) = (&self.flow[direction.index()], &self.flow[direction.other().index()]);
+        let known = sides[direction.index()];
+        let syn = segment.is_syn();
+        if syn {
+            let scale = segment.scale_byte();
+            let place = 8 * direction.index();
+            let scales = self.scales.load(Ordering::Relaxed) & !(0xff << place) | u32::from(scale) << place;
+            self.scales.store(scales, Ordering::Relaxed);
+            own.end.store(segment.end(), Ordering::Relaxed);
+        } else {
+            raise(&own.end, segment.end());
+        }
+        if segment.acknowledges() {
+            // Before the first one there is nothing to be ahead of.
+            if syn || known.ack == 0 {
+                own.ack.store(segment.acknowledgement, Ordering::Relaxed);
+            } else {
+                raise(&own.ack, segment.acknowledgement);
+            }
+            own.mark.store((other.bytes() >> UNIT) as u32, Ordering::Relaxed);
+        }
+        let shift = if syn { 0 } else { tcp::shift(marks, &known, &sides[direction.other().index()]) };
+        let window = u32::from(segment.window) << shift;
+        if window > known.window {
+            own.window.store(window, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Makes a sequence number `to`, when that is ahead of it.
+fn raise(number: &AtomicU32, to: u32) {
+    if to.wrapping_sub(number.load(Ordering::Relaxed)).cast_signed() > 0 {
+        number.store(to, Ordering::Relaxed);
+    }
+}
