@@ -23,7 +23,7 @@ const ATTEMPTS: u32 = 64;
 #[cfg(feature = "loom")]
 const ATTEMPTS: u32 = 2;
 /// A home with fewer empty places than this gives a newcomer to its second bucket, if that has more.
-const RESERVE: usize = 2;
+const RESERVE: usize = 3;
 const HELD: u64 = 1;
 const ONE_SPILLED: u64 = 1 << 32;
 

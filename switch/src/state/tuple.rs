@@ -51,7 +51,7 @@ pub struct Parts {
 
 /// The seed of a table's hash: a tenant that does not know it cannot aim at one bucket.
 #[derive(Clone, Copy, Debug)]
-pub struct Seed([u64; 5]);
+pub struct Seed([u64; 6]);
 
 impl Seed {
     /// A seed spread from one random number (splitmix64).
@@ -66,13 +66,15 @@ impl Seed {
         }))
     }
 
-    /// The hash of `tuple`: three folded multiplications.
+    /// The hash of `tuple`: four folded multiplications. The last one is needed: many tuples differ in a port alone, and one
+    /// multiplication of what differs in few bits leaves a pattern.
     #[inline]
     pub fn hash(&self, tuple: &Tuple) -> u64 {
         let words = &tuple.words;
         let source = fold(words[1] ^ self.0[1], words[2] ^ self.0[2]);
         let destination = fold(words[3] ^ self.0[3], words[4] ^ self.0[4]);
-        fold(words[0] ^ self.0[0] ^ source, destination.rotate_left(17) | 1)
+        let mixed = fold(words[0] ^ self.0[0] ^ source, destination.rotate_left(17) ^ self.0[5]);
+        fold(mixed ^ self.0[0], 0x9e37_79b9_7f4a_7c15 ^ mixed.rotate_left(32))
     }
 }
 
