@@ -184,7 +184,7 @@ fn cache(criterion: &mut Criterion) {
         (actions, packet.rests_on)
     };
     let mut buffer = pool.frame(&frame(0)).expect("a free buffer");
-    let mut cache = FlowCache::new(4096, 10, 1).expect("little memory");
+    let mut cache = FlowCache::new(4096, 10, true, 1).expect("little memory");
     let entry = |flow: usize, buffer: &mut Mbuf| {
         let (actions, rests_on) = decide(flow, buffer);
         Entry { key: keys[flow].0, packets: 0, bytes: 0, generation: 1, second: 0, rests_on, actions }

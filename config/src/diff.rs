@@ -228,7 +228,7 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         hugepages "memory.hugepages", mbufs "memory.mbufs", mbuf_size "memory.mbuf_size"));
     keys.extend(differing!(old.flow_cache, new.flow_cache;
         entries "flow_cache.entries", key "flow_cache.key", verify "flow_cache.verify",
-        idle_timeout "flow_cache.idle_timeout"));
+        back_off "flow_cache.back_off", idle_timeout "flow_cache.idle_timeout"));
     keys.extend(differing!(old.workers, new.workers;
         count "workers.count", cores "workers.cores", poll "workers.poll", burst "workers.burst",
         idle_after "workers.idle_after", max_sleep "workers.max_sleep"));
@@ -240,7 +240,7 @@ fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
     keys.extend(differing!(old, new;
         mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit", router "router",
         gateways "gateways", gateway_mac "gateway_mac", neighbor_ageing "neighbor_ageing", proxy_arp "proxy_arp",
-        mss_clamp "mss_clamp"));
+        mss_clamp "mss_clamp", masquerade "masquerade"));
     (!keys.is_empty()).then(|| NetworkChange { from: old.clone(), to: new.clone(), keys })
 }
 

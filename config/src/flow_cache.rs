@@ -34,6 +34,8 @@ pub struct FlowCache {
     pub key: KeyFields,
     /// One cached decision in so many is made anew and compared; 0 is none.
     pub verify: u32,
+    /// While new flows seldom come again, only a few are remembered: entering the others costs more than it saves.
+    pub back_off: bool,
     /// Time without traffic after which a flow is forgotten.
     #[serde(serialize_with = "crate::write::duration")]
     pub idle_timeout: Duration,
@@ -45,6 +47,7 @@ impl Default for FlowCache {
             entries: 262_144,
             key: KeyFields::Needed,
             verify: 65_536,
+            back_off: true,
             idle_timeout: Duration::from_secs(10),
         }
     }
@@ -80,6 +83,13 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "one remembered decision in so many is made anew and compared; 0 is never",
     },
     Key {
+        name: "back_off",
+        kinds: &[],
+        takes: "boolean",
+        default: "true",
+        meaning: "remembers few of the new flows while they seldom come again; `false`, every one, whatever it displaces (for measuring)",
+    },
+    Key {
         name: "idle_timeout",
         kinds: &[],
         takes: "duration, 1s to 1day",
@@ -95,11 +105,18 @@ pub(crate) fn read(section: &mut Section<'_, '_>) -> Result<FlowCache, Reported>
     let entries = section.or("entries", default.entries, value::integer(0..=i64::from(FLOWS_MAX)));
     let key = section.or("key", default.key, value::one_of(FIELDS));
     let verify = section.or("verify", default.verify, value::integer(0..=VERIFY_MAX));
+    let back_off = section.or("back_off", default.back_off, value::boolean);
     let day = Duration::from_secs(24 * 60 * 60);
     let idle_timeout =
         section.or("idle_timeout", default.idle_timeout, value::duration(Duration::from_secs(1)..=day));
     section.refuse_others(None);
-    Ok(FlowCache { entries: entries?, key: key?, verify: verify?, idle_timeout: idle_timeout? })
+    Ok(FlowCache {
+        entries: entries?,
+        key: key?,
+        verify: verify?,
+        back_off: back_off?,
+        idle_timeout: idle_timeout?,
+    })
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub struct Network {
     pub proxy_arp: Option<bool>,
     /// The MSS of TCP SYNs routed into or out of the network is lowered to what its MTU takes.
     pub mss_clamp: bool,
+    /// Stations of the network reach others, outside of the networks that are masqueraded, by the router's address there.
+    pub masquerade: bool,
 }
 
 impl Network {
@@ -148,6 +150,7 @@ impl Default for Network {
             neighbor_ageing: Duration::from_secs(20 * 60),
             proxy_arp: None,
             mss_clamp: false,
+            masquerade: false,
         }
     }
 }
@@ -196,10 +199,16 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         section.or("neighbor_ageing", default.neighbor_ageing, value::duration(Duration::ZERO..=day));
     let proxy_arp = section.optional("proxy_arp", value::boolean);
     let mss_clamp = section.or("mss_clamp", false, value::boolean);
+    let masquerade = section.or("masquerade", false, value::boolean);
     let routing = check_routing(section, &router, &gateways) && gateway_mac.is_ok();
     if routing && !section.has("gateways") {
         let message = "nothing is routed here; add router and gateways, or remove it";
-        for (key, set) in [("proxy_arp", proxy_arp == Ok(Some(true))), ("mss_clamp", mss_clamp == Ok(true))] {
+        let set = [
+            ("proxy_arp", proxy_arp == Ok(Some(true))),
+            ("mss_clamp", mss_clamp == Ok(true)),
+            ("masquerade", masquerade == Ok(true)),
+        ];
+        for (key, set) in set {
             if set {
                 section.report(key, message);
             }
@@ -217,6 +226,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         neighbor_ageing: neighbor_ageing.unwrap_or(default.neighbor_ageing),
         proxy_arp: proxy_arp.unwrap_or(None),
         mss_clamp: mss_clamp.unwrap_or(false),
+        masquerade: masquerade.unwrap_or(false),
     };
     Draft { path, name, network, routing, kind: kind.is_ok() }
 }

@@ -16,7 +16,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "admin_up" | "tso" | "mergeable" | "spoof_check" | "announce" | "flood" | "proxy_arp" => {
             ("true", "false")
         }
-        "mss_clamp" | "learning" | "udp_checksum" | "service_tag" => ("false", "true"),
+        "mss_clamp" | "masquerade" | "learning" | "udp_checksum" | "service_tag" => ("false", "true"),
         "vlan" | "native_vlan" => ("1155", "1156"),
         "vlans" | "trunk" => ("[1155]", "[1155, 1156]"),
         "storm_limit" => ("0", "10000"),
@@ -140,7 +140,7 @@ fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         _ => vec![],
     };
     match key {
-        "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "cidr" | "vtep" => {
+        "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "cidr" | "vtep" => {
             keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")]);
         }
         "parent_mac" => keys.push(("mode", "\"demux\"")),

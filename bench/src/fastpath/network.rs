@@ -18,6 +18,8 @@ pub struct FlowCache {
     pub entries: Option<u32>,
     /// Every header field is in the key, so every flow has an entry of its own.
     pub full_key: bool,
+    /// Every new flow is entered, though none comes again.
+    pub enters_all: bool,
 }
 
 impl FlowCache {
@@ -28,6 +30,9 @@ impl FlowCache {
         }
         if self.full_key {
             keys += "key = \"full\"\n";
+        }
+        if self.enters_all {
+            keys += "back_off = false\n";
         }
         if keys.is_empty() { keys } else { format!("[flow_cache]\n{keys}") }
     }
@@ -83,13 +88,13 @@ mod tests {
     #[test]
     fn the_daemons_defaults_are_left_alone() {
         assert_eq!(FlowCache::default().section(), "");
-        let cache = FlowCache { entries: Some(0), full_key: true };
+        let cache = FlowCache { entries: Some(0), full_key: true, ..FlowCache::default() };
         assert_eq!(cache.section(), "[flow_cache]\nentries = 0\nkey = \"full\"\n");
     }
 
     #[test]
     fn both_configurations_are_ones_that_the_daemon_takes() {
-        for settings in [l2(FlowCache::default()), l3(FlowCache { entries: Some(1024), full_key: true })] {
+        for settings in [l2(FlowCache::default()), l3(FlowCache { entries: Some(1024), full_key: true, ..FlowCache::default() })] {
             let text = settings.sections + &settings.ports;
             if let Err(errors) = shunt_config::parse(&text, "bench") {
                 panic!("{errors}");

@@ -51,7 +51,7 @@ pub fn measure(plan: &Plan, row: &Row) -> Result<Figure> {
     let plain = (row.settings)(row.cache);
     // Each flow has an entry of its own, and room for it.
     let entries = (2 * row.cell.flows).next_power_of_two().clamp(LEAST_ENTRIES, MOST_ENTRIES);
-    let full = (row.settings)(FlowCache { full_key: true, entries: Some(entries) });
+    let full = (row.settings)(FlowCache { full_key: true, entries: Some(entries), ..FlowCache::default() });
     let full_key = || ours(input, &full, window);
     let peer = || open_vswitch(input, &row.rules, window);
     let floor = || testpmd_io(input, window);

@@ -87,6 +87,13 @@ pub(crate) const KEYS: &[Key] = &[
         "lowers the MSS of TCP SYNs that are routed into or out of the network to what its MTU takes; wants `gateways`",
     ),
     key(
+        "masquerade",
+        ALL,
+        "boolean",
+        "false",
+        "what its stations send to networks of the router that are not masqueraded leaves with the router's address there (source NAT, RFC 3022); wants `gateways`",
+    ),
+    key(
         "vlans",
         BRIDGE,
         "array of VLANs and of ranges as `\"1156-1158\"`",

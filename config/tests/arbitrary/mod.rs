@@ -51,11 +51,12 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
 
 fn flow_cache() -> impl Strategy<Value = FlowCache> {
     let key = select(&[KeyFields::Needed, KeyFields::Full][..]);
-    (0u32..=4_194_304, key, 0u32..=1_000_000_000, 1_000u64..=86_400_000).prop_map(
-        |(entries, key, verify, idle)| FlowCache {
+    (0u32..=4_194_304, key, 0u32..=1_000_000_000, any::<bool>(), 1_000u64..=86_400_000).prop_map(
+        |(entries, key, verify, back_off, idle)| FlowCache {
             entries,
             key,
             verify,
+            back_off,
             idle_timeout: Duration::from_millis(idle),
         },
     )

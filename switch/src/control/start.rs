@@ -108,7 +108,7 @@ impl Control {
             let system = |what| move |source| StartError::System { what, source };
             let (mail, inbox) = mailbox::mailbox().map_err(system("an event descriptor"))?;
             let counters = Arc::new(WorkerCounters::new());
-            let cache = FlowCache::new(config.flow_cache.capacity(), idle, seed())?;
+            let cache = FlowCache::new(config.flow_cache.capacity(), idle, config.flow_cache.back_off, seed())?;
             let cache_capacity = cache.capacity();
             let worker =
                 Worker::new(settings, topology, pool, cache, inbox, send_lesson.clone(), counters.clone());

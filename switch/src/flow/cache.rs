@@ -86,6 +86,8 @@ pub struct FlowCache {
     hits: u32,
     /// Misses that are entered: one in so many.
     enter_every: u32,
+    /// Few are entered, and fewer displaced, while entering does not pay.
+    back_off: bool,
     skipped: u32,
     turn: u32,
 }
@@ -99,11 +101,12 @@ pub struct NoMemory {
 
 impl FlowCache {
     /// An empty cache for at least `entries` flows (rounded up to a power of two, at least two buckets; 0 makes a cache
-    /// that is off). A flow that was silent for `idle` seconds may lose its place.
+    /// that is off). A flow that was silent for `idle` seconds may lose its place. Without `back_off` every flow is entered,
+    /// whatever it displaces.
     ///
     /// # Errors
     /// There is not so much memory.
-    pub fn new(entries: usize, idle: u32, seed: u64) -> Result<Self, NoMemory> {
+    pub fn new(entries: usize, idle: u32, back_off: bool, seed: u64) -> Result<Self, NoMemory> {
         let buckets = if entries == 0 { 0 } else { entries.div_ceil(WAYS).next_power_of_two().max(2) };
         let empty = Entry {
             key: FlowKey::default(),
@@ -124,6 +127,7 @@ impl FlowCache {
             lookups: 0,
             hits: 0,
             enter_every: 1,
+            back_off,
             skipped: 0,
             turn: 0,
         })
@@ -231,7 +235,8 @@ impl FlowCache {
             return None;
         }
         if self.lookups >= WINDOW {
-            self.enter_every = if self.hits < self.lookups / PAYS { DISPLACE } else { 1 };
+            let pays = self.hits >= self.lookups / PAYS;
+            self.enter_every = if pays || !self.back_off { 1 } else { DISPLACE };
             (self.lookups, self.hits) = (0, 0);
         }
         self.skipped += 1;
@@ -277,7 +282,8 @@ impl FlowCache {
         }
         self.turn = self.turn.wrapping_add(1);
         let bucket = if self.turn & 8 == 0 { first } else { second };
-        (self.turn.is_multiple_of(DISPLACE)).then_some(bucket * WAYS + (self.turn / DISPLACE) as usize % WAYS)
+        let displaces = !self.back_off || self.turn.is_multiple_of(DISPLACE);
+        displaces.then_some(bucket * WAYS + (self.turn / DISPLACE) as usize % WAYS)
     }
 
     /// Forgets an entry.

@@ -87,12 +87,7 @@ fn edit_rare(
         translation.ok_or(DropReason::NoRewrite)?.apply(layout, frame)?;
     }
     edit_headers(actions, layout, frame.data_mut())?;
-    if edits.has(Edits::POP_VLAN) {
-        vlan::pop(frame)?;
-    }
-    if edits.has(Edits::PUSH_VLAN) {
-        vlan::push(frame, actions.tci, edits.has(Edits::SERVICE_TAG))?;
-    }
+    vlan::edit(actions, frame)?;
     if edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
 }
 

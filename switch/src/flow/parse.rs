@@ -5,8 +5,8 @@
 //! every read is checked against the bytes at hand.
 //!
 //! Cost: [`Depth::Ethernet`] is two loads. An untagged IPv4 TCP or UDP packet without options and not a fragment goes one
-//! straight way (`plain`), inlined into the caller; behind tags, and with IPv6 without extension headers, the same behind
-//! one call. Everything else (options, extension headers, fragments, ICMP, whatever is wrong) goes the long way (`deep`).
+//! straight way (`plain`), inlined into the caller; behind a tag, and with IPv6 without extension headers, the same behind
+//! one call or two. Everything else (options, extension headers, fragments, ICMP, whatever is wrong) goes the long way (`deep`).
 //!
 //! A key parsed to a depth has zeros in every field that belongs to a deeper one:
 //!
@@ -39,6 +39,9 @@ use crate::ids::PortId;
 use crate::wire::ethernet;
 pub use openers::{End, Openers, parse_frame};
 use plain::Rest;
+
+/// Bytes of a tag: TCI and the EtherType behind it.
+const TAG: usize = 4;
 
 /// Where the headers of a frame are, in bytes from its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +103,8 @@ pub fn parse_into(
     };
     match plain {
         Some(layout) => Ok(layout),
-        None => deep::parse(data, len, port, depth, key),
+        None if depth == Depth::Network => tagged::<false>(data, len, port, key),
+        None => tagged::<true>(data, len, port, key),
     }
 }
 
@@ -122,6 +126,37 @@ fn untagged(data: &[u8], len: u32, port: PortId, depth: Depth, key: &mut FlowKey
     }
     let link = FlowKey::ethernet(port, header.dst, header.src, ethernet::IPV4);
     plain::ipv4(packet, link, Marks { depth, ..Marks::default() }, key)
+}
+
+/// Plain IPv4 behind one tag, as most frames of a trunk are; all else goes the long way. Deep is [`Depth::Transport`], else
+/// [`Depth::Network`].
+#[inline(never)]
+fn tagged<const DEEP: bool>(
+    data: &[u8],
+    len: u32,
+    port: PortId,
+    key: &mut FlowKey,
+) -> Result<Layout, Unparsed> {
+    let depth = if DEEP { Depth::Transport } else { Depth::Network };
+    let mut plain = || {
+        let header = ethernet::parse(data)?;
+        let service_tag = header.ethertype == ethernet::SERVICE_TAG;
+        if !service_tag && header.ethertype != ethernet::CUSTOMER_TAG {
+            return None;
+        }
+        let packet = Rest::behind(data, len, ethernet::HEADER + TAG)?;
+        let &[a, b, c, d] = data.get(ethernet::HEADER..)?.first_chunk::<TAG>()?;
+        if u16::from_be_bytes([c, d]) != ethernet::IPV4 {
+            return None;
+        }
+        let mut link = FlowKey::ethernet(port, header.dst, header.src, ethernet::IPV4);
+        link.set_vlan(ethernet::IPV4, u16::from_be_bytes([a, b]), 0);
+        plain::ipv4(packet, link, Marks { depth, tags: 1, service_tag, ..Marks::default() }, key)
+    };
+    match plain() {
+        Some(layout) => Ok(layout),
+        None => deep::parse(data, len, port, depth, key),
+    }
 }
 
 #[cfg(test)]

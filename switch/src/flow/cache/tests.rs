@@ -37,7 +37,7 @@ fn a_flow_takes_less_than_192_bytes() {
 
 #[test]
 fn a_cache_that_is_off_finds_and_keeps_nothing() {
-    let mut cache = FlowCache::new(0, 10, 1).unwrap();
+    let mut cache = FlowCache::new(0, 10, true, 1).unwrap();
     assert!(!cache.is_on());
     assert_eq!(lookup(&mut cache, 1), None);
     let hash = cache.hash(&key(1));
@@ -46,7 +46,7 @@ fn a_cache_that_is_off_finds_and_keeps_nothing() {
 
 #[test]
 fn nearly_all_flows_find_a_place_when_there_are_as_many_places() {
-    let mut cache = FlowCache::new(4096, 10, 1).unwrap();
+    let mut cache = FlowCache::new(4096, 10, true, 1).unwrap();
     for number in 0..4096 {
         let hash = cache.hash(&key(number));
         cache.enter(hash, entry(number, 5));
@@ -57,7 +57,7 @@ fn nearly_all_flows_find_a_place_when_there_are_as_many_places() {
 
 #[test]
 fn more_live_flows_than_places_leave_most_places_to_those_that_have_them() {
-    let mut cache = FlowCache::new(1024, 10, 1).unwrap();
+    let mut cache = FlowCache::new(1024, 10, true, 1).unwrap();
     let mut hits = 0;
     // Round robin over twice as many flows as places: a cache that always replaces the oldest would never hit.
     for round in 0..20 {
@@ -78,7 +78,7 @@ fn more_live_flows_than_places_leave_most_places_to_those_that_have_them() {
 
 #[test]
 fn a_silent_flow_gives_its_place_away_and_leaves_the_dump() {
-    let mut cache = FlowCache::new(16, 10, 1).unwrap();
+    let mut cache = FlowCache::new(16, 10, true, 1).unwrap();
     for number in 0..200 {
         let hash = cache.hash(&key(number));
         cache.enter(hash, entry(number, 0));
@@ -95,7 +95,7 @@ fn a_silent_flow_gives_its_place_away_and_leaves_the_dump() {
 
 #[test]
 fn a_dump_goes_on_where_it_stopped() {
-    let mut cache = FlowCache::new(64, 10, 1).unwrap();
+    let mut cache = FlowCache::new(64, 10, true, 1).unwrap();
     for number in 0..30 {
         let hash = cache.hash(&key(number));
         cache.enter(hash, entry(number, 5));
@@ -111,11 +111,23 @@ fn a_dump_goes_on_where_it_stopped() {
     assert_eq!(all, (0..30).collect::<Vec<_>>());
 }
 
+#[test]
+fn without_backing_off_every_flow_is_entered() {
+    let mut cache = FlowCache::new(16, 10, false, 1).unwrap();
+    for number in 0..100_000 {
+        let hash = cache.hash(&key(number));
+        let found = cache.find(hash);
+        assert!(cache.confirm(found, hash, &key(number)).is_none());
+        let place = cache.enter(hash, entry(number, 5)).expect("it takes the place of another");
+        assert_eq!(cache.at(place).unwrap().key, key(number));
+    }
+}
+
 proptest! {
     /// Whatever is found is what was entered last for that very key, and nothing that was removed is found.
     #[test]
     fn agrees_with_a_map(operations in prop::collection::vec((0_u32..120, 0_u8..4, 0_u32..30), 0..600)) {
-        let mut cache = FlowCache::new(64, 10, 9).unwrap();
+        let mut cache = FlowCache::new(64, 10, true, 9).unwrap();
         let mut model: HashMap<u32, u32> = HashMap::new();
         for (number, what, second) in operations {
             let hash = cache.hash(&key(number));

@@ -50,6 +50,7 @@ struct Transport {
 
 impl Translation {
     /// Translates the packet in `frame`.
+    #[inline(never)]
     pub(super) fn apply(&self, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
         let partial =
             matches!(frame.offload().map_err(|_| DropReason::BadOffload)?.checksum, Checksum::Partial { .. });

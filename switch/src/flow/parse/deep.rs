@@ -4,13 +4,10 @@
 
 use super::bytes::{Bytes, Missing, Refused};
 use super::plain::{self, Rest};
-use super::{Layout, Unparsed, ipv4, ipv6, transport};
+use super::{Layout, TAG, Unparsed, ipv4, ipv6, transport};
 use crate::flow::key::{Depth, FlowKey, Fragment, L3, L4, Marks};
 use crate::ids::PortId;
 use crate::wire::ethernet::{self, CUSTOMER_TAG, Mac, SERVICE_TAG};
-
-/// Bytes of a tag: TCI and the EtherType behind it.
-const TAG: usize = 4;
 
 /// What an IP header and its extensions say, apart from the addresses.
 pub(super) struct Ip {
