@@ -77,6 +77,8 @@ fn topology(full_key: bool) -> Topology {
             host: None,
             mtu: 1500,
             mss_clamp: false,
+            masquerade: false,
+            zone: 0,
         }
     };
     let networks =
@@ -90,6 +92,7 @@ fn topology(full_key: bool) -> Topology {
         max_frame: 1514,
         l3: None,
         identity: None,
+        mirror: None,
     });
     let prefix = |text: &str| text.parse().expect("a prefix");
     let rows = [

@@ -170,6 +170,7 @@ pub fn cluster() -> Plan {
         max_frame: 1514,
         l3: None,
         identity: None,
+        mirror: None,
     };
     let wire = Place::Port(PortId::new(0).expect("a small number"));
     let outside: Vec<_> = (0..NODES).map(|node| station(mac(1, node), wire)).collect();
@@ -200,6 +201,8 @@ pub fn cluster() -> Plan {
         demux: None,
         mtu: 1500,
         mss_clamp: false,
+        masquerade: false,
+        zone: 0,
         host: None,
     };
     let peers = (0..NODES).map(|node| Some(PlannedPeer { address: below([172, 16, 1, 0], node) }));

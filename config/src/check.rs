@@ -123,6 +123,7 @@ fn domains<'a>(networks: &Networks<'a>) -> HashMap<Domain<'a>, &'a Network> {
 /// Reports every conflict between `ports`, and of them with `around`. Of two that collide the later is reported.
 pub(crate) fn ports(ports: &[Draft], around: &Around<'_>, sink: &mut Sink) {
     names(ports, sink);
+    mirrors(ports, sink);
     for port in ports {
         network(port, around, sink);
         placement(port, around.workers, sink);
@@ -160,6 +161,22 @@ fn names(ports: &[Draft], sink: &mut Sink) {
             let message =
                 format!("{:?} is already the name of {first}; give each port its own", name.as_str());
             sink.report(&port.key("name"), message);
+        }
+    }
+}
+
+/// A mirror must be there, and another port: a copy is never copied.
+fn mirrors(ports: &[Draft], sink: &mut Sink) {
+    // A name that holds a mistake may be the one that is meant.
+    let Some(mut known) = ports.iter().map(|port| port.name.as_ref()).collect::<Option<Vec<_>>>() else { return };
+    known.sort_unstable();
+    let known: Vec<&str> = known.into_iter().map(|name| name.as_str()).collect();
+    for port in ports {
+        let Some(mirror) = &port.mirror else { continue };
+        if port.name.as_ref() == Some(mirror) {
+            sink.report(&port.key("mirror"), "a port cannot be its own mirror; name another port");
+        } else if !known.contains(&mirror.as_str()) {
+            sink.report(&port.key("mirror"), unknown("port", mirror.as_str(), &known));
         }
     }
 }

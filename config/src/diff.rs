@@ -103,7 +103,7 @@ pub enum Step<'a> {
 }
 
 impl Config {
-    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory`, `workers` and `flow_cache`
+    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory`, `workers`, `flow_cache` and `connections`
     /// stay as they run (see [`ConfigDiff::restart_required`]), and the ports are checked against those. `origin` is the name that
     /// messages give this configuration.
     ///
@@ -115,6 +115,7 @@ impl Config {
             memory: running.memory.clone(),
             workers: running.workers.clone(),
             flow_cache: running.flow_cache.clone(),
+            connections: running.connections.clone(),
             routers: self.routers.clone(),
             networks: self.networks.clone(),
             ports: self.ports.clone(),
@@ -229,6 +230,7 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     keys.extend(differing!(old.flow_cache, new.flow_cache;
         entries "flow_cache.entries", key "flow_cache.key", verify "flow_cache.verify",
         back_off "flow_cache.back_off", idle_timeout "flow_cache.idle_timeout"));
+    keys.extend(differing!(old.connections, new.connections; capacity "connections.capacity"));
     keys.extend(differing!(old.workers, new.workers;
         count "workers.count", cores "workers.cores", poll "workers.poll", burst "workers.burst",
         idle_after "workers.idle_after", max_sleep "workers.max_sleep"));
@@ -268,7 +270,7 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     let reopen = !keys.is_empty();
     keys.extend(differing!(old, new;
         network "network", admin_up "admin_up", mtu "mtu", placement "placement",
-        mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check",
+        mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check", mirror "mirror",
         vlan "vlan", trunk "trunk", native_vlan "native_vlan", service_tag "service_tag"));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");

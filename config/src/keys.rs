@@ -1,7 +1,7 @@
 //! The list of all keys: what each takes, its default, what it means. The readers ask it which keys exist, the
 //! documentation and the embedded default are tested against it, the command line may complete from it.
 
-use crate::{daemon, flow_cache, memory, network, port, router, workers};
+use crate::{connections, daemon, flow_cache, memory, network, port, router, workers};
 
 /// One key of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     SectionKeys { name: "memory", repeated: false, keys: memory::KEYS },
     SectionKeys { name: "workers", repeated: false, keys: workers::KEYS },
     SectionKeys { name: "flow_cache", repeated: false, keys: flow_cache::KEYS },
+    SectionKeys { name: "connections", repeated: false, keys: connections::KEYS },
     SectionKeys { name: "router", repeated: true, keys: router::KEYS },
     SectionKeys { name: "network", repeated: true, keys: network::keys::KEYS },
     SectionKeys { name: "port", repeated: true, keys: port::KEYS },

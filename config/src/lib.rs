@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `raw`, `section`, `value` | text with places; one section key by key; what single values may be |
-//! | `daemon`, `memory`, `workers`, `flow_cache`, `router`, `network`, `port` | one section each: its type, its list of keys, its reader |
+//! | `daemon`, `memory`, `workers`, `flow_cache`, `connections`, `router`, `network`, `port` | one section each: its type, its list of keys, its reader |
 //! | `check` | mistakes that show only between sections |
 //! | `read`, `write` | whole documents, in and out |
 //! | `diff` | what changes from one configuration to another |
@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod connections;
 mod daemon;
 mod diff;
 mod error;
@@ -42,6 +43,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+pub use connections::Connections;
 pub use daemon::Daemon;
 pub use diff::{ConfigDiff, NetworkChange, PortChange, RouterChange, Step, diff};
 pub use error::{ConfigError, ConfigErrors, LoadError};
@@ -81,6 +83,8 @@ pub struct Config {
     pub workers: Workers,
     /// What each worker remembers of flows.
     pub flow_cache: FlowCache,
+    /// What all workers remember of connections.
+    pub connections: Connections,
     /// What joins networks, in the order of the text.
     #[serde(rename = "router", skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<Router>,
@@ -99,6 +103,7 @@ impl Default for Config {
             memory: Memory::default(),
             workers: Workers::default(),
             flow_cache: FlowCache::default(),
+            connections: Connections::default(),
             routers: Vec::new(),
             networks: vec![Network::default()],
             ports: Vec::new(),

@@ -61,6 +61,9 @@ pub struct Port {
     /// Whether sources are held against `endpoints`, as configured; see [`Config::spoof_check`](crate::Config::spoof_check).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spoof_check: Option<bool>,
+    /// The port that gets a copy of every frame that comes in by this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<PortName>,
     /// The VLAN of an access port of a bridge with `vlans`; never together with `trunk`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
@@ -90,6 +93,7 @@ impl Port {
             stations: Vec::new(),
             endpoints: Vec::new(),
             spoof_check: None,
+            mirror: None,
             vlan: None,
             trunk: VlanSet::default(),
             native_vlan: None,
@@ -122,6 +126,7 @@ pub(crate) struct Draft {
     /// Each at its place in the text.
     pub(crate) endpoints: Option<Vec<Option<Endpoint>>>,
     pub(crate) spoof_check: Option<bool>,
+    pub(crate) mirror: Option<PortName>,
     /// What it has of VLANs; `None` when that holds a mistake.
     pub(crate) vlans: Option<Vlans>,
 }
@@ -152,6 +157,7 @@ impl Draft {
             stations: self.stations?,
             endpoints: self.endpoints?.into_iter().collect::<Option<_>>()?,
             spoof_check: self.spoof_check,
+            mirror: self.mirror,
             vlan: vlans.vlan,
             trunk: vlans.trunk,
             native_vlan: vlans.native,
@@ -177,6 +183,7 @@ impl Draft {
             stations: Some(port.stations),
             endpoints: Some(port.endpoints.into_iter().map(Some).collect()),
             spoof_check: port.spoof_check,
+            mirror: port.mirror,
             vlans: Some(Vlans {
                 vlan: port.vlan,
                 trunk: port.trunk,
@@ -217,6 +224,7 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
     let stations = section.list("stations", value::station).ok();
     let endpoints = endpoints(section).ok();
     let spoof_check = section.optional("spoof_check", value::boolean).unwrap_or(None);
+    let mirror = section.optional("mirror", value::parsed::<PortName>).unwrap_or(None);
     let vlans = vlans(section).ok();
     Draft {
         path,
@@ -233,6 +241,7 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         stations,
         endpoints,
         spoof_check,
+        mirror,
         vlans,
     }
 }

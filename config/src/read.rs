@@ -13,7 +13,7 @@ use crate::keys::{SECTIONS, nearest};
 use crate::port::{Draft, Port};
 use crate::raw::{Lines, Table, note_places};
 use crate::section::Section;
-use crate::{Config, daemon, flow_cache, memory, network, port, router, workers};
+use crate::{Config, connections, daemon, flow_cache, memory, network, port, router, workers};
 
 /// Largest configuration file, in bytes: enough for 50,000 ports, and not for a disk given by mistake.
 const FILE_MAX: u64 = 16 << 20;
@@ -102,6 +102,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     let workers = single(document, "workers", workers::KEYS, sink, workers::read);
 
     let flow_cache = single(document, "flow_cache", flow_cache::KEYS, sink, flow_cache::read);
+    let connections = single(document, "connections", connections::KEYS, sink, connections::read);
 
     let mut routers = Vec::new();
     let sections = repeated(document, "router", sink);
@@ -147,6 +148,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
         memory: memory.ok()?,
         workers: workers.ok()?,
         flow_cache: flow_cache.ok()?,
+        connections: connections.ok()?,
         routers: routers.into_iter().map(router::Draft::complete).collect::<Option<_>>()?,
         networks: networks.into_iter().map(|draft| draft.network).collect(),
         ports,

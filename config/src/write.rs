@@ -23,6 +23,7 @@ impl Config {
         push(&mut text, "[memory]", &self.memory);
         push(&mut text, "[workers]", &self.workers);
         push(&mut text, "[flow_cache]", &self.flow_cache);
+        push(&mut text, "[connections]", &self.connections);
         for router in &self.routers {
             push(&mut text, "[[router]]", &Router { routes: Vec::new(), ..router.clone() });
             push_tables(&mut text, "routes", &router.routes);

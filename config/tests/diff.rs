@@ -23,6 +23,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "bridge" => ("\"b0\"", "\"b1\""),
         "parent_mac" => ("\"02:00:00:00:00:0c\"", "\"02:00:00:00:00:0d\""),
         "host_port" => ("\"h0\"", "\"h1\""),
+        "mirror" => ("\"m0\"", "\"m1\""),
         "encap" => ("\"vxlan\"", "\"geneve\""),
         "vni" => ("1", "2"),
         "payload" => ("\"ethernet\"", "\"ip\""),
@@ -60,6 +61,8 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "max_sleep" => ("\"500us\"", "\"600us\""),
         "mac_ageing" | "neighbor_ageing" => ("\"5m\"", "\"0\""),
         "entries" => ("0", "1024"),
+        "capacity" => ("1024", "2048"),
+        "back_off" => ("true", "false"),
         "key" => ("\"needed\"", "\"full\""),
         "verify" => ("0", "100"),
         "idle_timeout" => ("\"10s\"", "\"20s\""),
@@ -91,13 +94,16 @@ fn with_port(kind: &str, other: &str, vlans: &str) -> Config {
         };
         text += &format!("{} = {}\n", key.name, if key.name == other { second } else { first });
     }
+    for mirror in ["m0", "m1"] {
+        text += &format!("[[port]]\nname = \"{mirror}\"\nkind = \"tap\"\n");
+    }
     config(&text)
 }
 
 #[test]
 fn each_key_of_each_port_kind_alone() {
     let live =
-        ["network", "admin_up", "mtu", "placement", "mac_limit", "stations", "endpoints", "spoof_check"];
+        ["network", "admin_up", "mtu", "placement", "mac_limit", "stations", "endpoints", "spoof_check", "mirror"];
     let vlans = ["vlan", "trunk", "native_vlan", "service_tag"];
     let live: BTreeSet<_> = live.into_iter().chain(vlans).collect();
     let port = SECTIONS.iter().find(|s| s.name == "port").unwrap();

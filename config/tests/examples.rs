@@ -75,8 +75,8 @@ fn each_kind_has_its_example_and_each_example_loads() {
         let config = parse(&examples[name], name).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(parse(&config.to_toml(), name), Ok(config), "{name} written out");
     }
-    // Besides these: the embedded default, and routing.
-    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 2, "an example nobody checks");
+    // Besides these: the embedded default, routing, and masquerading.
+    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 3, "an example nobody checks");
 }
 
 #[test]

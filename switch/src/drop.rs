@@ -56,6 +56,23 @@ drop_reasons! {
     TooLongForBuffer = "too_long_for_buffer",
     /// Not IPv4 or IPv6, and the egress port is an L3 device (TUN).
     NotIp = "not_ip",
+    /// Out of a masqueraded network, and no connection can be made of it: a later fragment, or ICMP other than echo.
+    Untracked = "untracked",
+    /// The first packet of no connection, and of none that is known: an answer that nobody asked for, or a TCP segment that
+    /// is not due (RFC 9293, as conntrack's INVALID).
+    InvalidState = "invalid_state",
+    /// Out of a masqueraded network into one in which the router has no address of the packet's family.
+    NoMasqueradeAddress = "no_masquerade_address",
+    /// No port is left that the address it is masqueraded with could have towards this destination.
+    MasqueradePorts = "masquerade_ports",
+    /// The connection table is full.
+    ConnectionsFull = "connections_full",
+    /// Its source has as many connections as it may.
+    ConnectionLimit = "connection_limit",
+    /// Several workers opened connections at the same place of the table; the next packet will do.
+    ConnectionBusy = "connection_busy",
+    /// Its connection ended while it was under way.
+    ConnectionGone = "connection_gone",
     /// The destination's MAC address is not known yet; it is being asked for.
     NeighborUnresolved = "neighbor_unresolved",
     /// Nobody is behind the egress port: no guest is attached, or its interface is down.

@@ -24,6 +24,7 @@
 //! | [`topology`] | the immutable snapshot and how it is built and compared |
 //! | [`table`] | its tables |
 //! | [`port`] | port kinds, one file each |
+//! | [`state`] | connections |
 //! | [`encap`] | tunnels: headers to put in front, and reading them |
 //! | [`offload`] | checksums and segmentation in software |
 //! | [`wire`] | header formats |

@@ -21,6 +21,7 @@ use crate::flow::execute::Rewrites;
 use crate::flow::parse::Openers;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::port::FRAME_OVERHEAD;
+use crate::state::Table;
 use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
 use crate::wire::ethernet::Mac;
@@ -64,6 +65,8 @@ pub struct Port {
     pub l3: Option<L3Interface>,
     /// Who may send behind it; `None` lets everybody.
     pub identity: Option<Arc<Identity>>,
+    /// Port that gets a copy of every frame that comes in here.
+    pub mirror: Option<PortId>,
 }
 
 impl Port {
@@ -109,6 +112,10 @@ pub struct Network {
     pub mtu: u16,
     /// TCP SYNs that are routed into or out of it announce no larger segments than fit its MTU (RFC 4459 section 3.2).
     pub mss_clamp: bool,
+    /// What its stations send to networks that are not masqueraded leaves with the router's address there.
+    pub masquerade: bool,
+    /// Where connections of what is routed out of it are looked for: set when some network of its router is masqueraded.
+    pub zone: Option<u16>,
 }
 
 /// A network whose stations share a MAC address and are told apart by IP address, each a given neighbour.
@@ -190,6 +197,10 @@ pub struct PlannedNetwork {
     pub mtu: u16,
     /// See [`Network::mss_clamp`].
     pub mss_clamp: bool,
+    /// See [`Network::masquerade`].
+    pub masquerade: bool,
+    /// The number that its router has among connections, the same as long as the router lives.
+    pub zone: u16,
 }
 
 /// An immutable topology.
@@ -281,6 +292,11 @@ impl Topology {
                 overlay.network == id || router.is_some() && router == joined
             })
         };
+        let router = |network: &PlannedNetwork| network.gateway.as_ref().map(|gateway| gateway.router);
+        let tracks = |network: &PlannedNetwork| {
+            let joined = |other: &&PlannedNetwork| router(other).is_some() && router(other) == router(network);
+            plan.rewrites.connections.is_some() && plan.networks.iter().filter(joined).any(|other| other.masquerade)
+        };
         let networks = plan.networks.iter().zip(&attached).enumerate().map(|(index, (network, attached))| {
             let id = NetworkId(index as u16);
             let mut all: Vec<&Attached> = attached.iter().collect();
@@ -310,9 +326,11 @@ impl Topology {
                 host: network.host,
                 mtu: network.mtu,
                 mss_clamp: network.mss_clamp,
+                masquerade: network.masquerade,
+                zone: tracks(network).then_some(network.zone),
                 has_l3,
                 depth: match () {
-                    () if plan.full_key || wraps(id, network) => Depth::Transport,
+                    () if plan.full_key || wraps(id, network) || tracks(network) => Depth::Transport,
                     () if has_l3 => Depth::Network,
                     () => Depth::Ethernet,
                 },
@@ -386,6 +404,12 @@ impl Topology {
     #[inline]
     pub fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    /// The connections of all workers, where there are any.
+    #[inline]
+    pub fn connections(&self) -> Option<&Table> {
+        self.rewrites().connections.as_deref()
     }
 
     /// When what decisions rest on last changed.

@@ -52,6 +52,8 @@ pub struct Settings {
     pub max_sleep: Duration,
     /// One cached hit in so many is decided anew and compared; 0 for none.
     pub verify: u32,
+    /// A number that nobody outside knows.
+    pub seed: u64,
 }
 
 /// A receive queue and whose it is.
@@ -90,7 +92,7 @@ impl Worker {
         counters: Arc<WorkerCounters>,
     ) -> Self {
         let teacher = Teacher::new(lessons, counters.clone());
-        let forwarder = Forwarder::new(pool, teacher, cache, settings.verify, counters.clone());
+        let forwarder = Forwarder::new(pool, teacher, cache, settings.verify, settings.seed, counters.clone());
         Self { settings, topology, rx: Vec::with_capacity(MAX_QUEUES), forwarder, inbox, counters }
     }
 

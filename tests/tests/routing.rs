@@ -3,6 +3,8 @@
 
 #[path = "routing/lab.rs"]
 mod lab;
+#[path = "routing/masquerade.rs"]
+mod masquerade;
 #[path = "routing/messages.rs"]
 mod messages;
 mod node;

@@ -94,7 +94,10 @@ mod tests {
 
     #[test]
     fn both_configurations_are_ones_that_the_daemon_takes() {
-        for settings in [l2(FlowCache::default()), l3(FlowCache { entries: Some(1024), full_key: true, ..FlowCache::default() })] {
+        for settings in [
+            l2(FlowCache::default()),
+            l3(FlowCache { entries: Some(1024), full_key: true, ..FlowCache::default() }),
+        ] {
             let text = settings.sections + &settings.ports;
             if let Err(errors) = shunt_config::parse(&text, "bench") {
                 panic!("{errors}");

@@ -60,6 +60,13 @@ pub(crate) const KEYS: &[Key] = &[
         "drops frames whose source MAC, source IP, or ARP or ND sender is none of `endpoints`",
     ),
     key(
+        "mirror",
+        ALL,
+        "name of another port",
+        "none",
+        "the port that gets a copy of every frame that comes in by this one, but of what the switch answers itself",
+    ),
+    key(
         "vlan",
         ALL,
         "VLAN, 1 to 4094",

@@ -41,6 +41,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 memory: memory.clone(),
                 workers: workers.clone(),
                 flow_cache: flow_cache.clone(),
+                connections: shunt_config::Connections::default(),
                 routers,
                 ports: endpoints_in_their_subnets(&networks, ports),
                 networks,

@@ -10,9 +10,10 @@ use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange,
 use super::domains::Domains;
 use super::neighbors::has_l3_port;
 use super::overlay::Gone;
-use super::{Control, host, routes};
+use super::{Control, host, routes, start};
 use crate::ids::MAX_PORTS;
 use crate::port::{OpenError, Opened};
+use crate::state::table::NoTable;
 use crate::table::fdb::Place;
 
 /// Why a configuration was not applied. The running one stays.
@@ -27,6 +28,9 @@ pub enum ApplyError {
     /// More ports than there are slots.
     #[error("{0} ports are configured; there is room for {MAX_PORTS}, use a second daemon for the rest")]
     TooMany(usize),
+    /// The connection table does not fit into memory.
+    #[error("{0}; lower `capacity` under [connections], or masquerade no network")]
+    Connections(#[from] NoTable),
     /// Ports that did not open, one line each.
     #[error("{}", lines(.0))]
     Ports(Vec<OpenError>),
@@ -91,6 +95,7 @@ impl Control {
         if next.ports.len() > MAX_PORTS {
             return Err(ApplyError::TooMany(next.ports.len()));
         }
+        self.connections.provide(next, self.workers.len(), start::seed())?;
         // A device takes its MTU when it is opened.
         let anew = |change: &PortChange| change.reopen || change.keys.contains(&"mtu");
         let reopened = diff.changed_ports.iter().filter(|change| anew(change));

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `start` | DPDK, pool, workers |
 //! | `apply` | from one configuration to the next, all or nothing |
+//! | `connections` | the table of connections: made, swept, listed |
 //! | `domains` | networks and VLANs as broadcast domains, and the ports in them |
 //! | `ports` | opening, placing, closing ports; ports that die and come back |
 //! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
@@ -28,6 +29,7 @@ mod announce;
 pub mod api;
 mod apply;
 pub mod capture;
+mod connections;
 mod domains;
 pub mod flows;
 mod host;
@@ -62,6 +64,7 @@ use crate::worker::Lesson;
 use crate::worker::mailbox::Outbox;
 
 pub use apply::{Applied, ApplyError};
+pub use connections::{ConnectionRow, Which};
 pub use start::StartError;
 
 /// How often time-driven work is done: dead ports, ageing, reclamation.
@@ -98,6 +101,8 @@ pub struct Control {
     learned: learn::Learned,
     lessons: Receiver<Lesson>,
     voice: voice::Voice,
+    connections: connections::Connections,
+    zones: connections::Zones,
     announcer: announce::Announcer,
     reports: publish::Reports,
     /// Number of the last capture.
@@ -196,6 +201,7 @@ impl Control {
         self.collect_dead_ports();
         self.retry_closed_ports();
         self.age();
+        self.connections.sweep(self.now());
         self.announce();
         self.speak();
         self.settle();

@@ -11,6 +11,7 @@ use shunt_ffi::clock;
 use super::learn::Given;
 use super::ports::PortState;
 use super::{Control, host, overlay, routes};
+use crate::flow::execute::Rewrites;
 use crate::ids::PortId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
@@ -168,7 +169,8 @@ impl Control {
     fn plan(&mut self) -> Plan {
         let full_key = self.config.flow_cache.key == KeyFields::Full;
         let overlays = overlay::planned(&self.config, &self.peers);
-        let mut plan = Plan { full_key, routers: self.routers.clone(), overlays, ..Plan::default() };
+        let rewrites = Arc::new(Rewrites { connections: self.connections.table(), ..Rewrites::default() });
+        let mut plan = Plan { full_key, routers: self.routers.clone(), overlays, rewrites, ..Plan::default() };
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
             let Some((network, vlans)) = self.domains.attached(&port.config.name) else { continue };
@@ -185,6 +187,9 @@ impl Control {
                 max_frame: port.max_frame() + tag,
                 l3: port.l3(),
                 identity: self.config.spoof_check(&port.config).then(|| Arc::new(identity(port))),
+                mirror: port.config.mirror.as_ref().and_then(|mirror| {
+                    self.ports.iter().find(|port| port.config.name == *mirror).map(|port| port.id)
+                }),
             });
         }
         for ((_, domain), mut given) in self.domains.iter().zip(given) {
@@ -223,6 +228,8 @@ impl Control {
                 host,
                 mtu: self.config.network_mtu(network),
                 mss_clamp: network.mss_clamp,
+                masquerade: whole && network.masquerade,
+                zone: self.zones.of(network.router.as_ref()),
             });
         }
         plan

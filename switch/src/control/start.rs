@@ -16,6 +16,7 @@ use crate::counters::WorkerCounters;
 use crate::flow::FlowCache;
 use crate::flow::cache::NoMemory;
 use crate::port::Site;
+use crate::state::table::NoTable;
 use crate::topology::Topology;
 use crate::worker::{Settings, Worker, mailbox};
 
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The flow caches do not fit into memory.
     #[error("{0}; lower `entries` under [flow_cache]")]
     Flows(#[from] NoMemory),
+    /// The connection table does not fit into memory.
+    #[error("{0}; lower `capacity` under [connections]")]
+    Connections(#[from] NoTable),
     /// A configured core is not on this machine.
     #[error(
         "core {core} in `cores` under [workers] is not available to this process; available: {available:?}"
@@ -101,6 +105,7 @@ impl Control {
             idle_after: config.workers.idle_after,
             max_sleep: config.workers.max_sleep,
             verify: config.flow_cache.verify,
+            seed: 0,
         };
         let idle = u32::try_from(config.flow_cache.idle_timeout.as_secs()).unwrap_or(u32::MAX);
         let mut workers = Vec::with_capacity(cores.len());
@@ -111,13 +116,15 @@ impl Control {
             let cache = FlowCache::new(config.flow_cache.capacity(), idle, config.flow_cache.back_off, seed())?;
             let cache_capacity = cache.capacity();
             let worker =
-                Worker::new(settings, topology, pool, cache, inbox, send_lesson.clone(), counters.clone());
+                Worker::new(Settings { seed: seed(), ..settings }, topology, pool, cache, inbox, send_lesson.clone(), counters.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("shunt-worker-{index}"))
                 .spawn(move || run(worker, eal, core))
                 .map_err(system("a thread"))?;
             workers.push(WorkerLink { core, mail, counters, cache_capacity, thread: Some(thread) });
         }
+        let mut connections = super::connections::Connections::default();
+        connections.provide(config, workers.len(), seed())?;
         let hugepages = matches!(memory, Memory::Hugepages { .. });
         tracing::info!(workers = workers.len(), ?cores, hugepages, mbufs, "switch started");
         let base = Config { routers: Vec::new(), networks: Vec::new(), ports: Vec::new(), ..config.clone() };
@@ -134,6 +141,8 @@ impl Control {
             learned: learn::Learned::default(),
             lessons,
             voice: super::voice::Voice::default(),
+            connections,
+            zones: super::connections::Zones::default(),
             announcer: super::announce::Announcer::default(),
             reports: publish::Reports::default(),
             captures: 0,
@@ -212,7 +221,7 @@ fn is_pci(devargs: &str) -> bool {
 }
 
 /// A number that nobody outside knows: the standard library's hash keys are random for each process.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     RandomState::new().hash_one(Instant::now())
 }
 

@@ -80,6 +80,13 @@ impl Edits {
     pub const SERVICE_TAG: Self = Self(1 << 7);
     /// Put prebuilt outer headers in front.
     pub const ENCAP: Self = Self(1 << 8);
+    /// The port's mirror gets a copy of the frame as it came in.
+    pub const MIRROR: Self = Self(1 << 9);
+    /// The packet belongs to a connection: it is counted there, and translated as the connection says, in the place of
+    /// [`Edits::TRANSLATE`].
+    pub const TRACK: Self = Self(1 << 10);
+    /// It goes in the connection's reply direction.
+    pub const REPLY: Self = Self(1 << 11);
     /// What is outside of the IP packet: of fragments each gets its own.
     pub const OUTER: Self = Self(Self::POP_VLAN.0 | Self::PUSH_VLAN.0 | Self::SERVICE_TAG.0 | Self::ENCAP.0);
 
@@ -110,33 +117,14 @@ impl Edits {
     /// True when more is edited than what routed packets get: TTL, MAC addresses, a tunnel's headers.
     #[inline]
     pub const fn is_rare(self) -> bool {
-        self.0 & !(Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0 | Self::CLAMP_MSS.0) != 0
+        let usual = Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0;
+        self.0 & !(usual | Self::CLAMP_MSS.0 | Self::MIRROR.0) != 0
     }
 
     /// True when nothing is edited.
     #[inline]
     pub const fn is_none(self) -> bool {
         self.0 == 0
-    }
-}
-
-/// A port that gets copies, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mirror(u16);
-
-impl Mirror {
-    /// No copies.
-    pub const NONE: Self = Self(u16::MAX);
-
-    /// Copies to `port`.
-    pub const fn to(port: PortId) -> Self {
-        Self(port.index() as u16)
-    }
-
-    /// The port.
-    #[inline]
-    pub const fn port(self) -> Option<PortId> {
-        PortId::new(self.0 as usize)
     }
 }
 
@@ -158,10 +146,10 @@ pub struct Actions {
     pub template: u16,
     /// What tells the flow apart inside a tunnel, with [`Edits::ENCAP`]: see [`crate::encap::entropy`].
     pub entropy: u16,
-    /// Index of the translation, with [`Edits::TRANSLATE`].
+    /// Index of the translation, with [`Edits::TRANSLATE`]; slot of the connection, with [`Edits::TRACK`].
     pub translation: u32,
-    /// Port that gets a copy of the frame as it came in.
-    pub mirror: Mirror,
+    /// Low half of the connection's generation, with [`Edits::TRACK`].
+    pub generation: u16,
 }
 
 impl Actions {
@@ -177,7 +165,7 @@ impl Actions {
             template: 0,
             entropy: 0,
             translation: 0,
-            mirror: Mirror::NONE,
+            generation: 0,
         }
     }
 

@@ -10,12 +10,15 @@
 mod translate;
 mod vlan;
 
+use std::sync::Arc;
+
 use shunt_ffi::Mbuf;
 
 use super::actions::{Actions, Edits};
 use super::parse::Layout;
 use crate::drop::DropReason;
 use crate::encap::Template;
+use crate::state::{ConnRef, Direction, Table};
 pub use translate::{Addresses, Translation};
 pub(crate) use vlan::push as push_tag;
 
@@ -32,6 +35,28 @@ pub struct Rewrites {
     pub templates: Box<[Template]>,
     /// Static translations of addresses and ports.
     pub translations: Box<[Translation]>,
+    /// The connections of all workers; there when a network is masqueraded.
+    pub connections: Option<Arc<Table>>,
+}
+
+impl Rewrites {
+    /// The connection that `actions` name, and the packet's direction; `None` when it is gone.
+    #[inline]
+    pub fn joined(&self, actions: &Actions) -> Option<(ConnRef, Direction)> {
+        let conn = self.connections.as_ref()?.resume(actions.translation, actions.generation)?;
+        let reply = actions.edits.has(Edits::REPLY);
+        Some((conn, if reply { Direction::Reply } else { Direction::Original }))
+    }
+
+    /// What the connection that `actions` name makes of the packet.
+    fn of_connection(&self, actions: &Actions) -> Result<Option<Translation>, DropReason> {
+        let path = || {
+            let (conn, direction) = self.joined(actions)?;
+            Some(self.connections.as_ref()?.get(conn)?.path(direction))
+        };
+        let (from, to) = path().ok_or(DropReason::ConnectionGone)?;
+        Ok(from.translation(&to))
+    }
 }
 
 /// Makes all edits.
@@ -82,7 +107,11 @@ fn edit_rare(
     frame: &mut Mbuf,
 ) -> Result<(), DropReason> {
     let edits = actions.edits;
-    if edits.has(Edits::TRANSLATE) {
+    if edits.has(Edits::TRACK) {
+        if let Some(translation) = rewrites.of_connection(actions)? {
+            translation.apply(layout, frame)?;
+        }
+    } else if edits.has(Edits::TRANSLATE) {
         let translation = rewrites.translations.get(actions.translation as usize);
         translation.ok_or(DropReason::NoRewrite)?.apply(layout, frame)?;
     }

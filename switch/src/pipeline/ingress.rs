@@ -10,6 +10,7 @@ use super::packet::{Packet, Teach};
 use super::{Ingress, Next, host, leave, link, peer, spoof};
 use crate::drop::DropReason;
 use crate::flow::FlowKey;
+use crate::flow::actions::Edits;
 use crate::table::fdb::Entry;
 use crate::topology::{Answers, Topology};
 use crate::wire::ethernet::{self, Mac};
@@ -29,6 +30,9 @@ pub fn admit(
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
     see.step(Step::Table(TABLE, "ingress"));
+    if ingress.port.mirror.is_some() {
+        packet.actions.edits = packet.actions.edits.and(Edits::MIRROR);
+    }
     if let Some(interface) = &ingress.port.l3 {
         return link::resolve(ingress, interface, packet, see);
     }

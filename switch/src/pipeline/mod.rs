@@ -1,7 +1,7 @@
 //! The logical tables in the order in which a frame walks them, as plain functions over the immutable topology.
 //!
 //! ```text
-//!   0 ingress ────────────► 16 lookup ─────────────────────► 20 output (worker)
+//!   0 ingress ─► 4 conntrack ─► 16 lookup ─────────────────────► 20 output (worker)
 //!     │ └ L3 port: link        │ └ to the gateway: 16 route ► 17 next-hop ► 20
 //!     │ └ tunnel: peer         │      └ at another node: 18 encap ► 20
 //!     └ own ARP/ND: reply      └ unknown or group: flood            └ own address: host port
@@ -13,6 +13,7 @@
 //! the very same functions with one that writes down what they decided. A stage is pure: it reads the topology and the key
 //! and says what comes next or why the frame is dropped.
 
+pub mod conntrack;
 pub mod demux;
 pub mod encap;
 pub mod host;
@@ -24,13 +25,15 @@ pub mod nexthop;
 pub mod observe;
 pub mod packet;
 pub mod peer;
+pub mod related;
 pub mod route;
 pub mod spoof;
 
 pub use observe::{Observe, Silent, Step};
-pub use packet::{Packet, Question, Teach};
+pub use packet::{Opens, Packet, Question, Teach};
 
 use crate::drop::DropReason;
+use crate::flow::actions::Edits;
 use crate::flow::{Actions, FlowKey, Verdict};
 use crate::ids::PortId;
 use crate::table::fdb::Place;
@@ -100,11 +103,18 @@ impl<'t> Ingress<'t> {
 pub fn run(topology: &Topology, packet: &mut Packet<'_>, see: &mut impl Observe) -> Actions {
     let ingress = Ingress::of(topology, packet.key());
     match ingress.and_then(|ingress| walk(topology, &ingress, packet, see)) {
-        Ok(verdict) => packet.actions.verdict = verdict,
+        Ok(verdict) => {
+            packet.actions.verdict = verdict;
+            // By now it is the answer.
+            if matches!(verdict, Verdict::Reply | Verdict::Consume) {
+                packet.actions.edits = packet.actions.edits.without(Edits::MIRROR);
+            }
+        }
         // What is dropped need not be edited first.
         Err(reason) => {
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
-            packet.actions = Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason)));
+            let edits = packet.actions.edits.only(Edits::MIRROR);
+            packet.actions = Actions { edits, ..Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason))) };
         }
     }
     see.step(Step::Verdict(topology, packet.actions.verdict));
@@ -126,6 +136,7 @@ fn walk(
     {
         return Ok(verdict);
     }
+    conntrack::find(topology, ingress, packet, see);
     let next = lookup::lookup(topology, ingress, packet, see)?;
     let (network, next) = match next {
         Next::Continue => {

@@ -3,7 +3,7 @@
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Question};
 use super::route::Hop;
-use super::{Ingress, Next, host, leave};
+use super::{Ingress, Next, conntrack, host, leave};
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::flow::actions::Edits;
@@ -46,6 +46,7 @@ pub fn resolve<'t>(
         }));
     };
     see.step(Step::Neighbor(hop.address, Some(neighbor.mac)));
+    conntrack::masquerade(ingress, network, hop.address, packet, see)?;
     packet.actions.set_macs(neighbor.mac, gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);
     let place = network.fdb.get(neighbor.mac).map(Entry::place);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::flow::Verdict;
+use crate::state::Tuple;
 use crate::table::fib::Route;
 use crate::topology::Topology;
 use crate::topology::tunnels::{Overlay, Tunnel};
@@ -23,6 +24,10 @@ pub enum Step<'a> {
     Neighbor(IpAddr, Option<Mac>),
     /// The way of a tunnel was looked up.
     Tunnel(&'a Topology, &'a Overlay, &'a Tunnel),
+    /// A connection was found; what the packet is translated to.
+    Connection(&'a Tuple),
+    /// A connection is opened, with this source address.
+    Masquerade(IpAddr),
     /// The frame was rewritten.
     Rewrote(&'static str),
     /// The end, in the ports of a topology.

@@ -9,6 +9,7 @@ use crate::flow::actions::Actions;
 use crate::flow::parse::Layout;
 use crate::flow::{Answer, FlowKey, Verdict};
 use crate::ids::NetworkId;
+use crate::state::{Found, Tuple};
 use crate::topology::stamps::Dependencies;
 use crate::wire::ethernet::Mac;
 
@@ -36,6 +37,26 @@ pub struct Question {
     pub mac: Mac,
 }
 
+/// A connection as a packet of it sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The connection and the packet's direction.
+    pub found: Found,
+    /// What the packet is translated to.
+    pub to: Tuple,
+}
+
+/// A connection to be opened by a packet's worker: the stages change nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opens {
+    /// What the packet comes with.
+    pub tuple: Tuple,
+    /// The source address that it gets; a port is chosen with it.
+    pub source: IpAddr,
+    /// The node's own stack has that address, too, and chooses ports of its own.
+    pub shared: bool,
+}
+
 /// A frame and what the stages have found out about it.
 ///
 /// Stages decide by [`Packet::key`] and the topology alone and write what is to be done into [`Packet::actions`]; so the
@@ -51,6 +72,10 @@ pub struct Packet<'f> {
     pub now: u32,
     /// Destination address as the next stage is to see it: a frame of an L3 port gets its own first.
     pub dst: Mac,
+    /// The connection that it belongs to, when table 4 has found one.
+    pub connection: Option<Known>,
+    /// The connection that it opens, if it gets to where it goes.
+    pub opens: Option<Opens>,
     /// What is to be done.
     pub actions: Actions,
     /// Rows that were asked for.
@@ -74,6 +99,8 @@ impl<'f> Packet<'f> {
             frame,
             inside: false,
             now,
+            connection: None,
+            opens: None,
             actions: Actions::unchanged(Verdict::Consume),
             rests_on: Dependencies::NONE,
             teach: Teach::Nothing,
@@ -86,6 +113,15 @@ impl<'f> Packet<'f> {
     #[inline]
     pub fn key(&self) -> &'f FlowKey {
         self.key
+    }
+
+    /// Destination address of an IP packet, as its connection has it.
+    #[inline]
+    pub fn destination(&self) -> Option<IpAddr> {
+        match &self.connection {
+            Some(known) => Some(known.to.destination()),
+            None => self.key.addresses().map(|(_, destination)| destination),
+        }
     }
 
     /// The frame itself, to read what the key does not have, or to turn it into an answer. The decision is then not kept.

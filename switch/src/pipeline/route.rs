@@ -45,7 +45,8 @@ pub fn route(
         L3::Malformed => return Err(DropReason::BadIpHeader),
         L3::Other => return Err(DropReason::NotForGateway),
     };
-    let (source, destination) = key.addresses().ok_or(DropReason::BadIpHeader)?;
+    let (source, _) = key.addresses().ok_or(DropReason::BadIpHeader)?;
+    let destination = packet.destination().ok_or(DropReason::BadIpHeader)?;
     let own = |network| Hop { network, address: destination, own: true };
     // Before all else: an address of ours may be link-local.
     let owns = |gateway: &Gateway| gateway.owns(destination);

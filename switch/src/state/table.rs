@@ -230,6 +230,16 @@ impl Table {
         self.records.get(conn.slot as usize)
     }
 
+    /// The connection in `slot`, when its generation ends in these 16 bits. One load.
+    ///
+    /// For who has no room for a whole [`ConnRef`]: 2^16 connections later there is another one that looks the same, so
+    /// look at its tuple, too, more often than that.
+    #[inline]
+    pub fn resume(&self, slot: u32, generation: u16) -> Option<ConnRef> {
+        let live = self.records.get(slot as usize)?.life().live()?;
+        (live.get() as u16 == generation).then_some(ConnRef { slot, generation: live })
+    }
+
     /// True while the connection is in the table. One load.
     #[inline]
     pub fn is_live(&self, conn: ConnRef) -> bool {

@@ -152,6 +152,8 @@ mod tests {
             host: None,
             mtu: 1500,
             mss_clamp: false,
+            masquerade: false,
+            zone: 0,
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
             id: PortId::new(slot).unwrap(),
@@ -162,6 +164,7 @@ mod tests {
             max_frame: 1514,
             l3: None,
             identity: None,
+            mirror: None,
         };
         let (networks, ports) = (networks.iter().map(network).collect(), ports.iter().map(port).collect());
         Plan { networks, ports, ..Plan::default() }

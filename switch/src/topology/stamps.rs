@@ -242,6 +242,7 @@ fn same_ingress(before: &Port, after: &Port) -> bool {
         && before.vlans == after.vlans
         && before.l3 == after.l3
         && before.identity == after.identity
+        && before.mirror.is_some() == after.mirror.is_some()
 }
 
 /// True when no port has come into a VLAN, gone out of one or changed its tag there: tags are part of decisions about frames
@@ -259,6 +260,7 @@ fn same_lengths(old: &Topology, new: &Topology) -> bool {
 fn decides_alike(old: &Topology, before: &Network, new: &Topology, after: &Network) -> bool {
     before.depth == after.depth
         && before.has_l3 == after.has_l3
+        && before.zone == after.zone
         && before.answers == after.answers
         && before.demux == after.demux
         && before.gateway == after.gateway
@@ -288,7 +290,10 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
             |network: &&Network| network.gateway.as_ref().is_some_and(|gateway| gateway.router == router);
         let joined = topology.networks().iter().filter(joins);
         joined
-            .map(|network| (network.gateway.clone(), network.host, network.mtu, network.mss_clamp))
+            .map(|network| {
+                let switches = (network.mss_clamp, network.masquerade);
+                (network.gateway.clone(), network.host, network.mtu, switches)
+            })
             .collect()
     };
     Arc::ptr_eq(&one.fib, &other.fib) && gateways(old, before) == gateways(new, after)

@@ -195,8 +195,7 @@ pub(super) fn build(
     let terminator =
         |network: &Network| rows.remove(&network.id).map(|rows| Arc::new(Terminator::build(&rows)));
     let terminators = networks.iter().map(terminator).collect();
-    let translations = rewrites.translations.clone();
-    let rewrites = Arc::new(Rewrites { templates: templates.into(), translations });
+    let rewrites = Arc::new(Rewrites { templates: templates.into(), ..Rewrites::clone(rewrites) });
     Tunnels { overlays, terminators, rewrites }
 }
 

@@ -4,6 +4,7 @@
 //! entries of all by their tags, then confirm and run. Frames of one flow that follow each other run as a group: one
 //! search, one look at the generation, one update of the entry's counters.
 
+mod connect;
 pub(crate) mod fit;
 mod hold;
 mod resolve;
@@ -22,7 +23,7 @@ use super::teacher::Teacher;
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::drop::DropReason;
 use crate::encap::{self, Inner};
-use crate::flow::actions::{Edits, Mirror};
+use crate::flow::actions::Edits;
 use crate::flow::cache::Place;
 use crate::flow::parse::{Layout, Unparsed, parse_frame, parse_into};
 use crate::flow::{Actions, Answer, Depth, FlowCache, FlowKey, Verdict, execute};
@@ -30,9 +31,11 @@ use crate::ids::{NetworkId, PortId};
 use crate::offload::linearize::linearize;
 use crate::offload::{self, EgressCapabilities};
 use crate::pipeline::Ingress;
+use crate::state::Stock;
 use crate::topology::tunnels::Blocked;
 use crate::topology::{Inlet, Topology};
 use crate::wire::ethernet::Mac;
+use connect::Track;
 use resolve::Decision;
 
 /// What one worker needs to forward.
@@ -43,6 +46,10 @@ pub(super) struct Forwarder {
     pub(super) cache: FlowCache,
     asker: Asker,
     pub(super) held: Held,
+    /// Slots of the connection table that are at hand.
+    stock: Stock,
+    /// For drawing ports; never 0.
+    random: u64,
     reporter: Reporter,
     pool: Mempool,
     counters: Arc<WorkerCounters>,
@@ -136,6 +143,7 @@ impl Forwarder {
         teacher: Teacher,
         cache: FlowCache,
         verify: u32,
+        seed: u64,
         counters: Arc<WorkerCounters>,
     ) -> Self {
         Self {
@@ -144,6 +152,8 @@ impl Forwarder {
             cache,
             asker: Asker::default(),
             held: Held::default(),
+            stock: Stock::default(),
+            random: seed | 1,
             reporter: Reporter::new(counters.clone()),
             pool,
             counters,
@@ -389,8 +399,15 @@ impl Forwarder {
     /// Runs actions on a frame.
     #[inline(always)]
     fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, mut frame: Mbuf) {
-        if let Some(mirror) = actions.mirror.port() {
-            self.mirror(scene, mirror, &frame);
+        if actions.edits.has(Edits::MIRROR) {
+            self.mirror(scene, &frame);
+        }
+        if actions.edits.has(Edits::TRACK) {
+            match self.track(scene, actions, flow, &frame) {
+                Ok(Track::GoesOn) => {}
+                Ok(Track::Reopens) => return self.decide_anew(scene, flow, frame),
+                Err(reason) => return self.lose(scene, reason, &frame),
+            }
         }
         if let Verdict::Flood(network) | Verdict::FloodInto(network) = actions.verdict {
             self.flood_peers(scene, network, actions, flow, &frame);
@@ -476,12 +493,11 @@ impl Forwarder {
             };
             match tunnel.way {
                 Ok(way) => {
-                    let edits = actions.edits.and(Edits::ENCAP);
+                    let edits = actions.edits.without(Edits::MIRROR).and(Edits::ENCAP);
                     let verdict = Verdict::Port(way.port);
                     let template = way.template;
                     let entropy = encap::entropy(&flow.key);
-                    let actions =
-                        Actions { verdict, edits, template, entropy, mirror: Mirror::NONE, ..*actions };
+                    let actions = Actions { verdict, edits, template, entropy, ..*actions };
                     self.execute(scene, &actions, flow, copy);
                 }
                 Err(Blocked::By(reason)) => self.lose(scene, reason, &copy),
@@ -494,7 +510,8 @@ impl Forwarder {
     }
 
     #[cold]
-    fn mirror(&mut self, scene: &Scene<'_>, to: PortId, frame: &Mbuf) {
+    fn mirror(&mut self, scene: &Scene<'_>, frame: &Mbuf) {
+        let Some(to) = scene.topology.port(scene.port).and_then(|port| port.mirror) else { return };
         match frame.deep_copy(self.pool) {
             Some(copy) => self.output.send(scene.topology, to, copy),
             None => self.counters.port(to).drop(DropReason::NoBuffers, 1),

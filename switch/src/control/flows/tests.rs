@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::drop::DropReason;
-use crate::flow::actions::Mirror;
 use crate::flow::key::{Depth, Fragment, L3, L4, Marks, TcpClass};
 use crate::flow::{Actions, FlowKey, Verdict};
 use crate::topology::stamps::Dependencies;
@@ -112,11 +111,11 @@ fn actions_are_in_the_order_in_which_they_are_done() {
     assert_eq!(words::actions(&names, &actions), ["output:(slot 3)"]);
     actions.set_macs(Mac::from_bytes([2, 0, 0, 0, 0, 2]), Mac::from_bytes([2, 0, 0, 0, 0, 1]));
     actions.edits = actions.edits.and(Edits::TTL);
-    actions.mirror = Mirror::to(port(4));
+    actions.edits = actions.edits.and(Edits::MIRROR);
     assert_eq!(
         words::actions(&names, &actions),
         [
-            "mirror:(slot 4)",
+            "mirror",
             "dec ip4.ttl",
             "set eth.dst 02:00:00:00:00:02",
             "set eth.src 02:00:00:00:00:01",
@@ -124,5 +123,5 @@ fn actions_are_in_the_order_in_which_they_are_done() {
         ]
     );
     actions.verdict = Verdict::Drop(DropReason::Blackhole);
-    assert_eq!(words::actions(&names, &actions), ["mirror:(slot 4)", "drop(blackhole)"]);
+    assert_eq!(words::actions(&names, &actions), ["mirror", "drop(blackhole)"]);
 }

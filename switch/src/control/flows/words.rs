@@ -166,12 +166,8 @@ fn ports(key: &FlowKey, protocol: u8, name: &str, terms: &mut Terms) {
 
 /// Actions in the order in which they are done, the verdict last.
 pub fn actions(names: &Names, actions: &Actions) -> Vec<String> {
-    let mut words: Vec<String> = actions
-        .mirror
-        .port()
-        .map(|port| format!("mirror:{}", names.port(port.index())))
-        .into_iter()
-        .collect();
+    let mirrors = actions.edits.has(Edits::MIRROR);
+    let mut words: Vec<String> = mirrors.then(|| "mirror".to_owned()).into_iter().collect();
     // What is dropped is not edited first.
     if !matches!(actions.verdict, Verdict::Drop(_) | Verdict::Reject(..)) {
         words.extend(edits(actions));

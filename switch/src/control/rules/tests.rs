@@ -23,6 +23,7 @@ fn port(slot: usize, name: &str, network: u16, vlans: Option<Vlans>) -> Port {
         max_frame: 1518,
         l3: None,
         identity: None,
+        mirror: None,
     }
 }
 
@@ -60,6 +61,8 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         host: None,
         mtu: 1500,
         mss_clamp: false,
+        masquerade: false,
+        zone: 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The observer of a trace: writes down, table by table, what the stages looked up and found.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 use shunt_config::IpNet;
@@ -10,6 +10,7 @@ use crate::control::flows::words;
 use crate::encap::Encap;
 use crate::ids::NetworkId;
 use crate::pipeline::{Observe, Step};
+use crate::state::Tuple;
 use crate::table::fib::Route;
 use crate::topology::tunnels::{Blocked, Overlay, Tunnel};
 use crate::topology::{Network, Topology};
@@ -139,9 +140,21 @@ impl Observe for Notes<'_> {
                 let text = tunnel_in_words(topology, overlay, tunnel);
                 self.note(text);
             }
+            Step::Connection(to) => self.note(format!("a known connection: goes on as {}", endpoints(to))),
+            Step::Masquerade(source) => self.note(format!("opens a connection, masqueraded as {source}")),
             Step::Rewrote(what) => self.note(format!("made {what}")),
             // Told by the trace itself, together with what the ports say to it.
             Step::Verdict(..) => {}
         }
     }
+}
+
+/// From where to where.
+fn endpoints(tuple: &Tuple) -> String {
+    let parts = tuple.parts();
+    if tuple.echo().is_some() || !tuple.has_ports() {
+        return format!("{} -> {}", parts.source, parts.destination);
+    }
+    let end = SocketAddr::new;
+    format!("{} -> {}", end(parts.source, parts.source_port), end(parts.destination, parts.destination_port))
 }

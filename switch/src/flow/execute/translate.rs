@@ -51,7 +51,7 @@ struct Transport {
 impl Translation {
     /// Translates the packet in `frame`.
     #[inline(never)]
-    pub(super) fn apply(&self, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
+    pub(crate) fn apply(&self, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
         let partial =
             matches!(frame.offload().map_err(|_| DropReason::BadOffload)?.checksum, Checksum::Partial { .. });
         let data = frame.data_mut();
@@ -141,7 +141,8 @@ fn cover(
         return Some(());
     }
     let at = transport.at + transport.checksum;
-    let field = data.get_mut(at..)?.first_chunk_mut::<2>()?;
+    // Of a packet that an ICMP error quotes, it may be cut off.
+    let Some(field) = data.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) else { return Some(()) };
     let held = u16::from_be_bytes(*field);
     if transport.udp && held == 0 && !transport.partial {
         return Some(());

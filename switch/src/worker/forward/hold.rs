@@ -67,7 +67,8 @@ impl Forwarder {
             let flow = Flow { hash: self.cache.hash(&key), key, layout, ..Flow::default() };
             let changed = topology.stamps().ingress(port);
             let scene = Scene { topology, port, inlet, ours, now, changed };
-            let (decided, _) = judge(&scene, &flow, frame);
+            let (mut decided, _) = judge(&scene, &flow, frame);
+            self.connect(&scene, &flow, frame, &mut decided);
             match decided.question {
                 None => self.execute(&scene, &decided.actions, &flow, packet.frame),
                 Some(_) if packet.is_over(now) => {

@@ -5,7 +5,7 @@ use shunt_ffi::Mbuf;
 use super::{Flow, Forwarder, Scene};
 use crate::flow::cache::{Entry, Place};
 use crate::flow::{Actions, FlowKey};
-use crate::pipeline::{self, Ingress, Packet, Question, Silent, Teach, ingress};
+use crate::pipeline::{self, Ingress, Opens, Packet, Question, Silent, Teach, ingress};
 use crate::topology::stamps::Dependencies;
 
 /// What the stages decided.
@@ -13,8 +13,10 @@ pub(super) struct Decision {
     pub(super) actions: Actions,
     rests_on: Dependencies,
     pub(super) question: Option<Question>,
+    /// The connection that the packet opens.
+    pub(super) opens: Option<Opens>,
     /// The decision holds for all frames of the flow.
-    keep: bool,
+    pub(super) keep: bool,
 }
 
 impl Forwarder {
@@ -25,6 +27,9 @@ impl Forwarder {
         let generation = scene.topology.generation() as u32;
         let entry = self.cache.at(place)?;
         let mut learn = entry.second != scene.now;
+        if !Self::is_joined(scene, &entry.actions, &flow.key, learn) {
+            return None;
+        }
         if entry.generation != generation {
             let stamps = scene.topology.stamps();
             if stamps.newest(&entry.rests_on).max(scene.changed) > entry.generation {
@@ -59,6 +64,10 @@ impl Forwarder {
         let cached = self.cache.at(place)?.actions;
         if packet.is_cacheable() && anew == cached {
             return Some(());
+        }
+        // Its connection may have ended meanwhile, by another's doing.
+        if !Self::is_joined(scene, &cached, &flow.key, true) {
+            return None;
         }
         self.counters.flows.unsound.add(1);
         self.cache.remove(place);
@@ -96,7 +105,8 @@ impl Forwarder {
     /// Walks the stages, and tells the control thread what the frame teaches.
     #[inline]
     pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        let (decision, teach) = judge(scene, flow, frame);
+        let (mut decision, teach) = judge(scene, flow, frame);
+        self.connect(scene, flow, frame, &mut decision);
         scene.topology.activity().note(&decision.rests_on, scene.now);
         match teach {
             Teach::Nothing => self.learn(scene, &flow.key),
@@ -128,6 +138,7 @@ pub(super) fn judge(scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> (Decisi
         actions,
         rests_on: packet.rests_on,
         question: packet.question,
+        opens: packet.opens,
         keep: packet.is_cacheable(),
     };
     (decision, packet.teach)

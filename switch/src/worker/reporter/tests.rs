@@ -37,6 +37,8 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         host: None,
         mtu: 1500,
         mss_clamp: false,
+        masquerade: false,
+        zone: 0,
     };
     let port = Port {
         id: PortId::new(0).unwrap(),
@@ -47,6 +49,7 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         max_frame: 1522,
         l3: None,
         identity: None,
+        mirror: None,
     };
     let router = PlannedRouter {
         name: shunt_config::RouterName::new("r").unwrap(),

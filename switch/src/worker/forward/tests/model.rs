@@ -440,6 +440,8 @@ impl World {
                 host: self.hosts[network].map(port_id),
                 mtu: MTU,
                 mss_clamp: false,
+                masquerade: false,
+                zone: 0,
             }
         });
         let ports = self.ports.iter().enumerate().map(|(port, (network, up, trunk))| Port {
@@ -451,6 +453,7 @@ impl World {
             max_frame: 1514,
             l3: None,
             identity: None,
+            mirror: None,
         });
         let router = |name, fib| PlannedRouter { name: shunt_config::RouterName::new(name).unwrap(), fib };
         let transport = fib::Row {

@@ -1,0 +1,149 @@
+//! The control side of connections: the table, made when it is first needed; its zones; the walk that ends what has been
+//! silent for too long.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shunt_config::{Config, RouterName};
+
+use super::Control;
+use crate::state::{
+    ConnRef, Connection, Limits, Removal, Size, Stock, Table, Timeouts, Tuple, table::NoTable,
+};
+
+/// Slots that are looked at in one turn, ten times a second: a table of 262,144 is gone through in about two seconds, and a
+/// turn takes a quarter of a millisecond of the control thread.
+const SLICE: usize = 16_384;
+/// Slots that are looked at when the whole table is listed.
+const LISTED: usize = 4_096;
+
+/// What the control thread has of connections.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    table: Option<Arc<Table>>,
+    stock: Stock,
+    timeouts: Timeouts,
+    /// Where the sweep goes on.
+    next: usize,
+}
+
+/// The numbers of routers among connections: a router keeps its own as long as the daemon runs, wherever it is in the
+/// configuration, and none gets that of another.
+#[derive(Debug, Default)]
+pub(super) struct Zones(BTreeMap<RouterName, u16>);
+
+impl Zones {
+    /// The number of `router`; 0 for a network without one, which has no connections.
+    pub(super) fn of(&mut self, router: Option<&RouterName>) -> u16 {
+        let Some(router) = router else { return 0 };
+        let next = u16::try_from(self.0.len() + 1).unwrap_or(u16::MAX);
+        *self.0.entry(router.clone()).or_insert(next)
+    }
+}
+
+impl Connections {
+    /// Makes the table, when `config` needs one and there is none. It stays until the daemon ends: connections outlive a
+    /// configuration that is taken back.
+    pub(super) fn provide(&mut self, config: &Config, workers: usize, seed: u64) -> Result<(), NoTable> {
+        let needed = config.networks.iter().any(|network| network.masquerade);
+        if !needed || self.table.is_some() {
+            return Ok(());
+        }
+        let capacity = config.connections.capacity as usize;
+        let size = Size { capacity, threads: workers + 1, limits: Limits::fair(capacity) };
+        let table = Table::new(size, seed)?;
+        tracing::info!(connections = capacity, mib = table.bytes() >> 20, "connection table made");
+        self.table = Some(Arc::new(table));
+        Ok(())
+    }
+
+    /// The table, for topologies.
+    pub(super) fn table(&self) -> Option<Arc<Table>> {
+        self.table.clone()
+    }
+
+    /// Ends connections that have been silent for too long.
+    pub(super) fn sweep(&mut self, now: u32) {
+        let Some(table) = &self.table else { return };
+        let swept = table.sweep(&mut self.stock, self.next, SLICE, now, &self.timeouts, |_| {});
+        self.next = swept.next.unwrap_or(0);
+    }
+
+    /// All live connections.
+    fn list(&self) -> Vec<Connection> {
+        let mut rows = Vec::new();
+        let (Some(table), mut from) = (&self.table, Some(0)) else { return rows };
+        while let Some(start) = from {
+            rows.reserve(LISTED);
+            from = table.list(start, LISTED, &mut rows);
+        }
+        rows
+    }
+
+    fn remove(&mut self, conn: ConnRef) -> bool {
+        let Some(table) = &self.table else { return false };
+        // A bucket is held for less than a microsecond at a time.
+        loop {
+            match table.remove(&mut self.stock, conn) {
+                Removal::Removed(_) => return true,
+                Removal::Gone => return false,
+                Removal::Busy => std::thread::yield_now(),
+            }
+        }
+    }
+}
+
+/// A connection as `shunt conntrack` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionRow {
+    /// The connection.
+    pub connection: Connection,
+    /// Seconds until it is forgotten, if nothing more comes.
+    pub remaining: u32,
+}
+
+/// Which connections are meant; what is `None` is anything.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    /// IANA protocol number.
+    pub protocol: Option<u8>,
+    /// Who opened it.
+    pub source: Option<std::net::IpAddr>,
+    /// Whom it was opened to.
+    pub destination: Option<std::net::IpAddr>,
+}
+
+impl Which {
+    fn has(&self, original: &Tuple) -> bool {
+        self.protocol.is_none_or(|protocol| protocol == original.protocol())
+            && self.source.is_none_or(|source| source == original.source())
+            && self.destination.is_none_or(|destination| destination == original.destination())
+    }
+}
+
+impl Control {
+    /// Live connections, in no order.
+    pub fn connections(&self, which: &Which) -> Vec<ConnectionRow> {
+        let now = self.now();
+        let rows = self.connections.list().into_iter().filter(|row| which.has(&row.original));
+        rows.map(|connection| {
+            let patience = self.connections.timeouts.of(&connection.original, connection.state);
+            let silent = now.saturating_sub(connection.seen);
+            ConnectionRow { connection, remaining: patience.saturating_sub(silent) }
+        })
+        .collect()
+    }
+
+    /// Ends connections; returns how many. Their next packets are first packets.
+    pub fn end_connections(&mut self, which: &Which) -> usize {
+        let rows = self.connections.list().into_iter().filter(|row| which.has(&row.original));
+        let rows: Vec<_> = rows.map(|row| row.conn).collect();
+        rows.into_iter().filter(|conn| self.connections.remove(*conn)).count()
+    }
+
+    /// How many connections there are, and room for how many; `None` without a table.
+    pub fn connection_count(&self) -> Option<(u64, usize)> {
+        let table = self.connections.table.as_ref()?;
+        Some((table.count().0, table.capacity()))
+    }
+}

@@ -1,0 +1,91 @@
+//! Masquerading: pods reach a station that knows no way back to them but the router's address.
+
+use shunt_tests::iperf::{Tcp, Udp};
+use shunt_tests::{Iperf, require};
+
+use crate::lab::{
+    Places, Sniffer, all_answered, apply, config, dropped, echo, gateway_v4, losses, routed, until_answered,
+};
+use crate::node::{Kind, Node};
+
+/// Two pods of network 1, and a station of network 2 without any route.
+const PLACES: Places<'_> = &[(Kind::Veth, 1), (Kind::Tap, 1), (Kind::Veth, 2)];
+
+fn masquerades() -> Node {
+    let node = routed(PLACES, "");
+    let text = config("", &node.pods, PLACES).replacen(
+        "name = \"net1\"\n",
+        "name = \"net1\"\nmasquerade = true\n",
+        1,
+    );
+    apply(&node, &text);
+    for family in ["-4", "-6"] {
+        node.pods[2].netns.exec(&["ip", family, "route", "del", "default"]).unwrap();
+    }
+    node
+}
+
+#[test]
+fn masqueraded_pods_reach_who_has_no_route_to_them() {
+    require!(root(), tool("iperf3"), tool("perl"), file("/dev/net/tun"), shuntd());
+    let node = masquerades();
+    let [a, tap, outside] = &node.pods[..] else { unreachable!("three pods") };
+    for pod in [a, tap] {
+        until_answered(&node, pod, &outside.v4);
+        until_answered(&node, pod, &outside.v6);
+        all_answered(&node, pod, &outside.v4);
+        all_answered(&node, pod, &outside.v6);
+    }
+    let sniffer = Sniffer::on(outside);
+    assert!(echo(a, &outside.v4, 64));
+    let request = sniffer.wait(|frame| frame[12..14] == [8, 0] && frame[23] == 1 && frame[34] == 8);
+    let source: Vec<String> = request[26..30].iter().map(u8::to_string).collect();
+    assert_eq!(source.join("."), gateway_v4(2));
+    // Within the network nothing is translated, and nobody outside can begin.
+    assert!(echo(a, &tap.v4, 64));
+    assert!(!echo(outside, &a.v4, 64));
+    for to in [&outside.v4, &outside.v6] {
+        let mut server = Iperf::serve(&outside.netns, to).unwrap();
+        for (pod, reverse) in [(a, false), (tap, true), (tap, false), (a, true)] {
+            let carried = server.tcp(&pod.netns, &Tcp { seconds: 1, reverse, ..Tcp::default() }).unwrap();
+            assert!(carried.gbits > 0.01, "{to} from {}, reverse {reverse}: {carried:?}", pod.port);
+            let load = Udp { seconds: 1, mbits: 50, reverse, ..Udp::default() };
+            let carried = server.udp(&pod.netns, &load).unwrap();
+            assert_eq!(
+                carried.lost_on_the_way(),
+                0,
+                "{to} from {}, reverse {reverse}: {carried:?}",
+                pod.port
+            );
+        }
+    }
+    assert_eq!(
+        dropped(&node, "pod1", "invalid_state") + dropped(&node, "pod2", "invalid_state"),
+        0,
+        "{:?}",
+        losses(&node)
+    );
+}
+
+/// Sends a datagram to a port and prints what its socket hears of it.
+const KNOCK: &str = r#"
+use strict; use IO::Socket::IP;
+my $s = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => 9, Proto => "udp") or die "socket: $!";
+alarm 5;
+$s->send("x") or die "send: $!";
+defined($s->recv(my $data, 9)) ? print "answered\n" : print "heard: $!\n";
+"#;
+
+#[test]
+fn an_icmp_error_finds_its_way_back_through_the_translation() {
+    require!(root(), tool("perl"), file("/dev/net/tun"), shuntd());
+    let node = masquerades();
+    let [a, tap, outside] = &node.pods[..] else { unreachable!("three pods") };
+    for to in [&outside.v4, &outside.v6] {
+        for pod in [a, tap] {
+            until_answered(&node, pod, to);
+            let heard = pod.netns.exec(&["perl", "-e", KNOCK, to]).unwrap().stdout;
+            assert!(heard.contains("heard: Connection refused"), "{to}: {heard}; {:?}", node.drops());
+        }
+    }
+}
