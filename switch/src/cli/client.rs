@@ -119,6 +119,10 @@ calls! {
     show_routes(ShowRoutesRequest) -> Routes;
     /// Neighbours.
     show_neighbors(ShowNeighborsRequest) -> Neighbors;
+    /// Some connections.
+    show_connections(ShowConnectionsRequest) -> Connections;
+    /// Ends connections.
+    end_connections(EndConnectionsRequest) -> EndedConnections;
     /// Rules.
     dump_rules(DumpRulesRequest) -> Rules;
     /// Cached flows.

@@ -10,6 +10,7 @@
 //! | [`change`] | commands that change something |
 //! | [`show`] | tables, one function each |
 //! | [`ip`], [`ovs`] | the tables in the words of `ip`, `bridge`, `ovs-ofctl`, `ovs-vsctl` |
+//! | [`conntrack`] | connections in the words of conntrack(8) |
 //! | [`flows`], [`trace`](mod@trace), [`capture`] | cached flows; where a frame would go; a frame out of a file |
 //! | [`tcpdump`] | frames, live |
 //! | [`table`] | columns |
@@ -19,6 +20,7 @@
 pub mod capture;
 pub mod change;
 pub mod client;
+pub mod conntrack;
 pub mod flows;
 pub mod ip;
 pub mod man;
@@ -106,6 +108,9 @@ async fn ask(options: &Options) -> Result<(), Failure> {
     // What can be wrong without the daemon is found without it.
     let change = change::Change::of(&options.command)?;
     let question = Question::of(&options.command)?;
+    if let Command::Conntrack(wanted) = &options.command {
+        conntrack::check(wanted)?;
+    }
     let mut client = Client::connect(&options.socket).await?;
     if let Some(change) = change {
         let applied = change.send(&mut client).await?;
@@ -120,6 +125,9 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         None => {}
     }
     match &options.command {
+        Command::Conntrack(wanted) => {
+            conntrack::run(&mut client, wanted, json || wanted.output.is_some()).await
+        }
         Command::List { record, names } => ovs::list(&mut client, *record, names, json).await,
         Command::Show { what } => show::run(&mut client, what, json).await,
         Command::Health => {

@@ -80,6 +80,11 @@ pub enum Command {
     Fdb(Ip),
     /// Show ports, and the addresses of the switch, as `ip addr` does: [show] [NAME].
     Addr(Ip),
+    /// Show the connections of masqueraded networks as conntrack(8) does, or end them.
+    #[command(after_help = "Examples: shunt conntrack -L -p tcp\n\
+        shunt conntrack -D -s 10.16.0.2\n\
+        shunt conntrack -C")]
+    Conntrack(Conntrack),
     /// Show where a frame would go and why. Nothing is sent and nothing changes; a dropped frame is a result, not an error.
     #[command(after_help = "Examples: shunt trace --in pod1 'ip4.dst==10.0.2.9 && udp.dst==53'\n\
         shunt trace 'inport==\"pod1\" && ip4.src==10.0.1.9 && ip4.dst==10.0.2.9'\n\
@@ -188,6 +193,43 @@ pub struct Ip {
     /// IPv6 alone.
     #[arg(short = '6')]
     pub v6: bool,
+}
+
+/// What is to be done with which connections.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct Conntrack {
+    /// List them; the default.
+    #[arg(short = 'L', long = "dump")]
+    pub list: bool,
+    /// Count them.
+    #[arg(short = 'C', long, conflicts_with = "list")]
+    pub count: bool,
+    /// End those that the filter names.
+    #[arg(short = 'D', long, conflicts_with_all = ["list", "count"])]
+    pub delete: bool,
+    /// End all.
+    #[arg(short = 'F', long, conflicts_with_all = ["list", "count", "delete", "protocol", "source", "destination"])]
+    pub flush: bool,
+    /// Only of this protocol: tcp, udp, sctp, icmp, icmpv6 or a number.
+    #[arg(short = 'p', long = "protonum", value_name = "PROTOCOL")]
+    pub protocol: Option<String>,
+    /// Only from this address.
+    #[arg(short = 's', long = "src", value_name = "ADDRESS")]
+    pub source: Option<String>,
+    /// Only to this address.
+    #[arg(short = 'd', long = "dst", value_name = "ADDRESS")]
+    pub destination: Option<String>,
+    /// Print JSON, as --json.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// JSON.
+    Json,
 }
 
 /// Which frame, and where it comes in.

@@ -14,7 +14,7 @@ use crate::state::{
 /// Slots that are looked at in one turn, ten times a second: a table of 262,144 is gone through in about two seconds, and a
 /// turn takes a quarter of a millisecond of the control thread.
 const SLICE: usize = 16_384;
-/// Slots that are looked at when the whole table is listed.
+/// Connections that are listed at a time.
 const LISTED: usize = 4_096;
 
 /// What the control thread has of connections.
@@ -69,15 +69,11 @@ impl Connections {
         self.next = swept.next.unwrap_or(0);
     }
 
-    /// All live connections.
-    fn list(&self) -> Vec<Connection> {
-        let mut rows = Vec::new();
-        let (Some(table), mut from) = (&self.table, Some(0)) else { return rows };
-        while let Some(start) = from {
-            rows.reserve(LISTED);
-            from = table.list(start, LISTED, &mut rows);
-        }
-        rows
+    /// Live connections from slot `from` on, and where to go on.
+    fn list_some(&self, from: usize) -> (Vec<Connection>, Option<usize>) {
+        let mut rows = Vec::with_capacity(LISTED);
+        let next = self.table.as_ref().and_then(|table| table.list(from, SLICE, &mut rows));
+        (rows, next)
     }
 
     fn remove(&mut self, conn: ConnRef) -> bool {
@@ -122,28 +118,28 @@ impl Which {
 }
 
 impl Control {
-    /// Live connections, in no order.
-    pub fn connections(&self, which: &Which) -> Vec<ConnectionRow> {
+    /// Live connections in no order, some of them, from slot `from` on; and where to go on, if not at the end.
+    pub fn connections(&self, which: &Which, from: usize) -> (Vec<ConnectionRow>, Option<usize>) {
         let now = self.now();
-        let rows = self.connections.list().into_iter().filter(|row| which.has(&row.original));
-        rows.map(|connection| {
+        let (rows, next) = self.connections.list_some(from);
+        let rows = rows.into_iter().filter(|row| which.has(&row.original));
+        let rows = rows.map(|connection| {
             let patience = self.connections.timeouts.of(&connection.original, connection.state);
             let silent = now.saturating_sub(connection.seen);
             ConnectionRow { connection, remaining: patience.saturating_sub(silent) }
-        })
-        .collect()
+        });
+        (rows.collect(), next)
     }
 
     /// Ends connections; returns how many. Their next packets are first packets.
     pub fn end_connections(&mut self, which: &Which) -> usize {
-        let rows = self.connections.list().into_iter().filter(|row| which.has(&row.original));
-        let rows: Vec<_> = rows.map(|row| row.conn).collect();
-        rows.into_iter().filter(|conn| self.connections.remove(*conn)).count()
-    }
-
-    /// How many connections there are, and room for how many; `None` without a table.
-    pub fn connection_count(&self) -> Option<(u64, usize)> {
-        let table = self.connections.table.as_ref()?;
-        Some((table.count().0, table.capacity()))
+        let (mut from, mut ended) = (Some(0), 0);
+        while let Some(start) = from {
+            let (rows, next) = self.connections.list_some(start);
+            let meant = rows.iter().filter(|row| which.has(&row.original));
+            ended += meant.filter(|row| self.connections.remove(row.conn)).count();
+            from = next;
+        }
+        ended
     }
 }

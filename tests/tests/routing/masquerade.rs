@@ -67,6 +67,36 @@ fn masqueraded_pods_reach_who_has_no_route_to_them() {
     );
 }
 
+#[test]
+fn connections_are_listed_and_ended() {
+    require!(root(), tool("iperf3"), file("/dev/net/tun"), shuntd());
+    let node = masquerades();
+    let [a, _, outside] = &node.pods[..] else { unreachable!("three pods") };
+    until_answered(&node, a, &outside.v4);
+    let mut server = Iperf::serve(&outside.netns, &outside.v4).unwrap();
+    server.tcp(&a.netns, &Tcp { seconds: 1, ..Tcp::default() }).unwrap();
+    let list = node.cli("conntrack -L");
+    let icmp = format!("src={} dst={} type=8 code=0 id=", a.v4, outside.v4);
+    assert!(list.lines().any(|line| line.starts_with("icmp ") && line.contains(&icmp)), "{list}");
+    // Both of iperf3's connections have ended, and their packets went both ways.
+    let tcp = node.cli("conntrack -L -p tcp");
+    let answers = format!("src={} dst={} sport=5201", outside.v4, gateway_v4(2));
+    for line in tcp.lines() {
+        assert!(line.starts_with("tcp      6 ") && line.contains(&answers), "{tcp}");
+        assert!(["TIME_WAIT", "CLOSE", "LAST_ACK"].iter().any(|state| line.contains(state)), "{tcp}");
+    }
+    assert_eq!(tcp.lines().count(), 2, "{tcp}");
+    let rows: serde_json::Value = serde_json::from_str(&node.cli("conntrack -L -p tcp -o json")).unwrap();
+    assert_eq!(rows[0]["original"]["source"], a.v4.as_str());
+    assert_eq!(node.cli("conntrack -D -p tcp"), "2 connections have been ended.\n");
+    assert_eq!(node.cli("conntrack -L -p tcp"), "");
+    // A cached flow's connection is ended under it: its next packet opens another.
+    until_answered(&node, a, &outside.v4);
+    node.cli("conntrack -F");
+    assert_eq!(node.cli("conntrack -C").trim(), "0");
+    all_answered(&node, a, &outside.v4);
+}
+
 /// Sends a datagram to a port and prints what its socket hears of it.
 const KNOCK: &str = r#"
 use strict; use IO::Socket::IP;

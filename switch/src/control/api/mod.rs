@@ -9,6 +9,7 @@
 //! | [`server`] | the thread, its start and its end |
 //! | `service` | the calls |
 //! | `capture` | the one that streams |
+//! | `connections` | connections as messages |
 //! | `rows` | rows of [`status`](super::status) as messages |
 //! | `refusal` | errors as gRPC statuses |
 
@@ -32,6 +33,7 @@ pub mod proto {
 }
 
 mod capture;
+mod connections;
 mod refusal;
 mod rows;
 pub mod server;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::capture;
 use super::proto::switch_server::Switch;
 use super::proto::trace_request::What;
-use super::{proto, refusal};
+use super::{connections, proto, refusal};
 use crate::control::capture::SNAPLEN;
 use crate::control::capture::filter::Filter;
 use crate::control::flows::{FlowWalk, LIMIT};
@@ -215,6 +215,27 @@ impl Switch for Service {
         let network = request.into_inner().network;
         let rows = self.picture(move |picture| picture.neighbors(&network)).await?;
         Ok(Response::new(proto::Neighbors { neighbors: rows.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn show_connections(
+        &self,
+        request: Request<proto::ShowConnectionsRequest>,
+    ) -> Result<Response<proto::Connections>, Status> {
+        let proto::ShowConnectionsRequest { filter, from } = request.into_inner();
+        let which = connections::which(filter)?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let (rows, next) = self.ask(move |control| control.connections(&which, from)).await?;
+        let connections = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::Connections { connections, next: next.map(|next| next as u64) }))
+    }
+
+    async fn end_connections(
+        &self,
+        request: Request<proto::EndConnectionsRequest>,
+    ) -> Result<Response<proto::EndedConnections>, Status> {
+        let which = connections::which(request.into_inner().filter)?;
+        let count = self.ask(move |control| control.end_connections(&which)).await?;
+        Ok(Response::new(proto::EndedConnections { count: count as u64 }))
     }
 
     async fn dump_rules(
