@@ -258,7 +258,7 @@ fn network_kind_keys(old: &Network, new: &Network) -> Vec<&'static str> {
         (NetworkKind::Overlay(old), NetworkKind::Overlay(new)) => differing!(old, new;
             encap "encap", vni "vni", payload "payload", transport "transport", local "local", port "port",
             cidr "cidr", learning "learning", flood "flood", udp_checksum "udp_checksum", dscp "dscp",
-            vtep "vtep", peers "peers"),
+            ovn_ports "ovn_ports", vtep "vtep", peers "peers"),
         _ => vec!["kind"],
     }
 }

@@ -32,6 +32,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "port" => ("4789", "8472"),
         "cidr" => ("[]", "\"10.20.0.0/16\""),
         "dscp" => ("0", "\"inherit\""),
+        "ovn_ports" => ("[]", "[3, 5]"),
         "vtep" => ("\"10.20.9.0\"", "\"10.20.8.0\""),
         "peers" => ("[]", "[{ address = \"10.1.0.2\" }]"),
         "mtu" => ("1500", "1400"),
@@ -151,6 +152,7 @@ fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         }
         "parent_mac" => keys.push(("mode", "\"demux\"")),
         "encap" => keys.push(("port", "4000")),
+        "ovn_ports" => keys.push(("encap", "\"geneve\"")),
         "payload" => {
             keys.extend([("encap", "\"gre\""), ("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")])
         }

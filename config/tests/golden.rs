@@ -62,6 +62,11 @@ fn mistakes_of_tunnels() {
 }
 
 #[test]
+fn mistakes_of_ovns_option() {
+    compare("ovn");
+}
+
+#[test]
 fn syntax_errors() {
     compare("syntax");
 }

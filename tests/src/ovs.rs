@@ -67,6 +67,14 @@ impl Ovs {
         Ok(cmd.check()?.stdout)
     }
 
+    /// `ovs-ofctl`: flows of a bridge, which is named as its second argument.
+    ///
+    /// # Errors
+    /// It is refused: with what it said.
+    pub fn ofctl(&self, args: &[&str]) -> Result<(), LabError> {
+        private(self.dir.path(), ["ovs-ofctl"]).args(args.iter().copied()).check().map(drop)
+    }
+
     /// A bridge of the user-space datapath that learns as a switch does; its internal port has its name.
     ///
     /// # Errors

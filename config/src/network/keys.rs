@@ -216,6 +216,13 @@ pub(crate) const KEYS: &[Key] = &[
         "DSCP of the outer packets: the inner packet's, or this one",
     ),
     key(
+        "ovn_ports",
+        OVERLAY,
+        "array of 2 integers: 0 to 32767, 0 to 65535",
+        "[]",
+        "logical ingress and egress port that packets of `geneve` carry in OVN's option (class 0x0102, type 0x80); empty: no option",
+    ),
+    key(
         "vtep",
         OVERLAY,
         "address",

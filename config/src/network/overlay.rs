@@ -14,6 +14,10 @@ pub const VXLAN_PORT: u16 = 4789;
 pub const GENEVE_PORT: u16 = 6081;
 /// Largest VNI of VXLAN and Geneve: 24 bits.
 pub const VNI_MAX: u32 = (1 << 24) - 1;
+/// Bytes of OVN's option with its header (RFC 8926 section 3.5; class 0x0102, type 0x80).
+pub(crate) const OVN_OPTION: u16 = 8;
+/// Largest logical ingress port in it: 15 bits.
+pub(crate) const OVN_INGRESS_MAX: u16 = 0x7fff;
 /// Most peers of an overlay: the switch numbers them with 16 bits, and 0 is none.
 pub const PEERS_MAX: usize = 65_535;
 
@@ -116,6 +120,10 @@ pub struct Overlay {
     pub udp_checksum: bool,
     /// DSCP of the outer packets.
     pub dscp: Dscp,
+    /// Logical ingress port (15 bits) and egress port (16 bits) in OVN's option of Geneve (ovn-architecture(7)); `None`
+    /// sends no option, and always for other encapsulations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ovn_ports: Option<(u16, u16)>,
     /// The switch's own address in an L3 overlay as configured, see [`Overlay::vtep`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vtep: Option<IpAddr>,
@@ -131,13 +139,13 @@ impl Overlay {
     }
 
     /// Bytes from the beginning of the outer IP header to the inner IP header: what a tunnel packet is larger than the
-    /// packet in it. `ipv6` is the family of the outer header. Without options of Geneve.
+    /// packet in it. `ipv6` is the family of the outer header.
     pub const fn overhead(&self, ipv6: bool) -> u16 {
         let outer = if ipv6 { 40 } else { 20 };
         let key = if self.vni.is_some() { 4 } else { 0 };
         let header = match self.encap {
             // UDP and the tunnel header.
-            Encap::Vxlan | Encap::Geneve => 8 + 8,
+            Encap::Vxlan | Encap::Geneve => 8 + 8 + if self.ovn_ports.is_some() { OVN_OPTION } else { 0 },
             Encap::Gre => 4 + key,
             Encap::Ipip => 0,
         };

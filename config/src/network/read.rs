@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::kind::{Bridge, NetworkKind, Underlay, UnderlayMode};
-use super::overlay::{Dscp, Encap, Overlay, PEERS_MAX, Payload, VNI_MAX};
+use super::overlay::{Dscp, Encap, OVN_INGRESS_MAX, Overlay, PEERS_MAX, Payload, VNI_MAX};
 use super::peer;
 use crate::error::Reported;
 use crate::names::{NetworkName, PortName};
@@ -95,6 +95,7 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
     let vni = vni(section, encap);
     let payload = payload(section, encap);
     let (port, udp_checksum) = udp(section, encap);
+    let ovn_ports = ovn_ports(section, encap);
     let peers = peers?;
     if peers.len() > PEERS_MAX {
         return Err(section.report("peers", format!("more than {PEERS_MAX} peers; remove some")));
@@ -111,6 +112,7 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
         flood: flood?,
         udp_checksum: udp_checksum?,
         dscp: dscp?,
+        ovn_ports: ovn_ports?,
         vtep: vtep?,
         peers: peers.into_iter().collect::<Option<_>>().ok_or(Reported)?,
     })))
@@ -162,6 +164,23 @@ fn udp(section: Keys<'_, '_, '_>, encap: Encap) -> (Result<Option<u16>, Reported
         other => other,
     };
     (port, checksum)
+}
+
+/// Nothing, or a logical ingress and a logical egress port, which only Geneve has room for.
+fn ovn_ports(section: Keys<'_, '_, '_>, encap: Encap) -> Result<Option<(u16, u16)>, Reported> {
+    const WANTED: &str =
+        "write the logical ingress port, 0 to 32767, and the egress port, 0 to 65535, as [3, 5]";
+    let ports = section.list("ovn_ports", value::integer::<u16>(0..=65_535))?;
+    match ports[..] {
+        [] => Ok(None),
+        _ if encap != Encap::Geneve => {
+            let message = format!("{} has no options; remove it, or use encap = \"geneve\"", encap.name());
+            Err(section.report("ovn_ports", message))
+        }
+        [ingress, egress] if ingress <= OVN_INGRESS_MAX => Ok(Some((ingress, egress))),
+        [ingress, _] => Err(section.report("ovn_ports[0]", format!("{ingress} is out of range; {WANTED}"))),
+        _ => Err(section.report("ovn_ports", format!("expected 2 numbers, found {}; {WANTED}", ports.len()))),
+    }
 }
 
 /// `"inherit"` or 0 to 63.

@@ -81,7 +81,10 @@ fn encap(overlay: &Overlay) -> encap::Encap {
     let vni = overlay.vni.unwrap_or_default();
     match overlay.encap {
         shunt_config::Encap::Vxlan => encap::Encap::Vxlan { vni },
-        shunt_config::Encap::Geneve => encap::Encap::Geneve { vni, ovn: None },
+        shunt_config::Encap::Geneve => {
+            let ovn = overlay.ovn_ports.map(|(ingress, egress)| encap::geneve::ovn(ingress, egress));
+            encap::Encap::Geneve { vni, ovn }
+        }
         shunt_config::Encap::Gre => encap::Encap::Gre {
             key: overlay.vni,
             payload: match overlay.payload {

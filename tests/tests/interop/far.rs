@@ -80,6 +80,22 @@ impl Far {
         Ok(Self { ovs: Some(ovs), machine, pod: Some(pod) })
     }
 
+    /// Makes Open vSwitch take from the tunnel only what has OVN's option with the ports `heard` (ingress, egress), and put the
+    /// ports `said` into the option of what it sends: as OVN's flows do, by `tun_metadata0` (ovs-ofctl(8)).
+    pub(crate) fn ovn(&self, heard: (u32, u32), said: (u32, u32)) -> Result<(), LabError> {
+        let Some(ovs) = &self.ovs else {
+            return Err(LabError::Missing("only Open vSwitch has flows that read options".into()));
+        };
+        let value = |(ingress, egress): (u32, u32)| format!("{:#010x}", ingress << 16 | egress);
+        ovs.ofctl(&["del-flows", "br-int"])?;
+        ovs.ofctl(&["del-tlv-map", "br-int"])?;
+        ovs.ofctl(&["add-tlv-map", "br-int", "{class=0x0102,type=0x80,len=4}->tun_metadata0"])?;
+        let from = format!("in_port=tunnel,tun_metadata0={},actions=output:pod", value(heard));
+        let to = format!("in_port=pod,actions=set_field:{}->tun_metadata0,output:tunnel", value(said));
+        ovs.ofctl(&["add-flow", "br-int", &from])?;
+        ovs.ofctl(&["add-flow", "br-int", &to])
+    }
+
     /// The namespace with the overlay addresses.
     pub(crate) fn station(&self) -> &Netns {
         self.pod.as_ref().unwrap_or(&self.machine)

@@ -157,3 +157,22 @@ fn what_a_template_is_made_of() {
         }
     }
 }
+
+#[test]
+fn the_ports_of_ovn_are_in_the_option_and_in_the_overhead() {
+    let overlay = |keys: &str| {
+        let config = with(&format!(
+            "[[network]]\nname = \"a\"\nkind = \"overlay\"\nencap = \"geneve\"\nvni = 5\ntransport = \"ctl\"\n\
+             peers = [{{ address = \"192.168.50.2\" }}]\n{keys}"
+        ));
+        config.networks[1].overlay().unwrap().clone()
+    };
+    let (plain, marked) = (overlay(""), overlay("ovn_ports = [32767, 65535]\n"));
+    assert_eq!(encap(&plain), Encap::Geneve { vni: 5, ovn: None });
+    assert_eq!(encap(&marked), Encap::Geneve { vni: 5, ovn: Some(0x7fff_ffff) });
+    for overlay in [plain, marked] {
+        for ipv6 in [false, true] {
+            assert_eq!(overlay.overhead(ipv6), encap(&overlay).overhead(ipv6));
+        }
+    }
+}
