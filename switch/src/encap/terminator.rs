@@ -10,6 +10,8 @@
 //! Cost: VXLAN or Geneve without options and checksum over IPv4 is a row of comparisons and two probes of small hash tables.
 //! Everything else is one call further, header by header.
 
+mod decode;
+mod ends;
 mod map;
 mod packet;
 mod sum;
@@ -18,13 +20,13 @@ use std::net::IpAddr;
 
 use shunt_ffi::Mbuf;
 
-use super::outer::{self, GRE, IPV4_IN_IP, IPV6_IN_IP};
-use super::{Encap, Payload, Undecoded, ecn, geneve, gre, ipip, vxlan};
+use super::{Encap, ecn, geneve, outer, vxlan};
 use crate::drop::DropReason;
 use crate::wire::ethernet;
 use crate::wire::protocol::UDP;
-use map::Map;
-use packet::{Fragment, Packet};
+use decode::decode;
+use ends::{Ends, ZERO_CHECKSUM, network_key, peer_key};
+use packet::Fragment;
 
 /// One tunnel end of one overlay network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,19 +77,6 @@ pub enum Opening {
     Split,
 }
 
-/// What is behind the outer IP header of a tunnel end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Service {
-    Vxlan = 1,
-    Geneve,
-    GreEthernet,
-    GreIp,
-    IpIp,
-}
-
-const SERVICES: [Service; 5] =
-    [Service::Vxlan, Service::Geneve, Service::GreEthernet, Service::GreIp, Service::IpIp];
-
 /// The end to which nearly all packets go, so that it is compared and not looked up.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usual {
@@ -110,25 +99,6 @@ pub struct Terminator {
     v6: Ends,
 }
 
-/// The ends of one IP version.
-#[derive(Clone, Debug, Default)]
-struct Ends {
-    /// Our address → its number.
-    locals: Map,
-    /// Number of our address, protocol, port → service and the service's own number.
-    services: Map,
-    /// Service, VNI or key → binding and marks.
-    networks: Map,
-    /// Source address → its number.
-    remotes: Map,
-    /// Binding, number of the source → peer.
-    peers: Map,
-}
-
-/// Bit of a row of `networks`.
-const ZERO_CHECKSUM: u64 = 1 << 16;
-/// Bit of a row of `peers`, which would be 0 without.
-const PEER: u64 = 1 << 16;
 /// Bytes that the short way looks at: IPv4, UDP, eight bytes of tunnel header.
 const USUAL_HEADERS: usize = outer::IPV4 + outer::UDP_HEADER + vxlan::HEADER;
 /// Those behind the IP header, and the shortest Ethernet frame.
@@ -295,204 +265,6 @@ impl Terminator {
 }
 
 const BAD: Opening = Opening::Refused(DropReason::TunnelBadHeader);
-
-/// What the tunnel header says.
-struct Header {
-    id: Option<u32>,
-    /// Where the payload begins.
-    inner: usize,
-    ip: u16,
-}
-
-/// Reads the tunnel header of a packet for `service`; also where the payload ends, and whether a checksum covers it.
-fn decode(service: Service, data: &[u8], packet: &Packet) -> Result<(Header, usize, bool), Opening> {
-    let (start, end, mut unverified) = match service {
-        Service::Vxlan | Service::Geneve => {
-            let (end, checksum) = packet.datagram(data)?;
-            (packet.l4 + outer::UDP_HEADER, end, checksum)
-        }
-        Service::GreEthernet | Service::GreIp | Service::IpIp => (packet.l4, packet.end, false),
-    };
-    let bytes = data.get(start..end.min(data.len())).unwrap_or_default();
-    let whole = end <= data.len();
-    let undecoded = |why: Undecoded| match why {
-        Undecoded::Short if whole => BAD,
-        Undecoded::Short => Opening::Split,
-        Undecoded::Refused(reason) => Opening::Refused(reason),
-    };
-    let header = match service {
-        Service::Vxlan => {
-            let vni = vxlan::decode(bytes).map_err(undecoded)?;
-            Header { id: Some(vni), inner: start + vxlan::HEADER, ip: 0 }
-        }
-        Service::Geneve => {
-            let geneve = geneve::decode(bytes, end - start).map_err(undecoded)?;
-            Header { id: Some(geneve.vni), inner: start + geneve.length, ip: 0 }
-        }
-        Service::GreEthernet | Service::GreIp => {
-            let gre = gre::decode(bytes).map_err(undecoded)?;
-            unverified = gre.checksum;
-            let inner = start + gre.length;
-            let mut ip = 0;
-            if (gre.protocol == geneve::ETHERNET) != (service == Service::GreEthernet) {
-                return Err(BAD);
-            }
-            if service == Service::GreIp {
-                ip = ipip::decode(bytes.get(gre.length..).unwrap_or_default()).map_err(undecoded)?;
-                if ip != gre.protocol {
-                    return Err(BAD);
-                }
-            }
-            Header { id: gre.key, inner, ip }
-        }
-        Service::IpIp => {
-            let ip = ipip::decode(bytes).map_err(undecoded)?;
-            let protocol = if ip == ethernet::IPV4 { IPV4_IN_IP } else { IPV6_IN_IP };
-            if protocol != packet.protocol {
-                return Err(BAD);
-            }
-            Header { id: None, inner: start, ip }
-        }
-    };
-    Ok((header, end, unverified))
-}
-
-impl Ends {
-    fn build<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Self {
-        let v6 = rows.clone().any(|row| row.local.is_ipv6());
-        let same = |address: &IpAddr| address.is_ipv6() == v6;
-        let mut ends = Self::default();
-        if v6 {
-            // An address of 128 bits and more beside it is too long for a key, so each gets a number.
-            let peers = || rows.clone().flat_map(|row| row.peers.iter().map(|(address, _)| *address));
-            ends.locals = numbers(rows.clone().map(|row| row.local));
-            ends.remotes = numbers(peers().filter(same));
-        }
-        let mut services = Vec::new();
-        for row in rows.clone() {
-            let local = ends.local(v6, bits(row.local));
-            let (kind, claims) = claims(row);
-            for (protocol, port) in claims {
-                // Its own number tells the networks of two ends apart.
-                let value = (services.len() as u64 + 1) << 8 | kind as u64;
-                services.push((service_key(local, protocol, port), value));
-            }
-        }
-        ends.services = Map::build(&services);
-        let (mut networks, mut peers) = (Vec::new(), Vec::new());
-        for row in rows {
-            let local = ends.local(v6, bits(row.local));
-            let (kind, claims) = claims(row);
-            let id = match row.encap {
-                Encap::Vxlan { vni } | Encap::Geneve { vni, .. } => Some(vni),
-                Encap::Gre { key, .. } => key,
-                Encap::IpIp => None,
-            };
-            for (protocol, port) in claims {
-                let service = ends.service(local, protocol, port);
-                let marks = if row.zero_checksum { ZERO_CHECKSUM } else { 0 };
-                if service as u8 == kind as u8 && row.binding != 0 {
-                    networks.push((network_key(service, id), u64::from(row.binding) | marks));
-                }
-            }
-            for (address, peer) in row.peers.iter().filter(|(address, _)| same(address)) {
-                let source = ends.remote(v6, bits(*address));
-                peers.push((peer_key(row.binding, source), u64::from(*peer) | PEER));
-            }
-        }
-        ends.networks = Map::build(&networks);
-        ends.peers = Map::build(&peers);
-        ends
-    }
-
-    /// Number of one of our addresses; 0 when it is none.
-    #[inline]
-    fn local(&self, v6: bool, address: u128) -> u64 {
-        if v6 { self.locals.get(address) } else { address as u64 }
-    }
-
-    /// Number of a source address; 0 when nobody has it.
-    #[inline]
-    fn remote(&self, v6: bool, address: u128) -> u64 {
-        if v6 { self.remotes.get(address) } else { address as u64 }
-    }
-
-    #[inline]
-    fn peer(&self, v6: bool, binding: u16, source: u128) -> u64 {
-        match self.remote(v6, source) {
-            0 => 0,
-            source => self.peers.get(peer_key(binding, source)),
-        }
-    }
-
-    #[inline]
-    fn service(&self, local: u64, protocol: u8, port: u16) -> u64 {
-        self.services.get(service_key(local, protocol, port))
-    }
-
-    /// The service that a packet to our address asks for.
-    fn find(&self, data: &[u8], packet: &Packet, local: u64) -> Result<Option<(Service, u64)>, Opening> {
-        let port = match packet.protocol {
-            // Later fragments do not say to which port they go, so they cannot be told from other traffic.
-            UDP if packet.fragment == Fragment::Later => return Ok(None),
-            UDP => packet.udp_port(data)?,
-            GRE if packet.fragment == Fragment::Later => 0,
-            GRE => packet.gre_port(data)?,
-            _ => 0,
-        };
-        let mut found = self.service(local, packet.protocol, port);
-        if found == 0 && packet.protocol == GRE {
-            // To be refused with a reason: GRE of a payload, or a fragment of it, that no network here has.
-            found = self.service(local, GRE, geneve::ETHERNET);
-            found = if found == 0 { self.service(local, GRE, 0) } else { found };
-        }
-        Ok(SERVICES.get((found as u8).wrapping_sub(1) as usize).map(|service| (*service, found)))
-    }
-}
-
-/// The service of a row, and the protocols and ports it answers to. Of GRE, the port is [`packet::gre_port`]'s.
-fn claims(row: &Row) -> (Service, Vec<(u8, u16)>) {
-    match row.encap {
-        Encap::Vxlan { .. } => (Service::Vxlan, vec![(UDP, row.port)]),
-        Encap::Geneve { .. } => (Service::Geneve, vec![(UDP, row.port)]),
-        Encap::Gre { payload: Payload::Ethernet, .. } => {
-            (Service::GreEthernet, vec![(GRE, geneve::ETHERNET)])
-        }
-        Encap::Gre { payload: Payload::Ip, .. } => (Service::GreIp, vec![(GRE, 0)]),
-        Encap::IpIp => (Service::IpIp, vec![(IPV4_IN_IP, 0), (IPV6_IN_IP, 0)]),
-    }
-}
-
-#[inline(always)]
-fn service_key(local: u64, protocol: u8, port: u16) -> u128 {
-    u128::from(local << 24 | u64::from(protocol) << 16 | u64::from(port))
-}
-
-/// `service` has at most 24 bits: its number and kind.
-#[inline(always)]
-fn network_key(service: u64, id: Option<u32>) -> u128 {
-    let id = id.map_or(0, |id| 1 << 32 | u64::from(id));
-    u128::from(service << 33 | id)
-}
-
-/// `source` has at most 32 bits.
-#[inline(always)]
-fn peer_key(binding: u16, source: u64) -> u128 {
-    u128::from(u64::from(binding) << 32 | source)
-}
-
-/// Numbers addresses from 1.
-fn numbers(addresses: impl Iterator<Item = IpAddr>) -> Map {
-    let rows: Vec<_> = addresses.zip(1..).map(|(address, number)| (bits(address), number)).collect();
-    Map::build(&rows)
-}
-
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
 
 /// One bit of 64 for an IPv4 address.
 #[inline(always)]

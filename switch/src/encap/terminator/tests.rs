@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::encap::{Dscp, Outer};
+use crate::encap::outer::GRE;
+use crate::encap::{Dscp, Outer, Payload};
 use crate::wire::ethernet::Mac;
 
 fn v4(last: u8) -> IpAddr {
