@@ -3,7 +3,7 @@
 //! | module | what it makes safe |
 //! |---|---|
 //! | [`eal`] | starting DPDK's environment once per process, registering worker threads |
-//! | [`mempool`], [`mbuf`], [`burst`] | owned frames: one owner, freed on drop, gone after transmit |
+//! | [`mempool`], [`mbuf`], [`chain`], [`burst`] | owned frames: one owner, freed on drop, gone after transmit |
 //! | [`offload`] | the checksum and segmentation state a frame carries |
 //! | [`ethdev`] | any DPDK Ethernet device by device arguments, hot plug, queues, statistics |
 //! | [`kernel`] | interfaces of the kernel with virtio-net headers: veth by AF_PACKET, TAP, TUN |
@@ -20,6 +20,7 @@
 
 pub mod alloc_count;
 pub mod burst;
+pub mod chain;
 pub mod clock;
 pub mod eal;
 pub mod error;
@@ -36,6 +37,7 @@ mod sys;
 pub mod vhost;
 
 pub use burst::{Burst, MAX_BURST};
+pub use chain::Chain;
 pub use error::DpdkError;
 pub use mbuf::Mbuf;
 pub use mempool::Mempool;

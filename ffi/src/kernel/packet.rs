@@ -98,7 +98,8 @@ impl PacketDevice {
         if options.isolate {
             isolate(interface.name());
         }
-        if release().is_some_and(|release| release < (6, 2)) {
+        let uso = release().is_none_or(|release| release >= (6, 2));
+        if !uso {
             tracing::warn!(
                 interface = interface.name(),
                 "this kernel is older than 6.2 and drops large udp sends of the pod; \
@@ -119,7 +120,7 @@ impl PacketDevice {
             .iter()
             .map(|socket| PacketRxQueue::new(socket.clone(), interface.clone(), options.pools))
             .collect();
-        let tx = PacketTxQueue::new(Arc::new(sender), interface.clone());
+        let tx = PacketTxQueue::new(Arc::new(sender), interface.clone(), uso);
         Ok(Opened { device: Self { interface, receivers, drops: 0 }, rx, tx })
     }
 

@@ -71,7 +71,7 @@ fn cut(frame: &mut Mbuf, inner: &Inner) -> Result<(), DropReason> {
 fn move_state(frame: &mut Mbuf, state: Offload, offset: u16, removed: u16) -> Result<(), DropReason> {
     let Checksum::Partial { start, offset: field } = state.checksum else { return Ok(()) };
     if start < offset {
-        // The outer datagram's own. Were it to be cut, each piece would be a packet of the tunnel: nobody sends that.
+        // The outer datagram's own. Were it to be cut, each piece would be a packet of the tunnel: see `super::train`.
         return if state.gso.is_some() { Err(DropReason::BadOffload) } else { Ok(()) };
     }
     let mut gso = state.gso;

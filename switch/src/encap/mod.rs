@@ -10,6 +10,7 @@
 //! | [`template`] | prebuilt headers and how they are put in front of a frame, with offload state and ECN |
 //! | [`terminator`] | is this packet of a tunnel of ours, of which network, from which peer: [`Terminator`] |
 //! | [`decapsulate`] | taking the outer headers off |
+//! | [`train`] | large sends through a tunnel without a frame for each piece |
 //! | [`ecn`] | congestion marks, both ways (RFC 6040) |
 //!
 //! Out: the next-hop stage knows the peer, the topology the template; [`Template::push`] is run by `flow::execute`. In:
@@ -23,6 +24,7 @@ pub mod ipip;
 pub mod outer;
 pub mod template;
 pub mod terminator;
+pub mod train;
 pub mod vxlan;
 
 pub use decapsulate::decapsulate;

@@ -8,7 +8,7 @@
 //! the tunnel is to have one: then it is computed, in one pass over the packet.
 //!
 //! Offload state: a partial checksum of the inner packet is carried through, so that the egress port or the next kernel
-//! finishes it. A frame still to be cut (GSO) must be cut before.
+//! finishes it. A frame still to be cut (GSO) must be cut before, or goes in as a train ([`super::train`]).
 
 use shunt_ffi::Mbuf;
 use shunt_ffi::offload::UDP_CHECKSUM;
@@ -179,6 +179,30 @@ impl Template {
         self.prepend(entropy, class, frame)
     }
 
+    /// True when the pieces of a large send may share one outer header ([`super::train`]): over UDP, Ethernet inside.
+    #[inline]
+    pub fn takes_trains(&self) -> bool {
+        self.udp != 0 && self.payload == Payload::Ethernet
+    }
+
+    /// What is behind the UDP header: the same in front of every frame of the tunnel. Nothing without UDP.
+    pub(super) fn tunnel_header(&self) -> &[u8] {
+        let udp = usize::from(self.udp);
+        let behind = if udp == 0 { TAIL } else { udp + outer::UDP_HEADER };
+        self.tail.get(behind..).unwrap_or_default()
+    }
+
+    /// As [`Template::push`], for a train: the UDP checksum is left to whoever cuts it. Returns where the UDP header begins.
+    pub(super) fn push_train(&self, entropy: u16, class: u8, frame: &mut Mbuf) -> Result<u16, DropReason> {
+        self.prepend(entropy, class, frame)?;
+        let start = self.len() - usize::from(self.udp_length);
+        let pseudo = self.pseudo_header(frame, start)?.value();
+        let field = start + usize::from(UDP_CHECKSUM);
+        let field = frame.data_mut().get_mut(field..field + 2).ok_or(DropReason::TooLong)?;
+        field.copy_from_slice(&pseudo.to_be_bytes());
+        Ok(start as u16)
+    }
+
     /// Tunnels of IP packets or with a UDP checksum, and frames with offload state.
     #[inline(never)]
     fn push_unusual(&self, entropy: u16, frame: &mut Mbuf) -> Result<(), DropReason> {
@@ -317,15 +341,19 @@ impl Template {
     #[cold]
     fn sum_datagram(&self, frame: &mut Mbuf) -> Result<(), DropReason> {
         let start = self.len() - usize::from(self.udp_length);
+        let pseudo = self.pseudo_header(frame, start)?;
+        let sum = sum_from(frame, start, pseudo).ok_or(DropReason::TooLong)?;
+        write(frame.data_mut(), start as u16, UDP_CHECKSUM, sum).map_err(|_| DropReason::TooLong)
+    }
+
+    /// The pseudo header of the UDP datagram at `start`, which goes to the end of the frame.
+    fn pseudo_header(&self, frame: &Mbuf, start: usize) -> Result<Sum, DropReason> {
         let length = frame.len() - start as u32;
         let ip = frame.data().get(..start).ok_or(DropReason::TooLong)?;
         // The addresses are the last thing in either header.
         let addresses = if self.ipv6 { 32 } else { 8 };
         let addresses = ip.get(start - addresses..).ok_or(DropReason::TooLong)?;
-        let pseudo =
-            Sum::new().bytes(addresses).word(u16::from(crate::wire::protocol::UDP)).word(length as u16);
-        let sum = sum_from(frame, start, pseudo).ok_or(DropReason::TooLong)?;
-        write(frame.data_mut(), start as u16, UDP_CHECKSUM, sum).map_err(|_| DropReason::TooLong)
+        Ok(Sum::new().bytes(addresses).word(u16::from(crate::wire::protocol::UDP)).word(length as u16))
     }
 }
 

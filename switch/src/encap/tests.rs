@@ -7,6 +7,7 @@ mod marks;
 mod offload;
 mod roundtrip;
 mod samples;
+mod train;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;

@@ -174,7 +174,7 @@ impl TxQueue {
     pub fn capabilities(&self) -> EgressCapabilities {
         match self {
             Self::Ethdev(_, can) | Self::Shared(_, can) => *can,
-            Self::Packet(_) => KERNEL,
+            Self::Packet(queue) => EgressCapabilities { uso: queue.uso(), ..KERNEL },
             Self::Tap(_, uso) => EgressCapabilities { uso: *uso, ..KERNEL },
             Self::Vhost(queue) => vhost::capabilities(queue.offloads()),
             Self::Xdp(_) => af_xdp::XdpTxQueue::capabilities(),

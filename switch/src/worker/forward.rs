@@ -9,6 +9,7 @@ pub(crate) mod fit;
 mod hold;
 mod resolve;
 mod say;
+mod tunnel;
 
 use std::sync::Arc;
 
@@ -27,14 +28,11 @@ use crate::flow::actions::Edits;
 use crate::flow::cache::Place;
 use crate::flow::parse::{Layout, Unparsed, parse_frame, parse_into};
 use crate::flow::{Actions, Answer, Depth, FlowCache, FlowKey, Verdict, execute};
-use crate::ids::{NetworkId, PortId};
+use crate::ids::PortId;
 use crate::offload::linearize::linearize;
-use crate::offload::{self, EgressCapabilities};
 use crate::pipeline::Ingress;
 use crate::state::Stock;
-use crate::topology::tunnels::Blocked;
 use crate::topology::{Inlet, Topology};
-use crate::wire::ethernet::Mac;
 use connect::Track;
 use resolve::Decision;
 
@@ -67,19 +65,6 @@ pub(super) struct Flows(Box<[Flow; MAX_BURST]>);
 impl Default for Flows {
     fn default() -> Self {
         Self(Box::new([Flow::default(); MAX_BURST]))
-    }
-}
-
-/// Takes the outer headers off a frame that came in a tunnel; false when it is dropped.
-#[inline(always)]
-fn open(scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> bool {
-    let Some(inner) = &flow.inner else { return true };
-    match encap::decapsulate(frame, inner, Mac(0), Mac(0)) {
-        Ok(()) => true,
-        Err(reason) => {
-            scene.ours.drop(reason, 1);
-            false
-        }
     }
 }
 
@@ -293,7 +278,7 @@ impl Forwarder {
                 self.refuse(scene, flow.state, frame);
                 continue;
             }
-            if !open(scene, flow, &mut frame) {
+            if !self.open(scene, flow, &mut frame) {
                 continue;
             }
             let (place, missed) = match self.hit(scene, flow, &mut frame) {
@@ -315,7 +300,7 @@ impl Forwarder {
                 && let Some(mut frame) = frames.next()
             {
                 rest = behind;
-                if !open(scene, next, &mut frame) {
+                if !self.open(scene, next, &mut frame) {
                     continue;
                 }
                 packets += 1;
@@ -335,7 +320,7 @@ impl Forwarder {
         for (flow, mut frame) in flows.iter().zip(burst.drain()) {
             match flow.state {
                 State::New | State::Same => {
-                    if !open(scene, flow, &mut frame) {
+                    if !self.open(scene, flow, &mut frame) {
                         continue;
                     }
                     let decided = self.decide(scene, flow, &mut frame);
@@ -456,59 +441,6 @@ impl Forwarder {
         }
     }
 
-    /// A large send on its way into a tunnel: no port cuts inside of one, so that is done first.
-    #[inline(never)]
-    fn wrap_unfinished(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, frame: Mbuf) {
-        let pool = self.pool;
-        // A partial checksum may stay: it is carried through.
-        let can = EgressCapabilities { checksum: true, multi_segment: true, ..EgressCapabilities::default() };
-        let finished = offload::finish(frame, can, pool, &mut |mut frame| {
-            let rewrites = scene.topology.rewrites();
-            match execute::edit(actions, flow.layout, rewrites, &mut frame) {
-                Ok(()) => self.depart(scene, actions, flow, frame),
-                Err(reason) => self.lose(scene, reason, &frame),
-            }
-        });
-        if let Err(error) = finished {
-            scene.ours.drop(error.reason(), 1);
-        }
-    }
-
-    /// Sends a copy of a frame to every peer of an overlay that floods (head-end replication).
-    #[inline(never)]
-    fn flood_peers(
-        &mut self,
-        scene: &Scene<'_>,
-        network: NetworkId,
-        actions: &Actions,
-        flow: &Flow,
-        frame: &Mbuf,
-    ) {
-        let Some(overlay) = scene.topology.overlay(network).filter(|overlay| overlay.planned.flood) else {
-            return;
-        };
-        for tunnel in overlay.tunnels.iter().flatten() {
-            let Some(copy) = frame.deep_copy(self.pool) else {
-                return scene.ours.drop(DropReason::NoBuffers, 1);
-            };
-            match tunnel.way {
-                Ok(way) => {
-                    let edits = actions.edits.without(Edits::MIRROR).and(Edits::ENCAP);
-                    let verdict = Verdict::Port(way.port);
-                    let template = way.template;
-                    let entropy = encap::entropy(&flow.key);
-                    let actions = Actions { verdict, edits, template, entropy, ..*actions };
-                    self.execute(scene, &actions, flow, copy);
-                }
-                Err(Blocked::By(reason)) => self.lose(scene, reason, &copy),
-                Err(Blocked::Unresolved(question)) => {
-                    self.lose(scene, DropReason::NeighborUnresolved, &copy);
-                    self.ask(scene.topology, &question);
-                }
-            }
-        }
-    }
-
     #[cold]
     fn mirror(&mut self, scene: &Scene<'_>, frame: &Mbuf) {
         let Some(to) = scene.topology.port(scene.port).and_then(|port| port.mirror) else { return };
@@ -526,14 +458,19 @@ impl Forwarder {
             return self.lose(scene, reason, &frame);
         };
         // A chain with its headers cut up is something only a guest makes. It costs the guest a copy.
-        let Ok(mut frame) = linearize(&frame, self.pool) else {
-            return self.lose(scene, DropReason::HeadersSplit, &frame);
-        };
+        match linearize(&frame, self.pool) {
+            Ok(frame) => self.alone(scene, frame),
+            Err(_) => self.lose(scene, DropReason::HeadersSplit, &frame),
+        }
+    }
+
+    /// A frame that was not received as it is: parsed and decided by itself.
+    fn alone(&mut self, scene: &Scene<'_>, mut frame: Mbuf) {
         let openers = scene.topology.openers(scene.port);
         match parse_frame(openers, &frame, scene.port, scene.inlet.depth) {
             Ok((key, layout, inner)) => {
                 let flow = Flow { key, layout, inner, ..Flow::default() };
-                if !open(scene, &flow, &mut frame) {
+                if !self.open(scene, &flow, &mut frame) {
                     return;
                 }
                 let decided = self.decide(scene, &flow, &mut frame);

@@ -73,6 +73,14 @@ impl Output {
         }
     }
 
+    /// True when port `to` takes large UDP sends whole, in many buffers.
+    pub(super) fn takes_trains(&self, to: PortId) -> bool {
+        self.ports[to.index()].as_ref().is_some_and(|tx| {
+            let can = tx.queue.capabilities();
+            can.uso && can.checksum && can.multi_segment
+        })
+    }
+
     /// Counts a frame that is dropped at `port`, and shows it to who watches.
     pub(super) fn lose(&self, port: PortId, reason: DropReason, frame: &Mbuf) {
         self.counters.port(port).drop(reason, 1);

@@ -22,12 +22,19 @@ const BATCH: usize = 16;
 pub struct PacketTxQueue {
     socket: Arc<OwnedFd>,
     interface: Arc<Interface>,
+    uso: bool,
     statistics: TxStatistics,
 }
 
 impl PacketTxQueue {
-    pub(super) fn new(socket: Arc<OwnedFd>, interface: Arc<Interface>) -> Self {
-        Self { socket, interface, statistics: TxStatistics::default() }
+    pub(super) fn new(socket: Arc<OwnedFd>, interface: Arc<Interface>, uso: bool) -> Self {
+        Self { socket, interface, uso, statistics: TxStatistics::default() }
+    }
+
+    /// Takes large UDP sends whole (`VIRTIO_NET_HDR_GSO_UDP_L4`, since Linux 6.2).
+    #[inline]
+    pub fn uso(&self) -> bool {
+        self.uso
     }
 
     /// Sends from the front of `burst`. Frames for which the kernel has no room now stay in it; frames that can never

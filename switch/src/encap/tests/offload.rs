@@ -9,7 +9,7 @@ use crate::offload::checksum::complete;
 use crate::wire::checksum::Sum;
 
 /// The sample as a kernel leaves it: pseudo-header sum in the field, the rest to be done.
-fn unfinished(sample: &Sample, gso: Option<Gso>) -> Mbuf {
+pub(super) fn unfinished(sample: &Sample, gso: Option<Gso>) -> Mbuf {
     let mut bytes = sample.bytes();
     let l3 = sample.link();
     let start = l3 + if sample.v6 { 40 } else { 20 };
@@ -128,7 +128,7 @@ fn the_state_of_the_outer_datagram_goes_with_it() {
         open(encap, false, &mut frame);
         assert_eq!((frame.offload().unwrap(), frame.to_vec()), (Offload::default(), sample.bytes()));
     }
-    // Datagrams of a tunnel that are to be cut apart: no sender makes them.
+    // Datagrams of a tunnel that are to be cut apart: `train` knows what to do with them, this does not.
     let mut frame = tunnelled(Offload { checksum, gso: Some(Gso { kind: GsoKind::Udp, size: 40 }) });
     let Opening::Inner(inner) = Terminator::build(&[row(encap, false)]).open_frame(&frame, 14) else {
         panic!("not opened")

@@ -67,7 +67,10 @@ fn both(
         }
         _ => return None,
     }
-    assert!(open(&scene, &flow, &mut frame) && open(&scene, &flow, &mut fresh), "no congestion here");
+    assert!(
+        forwarder.open(&scene, &flow, &mut frame) && forwarder.open(&scene, &flow, &mut fresh),
+        "no congestion here"
+    );
     let edited = |actions: Actions, mut frame: Mbuf| {
         let done = execute::edit(&actions, flow.layout, topology.rewrites(), &mut frame);
         (actions, done, frame.to_vec())
