@@ -12,6 +12,7 @@
 //! | [`contest`] | ours and the peers in turn, as often as asked for |
 //! | [`peer`] | Open vSwitch with DPDK, testpmd, the Linux bridge |
 //! | [`switch`], [`pods`], [`frames`] | the daemon under measurement, pods on it, input frames |
+//! | [`pair`] | two nodes and a pod on each, by our daemons and by the kernel |
 //! | [`figure`], [`report`], [`session`] | values, bars and verdicts; Markdown and JSON; row after row |
 //! | [`nodes`] | large routing tables and topologies |
 //! | [`plot`] | throughput by flow count and latencies as SVG |
@@ -26,6 +27,7 @@ pub mod frames;
 pub mod machine;
 pub mod nodes;
 pub mod oneway;
+pub mod pair;
 pub mod peer;
 pub mod pktgen;
 pub mod plan;

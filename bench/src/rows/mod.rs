@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `l2` | 64-byte frames from `net_pcap` to `net_null` |
 //! | `tcp` | iperf3 between two pods |
+//! | `nodes` | TCP between pods of two nodes over VXLAN; latency on one node and across two |
 //! | `vhost` | 64-byte frames between two vhost-user guests |
 //! | `churn` | frames lost and workers stalled while the topology changes |
 //! | `idle` | what ten quiet pods cost, and the first ping after the quiet |
@@ -14,6 +15,7 @@ mod idle;
 mod l2;
 mod loaded;
 mod memory;
+mod nodes;
 mod tcp;
 mod vhost;
 
@@ -39,6 +41,9 @@ pub const ROWS: &[Row] = &[
     Row { name: "tcp-tap-1", measure: |plan| tcp::measure(plan, tcp::Kind::Tap, 1) },
     Row { name: "tcp-veth-4", measure: |plan| tcp::measure(plan, tcp::Kind::Veth, 4) },
     Row { name: "tcp-tap-4", measure: |plan| tcp::measure(plan, tcp::Kind::Tap, 4) },
+    Row { name: "tcp-vxlan-1", measure: |plan| nodes::tcp(plan, 1) },
+    Row { name: "tcp-vxlan-4", measure: |plan| nodes::tcp(plan, 4) },
+    Row { name: "latency", measure: nodes::latency },
     Row { name: "vhost-64", measure: vhost::measure },
     Row { name: "swaps", measure: churn::swaps },
     Row { name: "hotplug", measure: churn::hotplug },
