@@ -150,8 +150,12 @@ impl<'a> Iperf<'a> {
         Ok(report)
     }
 
-    // The server serves one load at a time, and refuses the next one until it has said so.
-    fn wait_free(&mut self) -> Result<(), LabError> {
+    /// Waits until the server has done with a load that somebody else ran against it: it serves one at a time, and refuses the
+    /// next one until it has said so.
+    ///
+    /// # Errors
+    /// It does not come to an end.
+    pub fn wait_free(&mut self) -> Result<(), LabError> {
         self.free = self.server.expect(LISTENING, self.free, OVERHEAD)?;
         Ok(())
     }

@@ -1,13 +1,17 @@
-//! Tunnels and VLANs with code that is not ours on the other side: the kernel's VXLAN device, Open vSwitch.
+//! Tunnels and VLANs with code that is not ours on the other side: the kernel's tunnel devices, Open vSwitch.
 //!
 //! Near is shunt, far is the other. Each pairing is also tried without shunt, so that the lab itself is known to work.
 
 #[path = "interop/far.rs"]
 mod far;
+#[path = "interop/ip.rs"]
+mod ip;
 #[path = "interop/near.rs"]
 mod near;
 #[path = "interop/plan.rs"]
 mod plan;
+#[path = "interop/pmtu.rs"]
+mod pmtu;
 #[path = "interop/talk.rs"]
 mod talk;
 #[path = "interop/vlan.rs"]
@@ -114,6 +118,43 @@ fn gre_with_open_vswitch() {
     require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), file("/dev/net/tun"), shuntd());
     let far = Far::ovs(Side::Far, Kind::Gre, Transport::V4).unwrap();
     with_us(Kind::Gre, Transport::V4, Fdb::Learning, &far);
+}
+
+#[test]
+fn geneve_with_ovns_option_and_open_vswitch() {
+    require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), file("/dev/net/tun"), shuntd());
+    let far = Far::ovs(Side::Far, Kind::Geneve, Transport::V4).unwrap();
+    // What we send is from port 3 to port 32773, what Open vSwitch sends the other way round.
+    far.ovn((3, 0x8005), (5, 3)).unwrap();
+    let mtu = plan::inner_mtu(Kind::Geneve, Transport::V4) - 8;
+    far.station().exec(&["ip", "link", "set", "dev", "eth0", "mtu", &mtu.to_string()]).unwrap();
+    let keys = "ovn_ports = [3, 32773]\n";
+    let near = Near::start(&near::config(Kind::Geneve, Transport::V4, Fdb::Learning, keys), mtu, &far);
+    talk::everything(&near.pod, far.station(), &|| near.state() + &far.state());
+    // Another port than the flows match: nobody hears it.
+    far.ovn((4, 0x8005), (5, 3)).unwrap();
+    let to = Side::Far.inner_v4();
+    let answers =
+        shunt_tests::Ping { count: 3, wait_ms: 300, ..shunt_tests::Ping::to(to) }.run(&near.pod).unwrap();
+    assert_eq!(answers.received, 0, "{answers:?}\n{}", far.state());
+}
+
+#[test]
+fn ip_tunnels_with_a_linux_kernel() {
+    require!(root(), guest(), tool("iperf3"), shuntd());
+    ip::with_a_linux_kernel();
+}
+
+#[test]
+fn tcp_finds_the_mtu_of_a_tunnel() {
+    require!(root(), tool("iperf3"), tool("perl"), tool("ss"), shuntd());
+    pmtu::found_by_tcp();
+}
+
+#[test]
+fn fragments_of_a_tunnel_packet_are_refused_by_a_reason_of_their_own() {
+    require!(root(), shuntd());
+    pmtu::fragments_are_refused();
 }
 
 #[test]
