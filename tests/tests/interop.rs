@@ -14,6 +14,8 @@ mod plan;
 mod pmtu;
 #[path = "interop/talk.rs"]
 mod talk;
+#[path = "interop/train.rs"]
+mod train;
 #[path = "interop/vlan.rs"]
 mod vlan;
 
@@ -155,6 +157,12 @@ fn tcp_finds_the_mtu_of_a_tunnel() {
 fn fragments_of_a_tunnel_packet_are_refused_by_a_reason_of_their_own() {
     require!(root(), shuntd());
     pmtu::fragments_are_refused();
+}
+
+#[test]
+fn a_train_of_packets_that_are_not_one_send() {
+    require!(root(), tool("perl"), shuntd());
+    train::of_packets_that_are_not_one_send();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use shunt_tests::iperf::Tcp;
 use shunt_tests::scene::build::PATIENCE;
 use shunt_tests::{Interface, Iperf, Netns, Shuntd, Veth};
 
-use super::talk::until_answered;
+use super::talk::{echo_requests, until_answered};
 
 /// What is left of 1500 bytes.
 const MTU: u32 = 1450;
@@ -151,14 +151,7 @@ pub(crate) fn fragments_are_refused() {
         rows.map(|row| (row["reason"].as_str().unwrap().to_owned(), row["count"].as_u64().unwrap())).collect()
     };
     let before = drops();
-    let requests = || -> u64 {
-        let counters = pod.exec(&["cat", "/proc/net/snmp"]).unwrap().stdout;
-        let mut lines = counters.lines().filter(|line| line.starts_with("Icmp:"));
-        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-        let at = names.split(' ').position(|name| name == "InEchos").unwrap();
-        values.split(' ').nth(at).unwrap().parse().unwrap()
-    };
-    let heard = requests();
+    let heard = echo_requests(&pod);
     // 1500 bytes inside are 1550 outside; this device leaves DF clear, so its kernel cuts them. After that it knows better, until
     // it is made to forget.
     for _ in 0..3 {
@@ -170,9 +163,7 @@ pub(crate) fn fragments_are_refused() {
     let more = |reason: &str| after.get(reason).unwrap_or(&0) - before.get(reason).unwrap_or(&0);
     assert_eq!(more("tunnel_fragment"), 3, "{after:?}");
     // The second half of each says neither port nor tunnel: it is a packet to the switch itself like any other.
-    let others: u64 =
-        after.keys().filter(|reason| *reason != "tunnel_fragment").map(|reason| more(reason)).sum();
-    assert_eq!(others, 3, "{before:?} {after:?}");
-    assert_eq!(requests(), heard);
+    assert_eq!(more("for_switch"), 3, "{before:?} {after:?}");
+    assert_eq!(echo_requests(&pod), heard);
     until_answered(&far, POD[0], &state);
 }

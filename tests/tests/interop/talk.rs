@@ -36,6 +36,16 @@ pub(crate) fn answered(from: &Netns, to: &str, size: u32, state: &dyn Fn() -> St
     );
 }
 
+/// ICMP echo requests that this kernel has received (`/proc/net/snmp`).
+#[track_caller]
+pub(crate) fn echo_requests(netns: &Netns) -> u64 {
+    let counters = netns.exec(&["cat", "/proc/net/snmp"]).unwrap().stdout;
+    let mut lines = counters.lines().filter(|line| line.starts_with("Icmp:"));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let at = names.split(' ').position(|name| name == "InEchos").unwrap();
+    values.split(' ').nth(at).unwrap().parse().unwrap()
+}
+
 /// Everything, between the stations of the two sides.
 #[track_caller]
 pub(crate) fn everything(near: &Netns, far: &Netns, state: &dyn Fn() -> String) {
