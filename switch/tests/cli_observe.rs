@@ -138,6 +138,7 @@ fn a_trace_from_the_frame_to_the_verdict() {
             table(16, "lookup", &["matched the gateway's address", "10.0.2.9: route 10.0.2.0/24"]),
             table(17, "next-hop", &["neighbour 10.0.2.9 has 02:00:00:00:00:09"]),
         ],
+        steps: vec!["pod: 10.0.1.9 sends to 10.0.2.9".into(), "port: out of pod2, 2 bytes, sent".into()],
         actions: vec!["dec ip4.ttl".into(), "output:pod2".into()],
         after: Some(frame("0102")),
         verdict: "output to pod2".into(),
@@ -168,6 +169,9 @@ flow     ip4.dst==10.0.2.9
     10.0.2.9: route 10.0.2.0/24
 17. next-hop
     neighbour 10.0.2.9 has 02:00:00:00:00:09
+
+step 1   pod: 10.0.1.9 sends to 10.0.2.9
+step 2   port: out of pod2, 2 bytes, sent
 
 actions  dec ip4.ttl, output:pod2
 frame    2 bytes: a > b, ipv4

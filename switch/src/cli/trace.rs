@@ -98,6 +98,12 @@ pub fn text(traced: &proto::Traced) -> String {
     if !traced.tables.is_empty() {
         text.push('\n');
     }
+    for (number, step) in (1..).zip(&traced.steps) {
+        line(&mut text, &format!("step {number}"), step);
+    }
+    if !traced.steps.is_empty() {
+        text.push('\n');
+    }
     line(&mut text, "actions", &traced.actions.join(", "));
     if let Some(after) = &traced.after {
         frame(&mut text, "frame", after);

@@ -12,6 +12,7 @@
 //! | [`compose`] | values -> frame |
 //! | `notes` | the observer |
 //! | `egress` | what the output stage makes of the verdict |
+//! | `steps` | the way in the numbered steps of reference 002 |
 //! | `row` | what is said of it |
 //! | [`summary`] | a frame's headers in one line |
 
@@ -22,6 +23,7 @@ pub mod expression;
 pub mod fields;
 mod notes;
 mod row;
+mod steps;
 pub mod summary;
 
 use std::net::IpAddr;
@@ -47,6 +49,7 @@ use expression::{ExpressionError, Probe};
 use notes::Notes;
 pub use notes::TableRow;
 pub use row::{FrameRow, TraceRow};
+use steps::{Journey, Steps};
 
 /// Longest frame that is traced, bytes.
 pub const LONGEST: usize = 65_535;
@@ -106,7 +109,8 @@ impl Control {
         let name = topology.port(id).map_or(port, |port| port.name.as_str());
         let mut row = TraceRow::new(topology.generation(), name, &bytes);
         row.assumed = assumed;
-        if let Err(reason) = row.walk(topology, id, &mut mbuf, now) {
+        let mut steps = Steps::default();
+        if let Err(reason) = row.walk(topology, id, &mut mbuf, now, &mut steps) {
             row.dropped(reason);
         } else if row.drop.is_none() && row.after.is_none() {
             let out = mbuf.to_vec();
@@ -115,6 +119,7 @@ impl Control {
         for output in &mut row.outputs {
             output.mind_link(&links);
         }
+        row.steps = steps.end(&row);
         Ok(row)
     }
 
@@ -145,6 +150,7 @@ impl TraceRow {
         id: PortId,
         frame: &mut Mbuf,
         now: u32,
+        steps: &mut Steps,
     ) -> Result<(), DropReason> {
         let inlet = topology.inlet(id);
         if !inlet.up {
@@ -164,6 +170,8 @@ impl TraceRow {
         self.network = ingress.network.name.to_string();
         let mut notes = Notes::new(ingress.network);
         let second = untouched(&ingress, frame.data(), now);
+        let tag = if ingress.tag.is_some() { 4 } else { 0 };
+        let subject = steps::subject(&key, frame.data().get(tag..).unwrap_or_default());
         let mut packet = Packet::new(frame, &key, layout, second);
         let actions = pipeline::run(topology, &mut packet, &mut notes);
         self.cacheable = packet.is_cacheable();
@@ -179,6 +187,7 @@ impl TraceRow {
         notes.stations.extend([key.src(), key.dst()]);
         notes.addresses.extend(key.addresses().map(|(_, destination)| destination));
         self.rests_on = rests(topology, &ingress, &rests_on, &notes);
+        *steps = Journey { topology, ingress, key: &key, subject }.steps(&notes, &actions);
         self.tables = notes.tables;
 
         let source = words::mac(key.src());

@@ -71,8 +71,6 @@ fn station(
     let mac = neighbor?.mac;
     packet.rests_on.station(network.id, mac);
     let place = network.fdb.get(mac).map(Entry::place);
-    let port = place.and_then(Place::port);
-    let name = port.and_then(|port| topology.port(port)).map(|port| port.name.as_str());
-    see.step(Step::Address(mac, name));
-    port
+    see.step(Step::Station(topology, network, mac, place));
+    place.and_then(Place::port)
 }

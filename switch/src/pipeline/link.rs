@@ -12,6 +12,9 @@ use crate::drop::DropReason;
 use crate::topology::L3Interface;
 use crate::wire::ethernet::Mac;
 
+/// What an observer is told.
+pub const HEADER: &str = "ethernet header of an L3 port";
+
 /// Gives a frame from an L3 port its addresses.
 pub fn resolve(
     ingress: &Ingress<'_>,
@@ -31,7 +34,7 @@ pub fn resolve(
     if let Some(mac) = group_mac(destination).or_else(known).or_else(beyond) {
         packet.actions.set_macs(mac, interface.mac);
         packet.dst = mac;
-        see.step(Step::Rewrote("ethernet header of an L3 port"));
+        see.step(Step::Rewrote(HEADER));
         return Ok(Next::Continue);
     }
     see.step(Step::Neighbor(destination, None));

@@ -50,8 +50,7 @@ pub fn resolve<'t>(
     packet.actions.set_macs(neighbor.mac, gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);
     let place = network.fdb.get(neighbor.mac).map(Entry::place);
-    let name = |port| topology.port(port).map(|port| port.name.as_str());
-    see.step(Step::Address(neighbor.mac, place.and_then(Place::port).and_then(name)));
+    see.step(Step::Station(topology, network, neighbor.mac, place));
     let port = place.and_then(Place::port).and_then(|port| topology.port(port));
     packet.actions.mtu = port.map_or(network.mtu, |port| network.mtu_at(port));
     if (network.mss_clamp || ingress.network.mss_clamp) && packet.key().protocol() == TCP {

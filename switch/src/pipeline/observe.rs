@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use crate::flow::Verdict;
 use crate::state::Tuple;
+use crate::table::fdb::Place;
 use crate::table::fib::Route;
-use crate::topology::Topology;
 use crate::topology::tunnels::{Overlay, Tunnel};
+use crate::topology::{Network, Topology};
 use crate::wire::ethernet::Mac;
 
 /// What a stage tells an observer. Borrowed and `Copy`, so that making one costs nothing when nobody looks.
@@ -16,8 +17,8 @@ pub enum Step<'a> {
     Table(u8, &'static str),
     /// A rule or entry matched.
     Matched(&'static str),
-    /// A station was looked up; the port's name when it is known.
-    Address(Mac, Option<&'a str>),
+    /// A station of a network was looked up; its place when it is known.
+    Station(&'a Topology, &'a Network, Mac, Option<Place>),
     /// A route was looked up, in the routers of a topology.
     Route(&'a Topology, IpAddr, Option<Route>),
     /// A neighbour was looked up.

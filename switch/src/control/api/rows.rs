@@ -246,6 +246,7 @@ impl From<TraceRow> for proto::Traced {
             cacheable: row.cacheable,
             rests_on: row.rests_on,
             effects: row.effects,
+            steps: row.steps,
         }
     }
 }

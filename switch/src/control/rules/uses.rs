@@ -124,8 +124,6 @@ impl Uses {
             table: 0,
             network: ingress.network.id,
             router: gateway.map(|gateway| gateway.router),
-            dst: entry.key.dst(),
-            routed: false,
             prefixes: self.prefixes.as_ref(),
         };
         let mut packet = Packet::new(frame, &entry.key, Layout::default(), entry.second);
@@ -144,8 +142,6 @@ struct Way<'p> {
     table: u8,
     network: NetworkId,
     router: Option<RouterId>,
-    dst: Mac,
-    routed: bool,
     prefixes: Option<&'p Prefixes>,
 }
 
@@ -153,19 +149,13 @@ impl Observe for Way<'_> {
     fn step(&mut self, step: Step<'_>) {
         match step {
             Step::Table(table, _) => self.table = table,
-            Step::Matched(_) if self.table == lookup::TABLE => {
-                self.rules.push(if self.dst.is_group() {
-                    RuleId::Group(self.network)
-                } else {
-                    RuleId::Gateway(self.network)
-                });
-            }
-            Step::Address(mac, port) if self.table == lookup::TABLE => self.rules.push(match port {
+            Step::Matched(lookup::GROUP) => self.rules.push(RuleId::Group(self.network)),
+            Step::Matched(lookup::GATEWAY) => self.rules.push(RuleId::Gateway(self.network)),
+            Step::Station(.., mac, place) if self.table == lookup::TABLE => self.rules.push(match place {
                 Some(_) => RuleId::Station(self.network, mac),
                 None => RuleId::Unknown(self.network),
             }),
             Step::Route(_, address, route) => {
-                self.routed = true;
                 let Some(router) = self.router else { return };
                 let prefix = self.prefixes.and_then(|prefixes| prefixes.find(router, address));
                 self.rules.push(match prefix {
@@ -181,10 +171,6 @@ impl Observe for Way<'_> {
                 None => RuleId::NoNeighbor(self.network),
             }),
             Step::Tunnel(_, overlay, tunnel) => {
-                // The MAC table's row for a station behind a peer is told by the tunnel alone.
-                if !self.routed {
-                    self.rules.push(RuleId::Station(self.network, self.dst));
-                }
                 let peer = overlay.tunnels.iter().position(|it| it.as_ref() == Some(tunnel));
                 if let Some(peer) = peer.and_then(|peer| u16::try_from(peer).ok()) {
                     self.rules.push(RuleId::Tunnel(overlay.planned.network, peer));

@@ -11,7 +11,7 @@ use super::fields::{Family, Value};
 use crate::control::flows::words;
 use crate::pipeline::Ingress;
 use crate::pipeline::link::group_mac;
-use crate::topology::Network;
+use crate::topology::{Answers, Gateway, Network};
 use crate::wire::ethernet::Mac;
 
 /// A station that nobody knows.
@@ -152,15 +152,19 @@ fn next_hop(network: &Network, address: IpAddr) -> ([u8; 6], String) {
     if let Some(mac) = group_mac(address) {
         return (mac.bytes(), "its group address".to_owned());
     }
+    // Who has a single address sends all to the gateway, and so does who is told that the gateway has every address.
+    let by_gateway = |gateway: &&Gateway| {
+        let answers_all = network.answers == Answers::Everybody;
+        !gateway.owns(address) && (answers_all || gateway.source_for(address).is_none())
+    };
+    let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if let Some(gateway) = network.gateway.as_ref().filter(by_gateway).filter(|_| !link_local) {
+        return (gateway.mac.bytes(), format!("the gateway {}", words::mac(gateway.mac)));
+    }
     if let Some(neighbor) = network.neighbors.get(address) {
         return (neighbor.mac.bytes(), format!("the neighbour {address}"));
     }
-    match &network.gateway {
-        Some(gateway) if gateway.source_for(address).is_none() => {
-            (gateway.mac.bytes(), format!("the gateway {}", words::mac(gateway.mac)))
-        }
-        _ => (NOBODY_ELSE, format!("nobody has said to have {address}")),
-    }
+    (NOBODY_ELSE, format!("nobody has said to have {address}"))
 }
 
 /// The first address of the gateway's subnet that is not the gateway's.

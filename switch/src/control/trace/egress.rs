@@ -1,4 +1,5 @@
-//! What the output stage (table 20) makes of a verdict: the checks of `worker/output.rs`, without its queues.
+//! What the output stage (table 20) makes of a verdict: the checks of `worker/output.rs`, without its queues. Of a flooded frame
+//! also the copies for other nodes.
 
 use serde::Serialize;
 use shunt_ffi::Mbuf;
@@ -7,14 +8,19 @@ use super::row::reason_in_words;
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::ids::PortId;
+use crate::offload;
 use crate::topology::Topology;
+use crate::topology::tunnels::{Blocked, Tunnel};
 use crate::worker::output;
 
 /// What comes of a frame at one egress port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OutputRow {
-    /// Port.
+    /// Port; of a copy for another node `peer ADDRESS`.
     pub port: String,
+    /// The port that a copy for another node leaves by.
+    #[serde(skip)]
+    pub by: Option<String>,
     /// `sent`, or why not.
     pub outcome: String,
     /// Name of the reason when it is dropped there.
@@ -27,9 +33,36 @@ impl OutputRow {
         let checked = port.filter(|port| port.up).ok_or(DropReason::EgressDown);
         let checked = checked.and_then(|port| output::admits(port, frame));
         let name = port.map_or_else(|| format!("(slot {id})"), |port| port.name.to_string());
-        let mut row = Self { port: name, outcome: "sent".to_owned(), drop: None };
+        let mut row = Self { port: name, by: None, outcome: "sent".to_owned(), drop: None };
         if let Err(reason) = checked {
             row.dropped(reason);
+        }
+        row
+    }
+
+    /// What comes of the copy of a flooded frame that goes to another node (head-end replication).
+    fn to_peer(topology: &Topology, tunnel: &Tunnel, frame: &Mbuf) -> Self {
+        let mut row =
+            Self { port: format!("peer {}", tunnel.remote), by: None, outcome: String::new(), drop: None };
+        match tunnel.way {
+            Ok(way) => {
+                let port = topology.port(way.port).filter(|port| port.up);
+                let name = port.map_or_else(|| format!("(slot {})", way.port), |port| port.name.to_string());
+                row.outcome = format!("sent by {name}");
+                row.by = Some(name);
+                let template = topology.rewrites().templates.get(usize::from(way.template));
+                let more = template.map_or(0, |template| template.len() as u32);
+                match (port, offload::longest_segment(frame)) {
+                    (None, _) => row.dropped(DropReason::EgressDown),
+                    (Some(port), Ok(longest)) if longest + more > port.max_frame => {
+                        row.dropped(DropReason::TooLong);
+                    }
+                    (Some(_), Ok(_)) => {}
+                    (Some(_), Err(error)) => row.dropped(error.reason()),
+                }
+            }
+            Err(Blocked::By(reason)) => row.dropped(reason),
+            Err(Blocked::Unresolved(_)) => row.dropped(DropReason::NeighborUnresolved),
         }
         row
     }
@@ -41,7 +74,7 @@ impl OutputRow {
 
     /// Takes into account that nobody is behind some ports: their queues do not take the frame.
     pub(super) fn mind_link(&mut self, down: &[String]) {
-        if self.drop.is_none() && down.contains(&self.port) {
+        if self.drop.is_none() && down.contains(self.by.as_ref().unwrap_or(&self.port)) {
             self.dropped(DropReason::LinkDown);
         }
     }
@@ -63,11 +96,19 @@ pub(super) fn outputs(
             .map(|network| output::receivers(topology, network, except, is_ip).map(|member| member.port));
         rows(receivers.into_iter().flatten().collect())
     };
+    let copied = |network| {
+        let overlay = topology.overlay(network).filter(|overlay| overlay.planned.flood);
+        let tunnels = overlay.into_iter().flat_map(|overlay| overlay.tunnels.iter().flatten());
+        tunnels.map(|tunnel| OutputRow::to_peer(topology, tunnel, frame))
+    };
     match verdict {
         Verdict::Port(to) => rows(vec![to]),
         Verdict::Reply => rows(vec![ingress]),
-        Verdict::Flood(network) | Verdict::FloodLocal(network) => flooded(network, Some(ingress)),
-        Verdict::FloodInto(network) => flooded(network, None),
+        Verdict::FloodLocal(network) => flooded(network, Some(ingress)),
+        Verdict::Flood(network) => {
+            flooded(network, Some(ingress)).into_iter().chain(copied(network)).collect()
+        }
+        Verdict::FloodInto(network) => flooded(network, None).into_iter().chain(copied(network)).collect(),
         Verdict::Consume | Verdict::Drop(_) | Verdict::Reject(..) => Vec::new(),
     }
 }

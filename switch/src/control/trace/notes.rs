@@ -6,11 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use shunt_config::IpNet;
 
+use super::steps::{Found, Wrapped};
 use crate::control::flows::words;
 use crate::encap::Encap;
 use crate::ids::NetworkId;
-use crate::pipeline::{Observe, Step};
+use crate::pipeline::lookup::{GATEWAY, GROUP};
+use crate::pipeline::{Observe, Step, link};
 use crate::state::Tuple;
+use crate::table::fdb::Place;
 use crate::table::fib::Route;
 use crate::topology::tunnels::{Blocked, Overlay, Tunnel};
 use crate::topology::{Network, Topology};
@@ -37,11 +40,19 @@ pub(super) struct Notes<'t> {
     pub(super) stations: BTreeSet<Mac>,
     /// Addresses that were looked up.
     pub(super) addresses: BTreeSet<IpAddr>,
+    /// What was found, for the numbered steps.
+    pub(super) found: Vec<Found>,
 }
 
 impl<'t> Notes<'t> {
     pub(super) fn new(network: &'t Network) -> Self {
-        Self { network, tables: Vec::new(), stations: BTreeSet::new(), addresses: BTreeSet::new() }
+        Self {
+            network,
+            tables: Vec::new(),
+            stations: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+            found: Vec::new(),
+        }
     }
 
     fn note(&mut self, text: String) {
@@ -52,19 +63,19 @@ impl<'t> Notes<'t> {
         }
     }
 
-    /// The prefix by which the ingress network's router found a route.
-    fn prefix(&self, topology: &Topology, address: IpAddr) -> Option<IpNet> {
-        let router = topology.router(self.network.gateway.as_ref()?.router)?;
+    /// The prefix by which the router of `network` found a route.
+    fn prefix(topology: &Topology, network: &Network, address: IpAddr) -> Option<IpNet> {
+        let router = topology.router(network.gateway.as_ref()?.router)?;
         let holds = router.fib.iter().map(|row| row.prefix).filter(|prefix| prefix.contains(&address));
         holds.max_by_key(IpNet::prefix_len)
     }
 
-    fn route(&self, topology: &Topology, address: IpAddr, route: Option<Route>) -> String {
+    fn route(topology: &Topology, network: &Network, address: IpAddr, route: Option<Route>) -> String {
         let name = |id: NetworkId| {
             topology.network(id).map_or_else(|| "?".to_owned(), |network| network.name.to_string())
         };
-        let prefix =
-            self.prefix(topology, address).map_or_else(|| "?".to_owned(), |prefix| prefix.to_string());
+        let prefix = Self::prefix(topology, network, address)
+            .map_or_else(|| "?".to_owned(), |prefix| prefix.to_string());
         match route {
             Some(Route::Connected(id)) => {
                 format!("{address}: route {prefix}, connected to network {}", name(id))
@@ -78,7 +89,7 @@ impl<'t> Notes<'t> {
     }
 }
 
-fn encap_in_words(encap: Encap) -> String {
+pub(super) fn encap_in_words(encap: Encap) -> String {
     match encap {
         Encap::Vxlan { vni } => format!("vxlan id {vni}"),
         Encap::Geneve { vni, .. } => format!("geneve id {vni}"),
@@ -86,6 +97,53 @@ fn encap_in_words(encap: Encap) -> String {
         Encap::Gre { .. } => "gre".to_owned(),
         Encap::IpIp => "ip in ip".to_owned(),
     }
+}
+
+/// Where a station of `network` is.
+fn place_in_words(topology: &Topology, network: &Network, place: Option<Place>) -> String {
+    match place {
+        Some(Place::Port(id)) => topology
+            .port(id)
+            .map_or_else(|| "behind a port that is gone".to_owned(), |port| format!("behind {}", port.name)),
+        Some(Place::Peer(peer)) => {
+            let tunnel = topology.overlay(network.id).and_then(|overlay| overlay.tunnel(peer));
+            tunnel.map_or_else(
+                || "behind a peer that is gone".to_owned(),
+                |tunnel| format!("behind peer {}", tunnel.remote),
+            )
+        }
+        None => "behind no known port".to_owned(),
+    }
+}
+
+/// The way of a tunnel for the numbered steps.
+fn wrapped(topology: &Topology, overlay: &Overlay, tunnel: &Tunnel) -> Wrapped {
+    let planned = &overlay.planned;
+    let remote = tunnel.remote;
+    let local = planned.local_to(remote).map_or_else(|| "?".to_owned(), |local| local.to_string());
+    let ends = format!("{} from {local} to {remote}", encap_in_words(planned.encap));
+    let carrier = topology.network(planned.transport);
+    let route = carrier.map_or_else(String::new, |carrier| {
+        let router = carrier.gateway.as_ref().and_then(|gateway| topology.router(gateway.router));
+        Notes::route(topology, carrier, remote, router.and_then(|router| router.fib.get(remote)))
+    });
+    let way = match &tunnel.way {
+        Ok(way) => topology
+            .network(way.network)
+            .and_then(|network| Some((network, topology.port(way.port)?)))
+            .map(|(network, port)| {
+                let tag = network.tag_at(way.port);
+                let tag = tag.map_or_else(|| "no tag".to_owned(), |tag| format!("tag {}", tag.vid));
+                let mac = network.neighbors.get(way.hop).map(|neighbor| neighbor.mac);
+                let mac = mac.map_or_else(|| way.hop.to_string(), words::mac);
+                let name = port.name.to_string();
+                (format!("{}, {tag}", network.name), format!("{mac} is behind {name}"), name)
+            })
+            .ok_or_else(|| "its port is gone".to_owned()),
+        Err(Blocked::By(reason)) => Err(reason.describe().to_owned()),
+        Err(Blocked::Unresolved(question)) => Err(format!("neighbour {} is not known", question.target)),
+    };
+    Wrapped { ends, route, way }
 }
 
 /// The second routing: of the wrapped packet, in the network that carries it.
@@ -114,19 +172,24 @@ impl Observe for Notes<'_> {
     fn step(&mut self, step: Step<'_>) {
         match step {
             Step::Table(table, name) => self.tables.push(TableRow { table, name, steps: Vec::new() }),
-            Step::Matched(what) => self.note(format!("matched {what}")),
-            Step::Address(mac, port) => {
+            Step::Matched(what) => {
+                self.note(format!("matched {what}"));
+                if what == GATEWAY || what == GROUP {
+                    return;
+                }
+                self.found.push(Found::Host(what));
+            }
+            Step::Station(topology, network, mac, place) => {
                 self.stations.insert(mac);
-                let mac = words::mac(mac);
-                self.note(match port {
-                    Some(port) => format!("{mac} is behind {port}"),
-                    None => format!("{mac} is behind no known port"),
-                });
+                let place = place_in_words(topology, network, place);
+                self.note(format!("{} is {place}", words::mac(mac)));
+                self.found.push(Found::Station { mac, place });
             }
             Step::Route(topology, address, route) => {
                 self.addresses.insert(address);
-                let text = self.route(topology, address, route);
-                self.note(text);
+                let text = Self::route(topology, self.network, address, route);
+                self.note(text.clone());
+                self.found.push(Found::Route(text));
             }
             Step::Neighbor(address, mac) => {
                 self.addresses.insert(address);
@@ -135,14 +198,28 @@ impl Observe for Notes<'_> {
                     Some(mac) => format!("neighbour {address} has {}", words::mac(mac)),
                     None => format!("neighbour {address} is not known"),
                 });
+                self.found.push(Found::Neighbor { address, mac });
             }
             Step::Tunnel(topology, overlay, tunnel) => {
-                let text = tunnel_in_words(topology, overlay, tunnel);
-                self.note(text);
+                self.note(tunnel_in_words(topology, overlay, tunnel));
+                self.found.push(Found::Tunnel(wrapped(topology, overlay, tunnel)));
             }
-            Step::Connection(to) => self.note(format!("a known connection: goes on as {}", endpoints(to))),
-            Step::Masquerade(source) => self.note(format!("opens a connection, masqueraded as {source}")),
-            Step::Rewrote(what) => self.note(format!("made {what}")),
+            Step::Rewrote(what) => {
+                self.note(format!("made {what}"));
+                if what != link::HEADER {
+                    self.found.push(Found::Answer(what));
+                }
+            }
+            Step::Connection(to) => {
+                let text = format!("a known connection: goes on as {}", endpoints(to));
+                self.note(text.clone());
+                self.found.push(Found::Connection(text));
+            }
+            Step::Masquerade(source) => {
+                let text = format!("opens a connection, masqueraded as {source}");
+                self.note(text.clone());
+                self.found.push(Found::Connection(text));
+            }
             // Told by the trace itself, together with what the ports say to it.
             Step::Verdict(..) => {}
         }

@@ -50,6 +50,8 @@ pub struct TraceRow {
     pub r#match: String,
     /// The logical tables it went through.
     pub tables: Vec<TableRow>,
+    /// Its way from sender to receiver, in the numbered steps of reference 002; none when it was not admitted.
+    pub steps: Vec<String>,
     /// What is done to it, in order, the verdict last.
     pub actions: Vec<String>,
     /// The frame as it goes out; `None` when it does not or when nothing changed.
@@ -79,6 +81,7 @@ impl TraceRow {
             before: FrameRow::of(frame),
             r#match: String::new(),
             tables: Vec::new(),
+            steps: Vec::new(),
             actions: Vec::new(),
             after: None,
             verdict: String::new(),
