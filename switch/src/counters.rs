@@ -100,6 +100,8 @@ pub struct LoopCounters {
     pub replies: Counter,
     /// Those that it did not send, because their receivers had got enough.
     pub replies_limited: Counter,
+    /// Packets that wait for the MAC address of their next hop, now.
+    pub held: Counter,
     /// Times two workers wanted the same transmit queue at once.
     pub tx_contended: Counter,
     /// Generation of the topology the worker last ran.

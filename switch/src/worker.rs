@@ -207,6 +207,10 @@ impl Worker {
                     self.inbox.reply(Reply::Flows(dump));
                 }
                 Command::Say(message) => self.forwarder.say(self.topology.get(), &message),
+                Command::Originate(mut origin) => {
+                    origin.outcome = self.forwarder.originate(self.topology.get(), &origin, &self.counters);
+                    self.inbox.reply(Reply::Originated(origin));
+                }
                 Command::Capture(tap) => {
                     let refused = self.forwarder.output.taps.add(tap);
                     self.inbox.reply(refused.map_or(Reply::Done, Reply::Tap));

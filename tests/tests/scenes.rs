@@ -16,11 +16,46 @@ fn up(name: &str) -> Scene {
     scene
 }
 
+/// What `shunt ping` of a node says of `target`: exit code, and the line with the counts, `S packets transmitted, R received, ...`.
+#[track_caller]
+fn ping(scene: &Scene, node: &str, from: &str, target: &str) -> (Option<i32>, String, String) {
+    let words = ["ping", "--from", from, "-c", "5", "-i", "0.05", target];
+    let done = scene.node(node).shuntd.cli_cmd(&words).unwrap().run().unwrap();
+    let counts = done.stdout.lines().find(|line| line.contains(" packets transmitted, "));
+    (done.status.code(), counts.unwrap_or_default().to_owned(), format!("{}{}", done.stdout, done.stderr))
+}
+
+/// Everybody is asked by the switch itself, and answers each time.
+#[track_caller]
+fn pings(scene: &Scene, node: &str, pairs: &[(&str, &str)]) {
+    for (from, target) in pairs {
+        let (code, counts, all) = ping(scene, node, from, target);
+        assert_eq!(code, Some(0), "{from} to {target}: {all}");
+        assert!(counts.starts_with("5 packets transmitted, 5 received, 0% packet loss"), "{all}");
+        assert_eq!(all.matches(" bytes from ").count(), 5, "{all}");
+    }
+}
+
 #[test]
 fn same_node() {
     require!(root(), tool("iperf3"), tool("tcpdump"), tool("perl"), shuntd());
     let scene = up("same-node");
     let node = scene.node("node1");
+    pings(&scene, "node1", &[("br-int", "10.16.0.3"), ("veth_pod_a", "fd00:10:16::2")]);
+    let lost = node.dropped("for_switch").unwrap();
+    assert_eq!(lost, 0, "an answer to the switch is no loss");
+    let (code, counts, all) = ping(&scene, "node1", "br-int", "10.16.0.99");
+    assert_eq!(code, Some(1), "{all}");
+    assert!(counts.starts_with("5 packets transmitted, 0 received, +5 errors, 100% packet loss"), "{all}");
+    assert!(all.contains("From 10.16.0.1 icmp_seq=1 neighbor_unresolved: 10.16.0.99 "), "{all}");
+    for (from, target, why) in [
+        ("nowhere", "10.16.0.3", "there is no port or network \"nowhere\""),
+        ("other", "10.16.0.3", "the switch has no IPv4 address in network other"),
+        ("br-int", "10.16.0.1", "10.16.0.1 is an address of the switch itself"),
+    ] {
+        let (code, _, all) = ping(&scene, "node1", from, target);
+        assert!(code == Some(2) && all.starts_with("shunt: ") && all.contains(why), "{code:?} {all}");
+    }
     // No tunnel, no uplink.
     let before = node.counter("eth0", "tx_packets").unwrap();
     let answers = Ping { count: 20, ..Ping::to("10.16.0.3") }.run(scene.place("pod_a")).unwrap();
@@ -41,6 +76,15 @@ fn overlay_vxlan() {
     require!(root(), tool("iperf3"), shuntd());
     let scene = up("overlay-vxlan");
     let node = scene.node("node1");
+    // A pod of this node, one of another node through the tunnel, the physical gateway.
+    pings(
+        &scene,
+        "node1",
+        &[("vxlan.2", "10.20.9.60"), ("vxlan.2", "10.20.6.10"), ("bond0", "10.186.152.254")],
+    );
+    pings(&scene, "node1", &[("upvx4279f78e5dc", "10.20.4.5")]);
+    let (code, _, all) = ping(&scene, "node1", "vxlan.2", "10.20.3.5");
+    assert!(code == Some(1) && all.contains("From 10.20.9.0 icmp_seq=1 blackhole: "), "{all}");
     // Pods of one node reach each other without a tunnel.
     let before = node.counter("bond0", "tx_packets").unwrap();
     let answers = Ping { count: 20, ..Ping::to("10.20.9.41") }.run(scene.place("pod-9-60")).unwrap();
@@ -57,7 +101,31 @@ fn overlay_vxlan() {
 #[test]
 fn overlay_geneve() {
     require!(root(), tool("iperf3"), shuntd());
-    up("overlay-geneve");
+    let scene = up("overlay-geneve");
+    pings(&scene, "node1", &[("ovn-default", "10.16.0.2"), ("br-ex", "10.184.134.83")]);
+    // Every node has the gateway's address: the other one would take the answer.
+    let (code, _, all) = ping(&scene, "node1", "ovn-default", "10.16.0.3");
+    assert!(
+        code == Some(2) && all.contains("10.16.0.3 is on another node") && all.contains("network br-ex"),
+        "{all}"
+    );
+}
+
+#[test]
+fn ovn_kubernetes() {
+    require!(root(), tool("iperf3"), tool("tcpdump"), tool("perl"), file("/dev/net/tun"), shuntd());
+    let scene = up("ovn-kubernetes");
+    pings(&scene, "node1", &[("br-int", "10.128.0.5"), ("br-int", "10.130.0.5"), ("br-ex", "10.184.134.83")]);
+    // What the node's programs say to pods goes by the management port, from its address there.
+    let node = scene.node("node1");
+    let before = node.counter("ovn-k8s-mp0", "rx_packets").unwrap();
+    let there = Wire::on(scene.place("pod_b"), "eth0").unwrap();
+    let answers = Ping { count: 3, ..Ping::to("10.130.0.5") }.run(&node.netns).unwrap();
+    assert_eq!(answers.received, 3, "{answers:?}");
+    assert!(node.counter("ovn-k8s-mp0", "rx_packets").unwrap() >= before + 3);
+    let from_x2 =
+        |frame: &[u8]| frame.get(12..14) == Some(&[8, 0]) && frame.get(26..30) == Some(&[10, 128, 0, 2]);
+    there.wait(PATIENCE, from_x2).unwrap();
 }
 
 #[test]
@@ -83,5 +151,11 @@ fn underlay_vlan() {
 #[test]
 fn production() {
     require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), file("/dev/net/tun"), shuntd());
-    up("production");
+    let scene = up("production");
+    // The node's own stack has the address on `ctl` too: the switch hears the answer all the same.
+    pings(
+        &scene,
+        "node1",
+        &[("ctl", "10.186.152.254"), ("ctl", "10.186.152.101"), ("vxlan.2", "10.20.6.10")],
+    );
 }

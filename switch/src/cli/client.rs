@@ -68,6 +68,18 @@ impl Client {
         self.unpack(answer)
     }
 
+    /// Echo requests of the switch's own, live.
+    ///
+    /// # Errors
+    /// What the daemon refused, or that it is gone.
+    pub async fn ping(
+        &mut self,
+        request: proto::PingRequest,
+    ) -> Result<Streaming<proto::PingEvent>, Failure> {
+        let answer = self.client.ping(request).await;
+        self.unpack(answer)
+    }
+
     /// The next message of a stream; `None` at its end.
     pub(super) fn unpack_next<T>(&self, message: Result<Option<T>, Status>) -> Result<Option<T>, Failure> {
         message.map_err(|status| failure(&status, &self.socket))

@@ -13,6 +13,7 @@
 //! | [`conntrack`] | connections in the words of conntrack(8) |
 //! | [`flows`], [`trace`](mod@trace), [`capture`] | cached flows; where a frame would go; a frame out of a file |
 //! | [`tcpdump`] | frames, live |
+//! | [`ping`] | the switch asks somebody |
 //! | [`table`] | columns |
 //! | `watch` | rates over an interval |
 //! | [`man`] | the manual pages |
@@ -26,6 +27,7 @@ pub mod ip;
 pub mod man;
 pub mod options;
 pub mod ovs;
+pub mod ping;
 mod routers;
 pub mod show;
 pub mod table;
@@ -122,6 +124,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         Some(Question::Ip(wanted, families)) => return ip::run(&mut client, wanted, families, json).await,
         Some(Question::Capture(request, wanted)) => return tcpdump::run(&mut client, request, &wanted).await,
         Some(Question::Trace(request)) => return trace::run(&mut client, request, json).await,
+        Some(Question::Ping(request)) => return ping::run(&mut client, request, json).await,
         None => {}
     }
     match &options.command {
@@ -138,6 +141,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         | Command::Port { .. }
         | Command::DumpFlows(_)
         | Command::Trace(_)
+        | Command::Ping(_)
         | Command::Tcpdump(_)
         | Command::Route(_)
         | Command::Neigh(_)
@@ -155,6 +159,7 @@ enum Question {
     Capture(proto::CaptureRequest, options::Tcpdump),
     Ip(ip::Wanted, ip::Families),
     Trace(proto::TraceRequest),
+    Ping(proto::PingRequest),
 }
 
 impl Question {
@@ -172,6 +177,7 @@ impl Question {
             Command::Fdb(it) => Some(Self::ip(ip::fdb(&it.words)?, it)),
             Command::Addr(it) => Some(Self::ip(ip::addr(&it.words)?, it)),
             Command::Trace(wanted) => Some(Self::Trace(trace::request(wanted)?)),
+            Command::Ping(wanted) => Some(Self::Ping(ping::request(wanted)?)),
             _ => None,
         })
     }

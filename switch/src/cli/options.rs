@@ -91,6 +91,10 @@ pub enum Command {
         shunt trace default/pod1 10.0.2.9 tcp 80\n\
         What the expression leaves open is chosen, and the choice is printed. docs/operations.md has the fields.")]
     Trace(Trace),
+    /// Ask somebody for an answer, from the switch's own address in a network. An answer makes the exit code 0.
+    #[command(after_help = "Examples: shunt ping --from eth0 192.168.1.1\n\
+        shunt ping --from vxlan.2 -c 3 10.20.6.10")]
+    Ping(Ping),
     /// Ask whether the daemon works; exits with 0 when it does.
     Health,
     /// Print a completion script for a shell.
@@ -250,6 +254,29 @@ pub struct Trace {
     /// Which frame of the capture, from 1.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "pcap", value_parser = clap::value_parser!(u32).range(1..))]
     pub packet: u32,
+}
+
+/// Whom the switch asks.
+#[derive(Clone, Debug, Args)]
+pub struct Ping {
+    /// A network, whose gateway asks; or a port, for the network that it is in.
+    #[arg(long, value_name = "PORT|NETWORK")]
+    pub from: String,
+    /// Who is asked.
+    #[arg(value_name = "ADDRESS")]
+    pub address: std::net::IpAddr,
+    /// End after so many requests; without it, when interrupted.
+    #[arg(short = 'c', value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub count: Option<u32>,
+    /// Time from one request to the next.
+    #[arg(short = 'i', value_name = "SECONDS", default_value_t = 1.0)]
+    pub interval: f64,
+    /// How long an answer is waited for.
+    #[arg(short = 'W', value_name = "SECONDS", default_value_t = 1.0)]
+    pub timeout: f64,
+    /// Data bytes of a request.
+    #[arg(short = 's', value_name = "BYTES", default_value_t = 56, value_parser = clap::value_parser!(u32).range(0..=1400))]
+    pub size: u32,
 }
 
 /// Repeating a table.

@@ -59,7 +59,15 @@ fn canonical(term: &str) -> String {
 pub(super) async fn dump(client: &mut Client, wanted: WantedRules, json: bool) -> Result<(), Failure> {
     let mut rules = client.dump_rules(wanted.request).await?;
     rules.rules.retain(|rule| wanted.terms.iter().all(|term| rule.r#match.contains(term)));
-    output(json, &rules, || text(&rules))
+    output(json, &rules, || format!("{}\n{}", header(&rules), text(&rules)))
+}
+
+/// What stands above the rules, as ovs-ofctl's `NXST_FLOW reply` does: what their counters count.
+fn header(rules: &proto::Rules) -> String {
+    format!(
+        "rules of generation {}; counted: in tables 0 to 18 the flows that are cached now, in table 20 all that was sent",
+        rules.generation
+    )
 }
 
 /// One line for each rule.

@@ -58,7 +58,7 @@ pub struct Applied {
 
 /// True when the network's gateway comes, goes, or speaks for other addresses.
 fn changes_gateway(change: &NetworkChange) -> bool {
-    change.keys.iter().any(|key| matches!(*key, "router" | "gateways" | "gateway_mac"))
+    change.keys.iter().any(|key| matches!(*key, "router" | "gateways" | "gateway_mac" | "vtep"))
 }
 
 impl Control {

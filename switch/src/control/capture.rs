@@ -10,11 +10,15 @@ use shunt_ffi::clock;
 
 use super::Control;
 use super::flows::port_named;
+use crate::ids::PortId;
 use crate::worker::capture::{MAX_CAPTURES, Ring, Tap};
 use crate::worker::mailbox::{Command, NoAnswer, Reply};
 
 /// Longest copy, bytes: the longest frame there is.
 pub const SNAPLEN: usize = 65_535;
+/// Answers to echo requests that may wait, and how long they may be, bytes: one for each request of a second at the highest rate.
+const ANSWERS: usize = 128;
+const ANSWER: usize = 2048;
 /// Shortest: the headers that a filter reads.
 const SNAPLEN_MIN: usize = 64;
 
@@ -45,7 +49,7 @@ pub enum CaptureError {
     #[error("there is no port {0:?}; `shunt show ports` lists them")]
     NoPort(String),
     /// Enough others watch.
-    #[error("{MAX_CAPTURES} captures are under way; end one of them first")]
+    #[error("{MAX_CAPTURES} captures and pings are under way; end one of them first")]
     TooMany,
     /// A worker hangs.
     #[error("worker {0}: {1}")]
@@ -65,13 +69,22 @@ impl Control {
                 Some(found.ok_or_else(|| CaptureError::NoPort(name.to_owned()))?)
             }
         };
+        self.tap(only, None, Ring::new(snaplen.clamp(SNAPLEN_MIN, SNAPLEN)))
+    }
+
+    /// Begins to copy what comes back to echo requests with the identifier `ident`.
+    pub(super) fn listen_for_echo(&mut self, ident: u16) -> Result<Session, CaptureError> {
+        self.tap(None, Some(ident), Ring::with_slots(ANSWERS, ANSWER))
+    }
+
+    fn tap(&mut self, port: Option<PortId>, echo: Option<u16>, ring: Ring) -> Result<Session, CaptureError> {
         self.captures += 1;
         let id = self.captures;
-        let ring = Arc::new(Ring::new(snaplen.clamp(SNAPLEN_MIN, SNAPLEN)));
+        let ring = Arc::new(ring);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let session = Session { id, ring: ring.clone(), epoch: (wall, clock::tsc()) };
         for worker in 0..self.workers.len() {
-            let tap = Tap { id, port: only, ring: ring.clone() };
+            let tap = Tap { id, port, echo, ring: ring.clone() };
             let refused = match self.ask(worker, Command::Capture(tap)) {
                 Ok(Some(Reply::Tap(_))) => CaptureError::TooMany,
                 Ok(_) => continue,

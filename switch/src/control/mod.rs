@@ -23,6 +23,7 @@
 //! | [`picture`], [`rules`] | the tables as rows, as the rules of ovs-ofctl |
 //! | [`trace`](mod@trace) | where a frame would go |
 //! | [`capture`] | copies of frames for whoever watches |
+//! | [`ping`] | echo requests of the switch's own |
 //! | [`api`] | the gRPC interface, on a thread of its own |
 
 mod announce;
@@ -37,6 +38,7 @@ mod learn;
 mod neighbors;
 mod overlay;
 pub mod picture;
+pub mod ping;
 mod ports;
 mod publish;
 mod reset;

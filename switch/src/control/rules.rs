@@ -9,9 +9,11 @@
 //! | file | holds |
 //! |---|---|
 //! | `compose` | rows of the tables -> rules |
+//! | `senders` | those about who may send, for whom the switch answers, and of stations that share a MAC address |
 //! | `uses` | cached flows -> the rules they took, by walking the stages with their keys |
 
 mod compose;
+mod senders;
 mod uses;
 
 use serde::Serialize;

@@ -117,6 +117,8 @@ pub struct WorkerRow {
     pub replies: u64,
     /// Those that were not sent, because their receivers had got enough.
     pub replies_limited: u64,
+    /// Packets that wait for the MAC address of their next hop, now.
+    pub held: u64,
     /// Raw cycle counters, for whoever wants to compute over an interval.
     pub cycles: Cycles,
     /// What its flow cache did.
@@ -338,6 +340,7 @@ impl Control {
                     tx_contended: time.tx_contended.get(),
                     replies: time.replies.get(),
                     replies_limited: time.replies_limited.get(),
+                    held: time.held.get(),
                     cycles: Cycles { total, busy, slept, hz },
                     cache: CacheUse::of(worker),
                 }

@@ -222,6 +222,9 @@ impl TraceRow {
             self.actions = words::actions(&words::Names::of(topology), &actions);
             let reply = reply.filter(|reply| reply.write(&ingress, &key, layout, frame).is_some());
             let Some(reply) = reply else { return Err(reason) };
+            if reply == Reply::Echo {
+                steps.answer("the echo reply, for an address of the switch");
+            }
             let outputs = egress::outputs(topology, id, Verdict::Reply, frame);
             self.answered(reason, reply, &frame.to_vec(), outputs);
             return Ok(());

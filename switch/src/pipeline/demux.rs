@@ -18,6 +18,9 @@ use crate::wire::ethernet::{self, Mac};
 
 use super::lookup::TABLE;
 
+/// What an observer is told of what is for no station.
+pub const TO_HOST: &str = "no station: the host's port";
+
 /// Finds the port of a frame to the shared MAC address, or of an ARP request for one of its stations. `Continue` leaves it to
 /// the MAC table.
 pub fn demux(
@@ -49,7 +52,7 @@ pub fn demux(
             Ok(Next::Done(leave::by_many(ingress, packet, Verdict::Flood(ingress.network.id))))
         }
         (None, Some(host)) if host != ingress.port.id => {
-            see.step(Step::Matched("no station: the host's port"));
+            see.step(Step::Matched(TO_HOST));
             Ok(Next::Done(leave::by_port(ingress, ingress.network, host, packet)))
         }
         (None, _) => Err(DropReason::NoStation),

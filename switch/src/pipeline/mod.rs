@@ -32,6 +32,8 @@ pub mod spoof;
 pub use observe::{Observe, Silent, Step};
 pub use packet::{Opens, Packet, Question, Teach};
 
+use std::net::IpAddr;
+
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::{Actions, FlowKey, Verdict};
@@ -102,7 +104,50 @@ impl<'t> Ingress<'t> {
 #[inline]
 pub fn run(topology: &Topology, packet: &mut Packet<'_>, see: &mut impl Observe) -> Actions {
     let ingress = Ingress::of(topology, packet.key());
-    match ingress.and_then(|ingress| walk(topology, &ingress, packet, see)) {
+    let decided = ingress.and_then(|ingress| walk(topology, &ingress, packet, see));
+    conclude(topology, decided, packet, see)
+}
+
+/// Walks the stages behind the router for a packet of the switch's own, from an address that it has in the ingress network: nobody has to
+/// let it in, and it is for nobody's MAC address yet.
+pub fn originate(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Actions {
+    let mut onward = || {
+        let (source, address) = packet.key().addresses().ok_or(DropReason::BadIpHeader)?;
+        let (near, ttl) = match source {
+            IpAddr::V4(v4) => (v4.is_link_local(), Edits::TTL),
+            IpAddr::V6(v6) => (v6.is_unicast_link_local(), Edits::HOP_LIMIT),
+        };
+        let hop = if near {
+            // From such an address only neighbours can be asked (RFC 3927 section 2.7): no router has a say in that.
+            packet.actions.edits = packet.actions.edits.and(ttl);
+            route::Hop { network: ingress.network.id, address, own: false }
+        } else {
+            route::route(topology, ingress, packet, see)?
+        };
+        match nexthop::resolve(topology, ingress, &hop, packet, see)? {
+            (_, Next::Done(verdict)) => Ok(verdict),
+            (network, Next::Encap(peer)) => encap::encap(topology, ingress, network, peer, packet, see),
+            (_, Next::Continue) => Err(DropReason::NoRoute),
+        }
+    };
+    let decided = onward();
+    conclude(topology, decided, packet, see)
+}
+
+/// Writes down what was decided.
+#[inline]
+fn conclude(
+    topology: &Topology,
+    decided: Result<Verdict, DropReason>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Actions {
+    match decided {
         Ok(verdict) => {
             packet.actions.verdict = verdict;
             // By now it is the answer.
@@ -114,7 +159,8 @@ pub fn run(topology: &Topology, packet: &mut Packet<'_>, see: &mut impl Observe)
         Err(reason) => {
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
             let edits = packet.actions.edits.only(Edits::MIRROR);
-            packet.actions = Actions { edits, ..Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason))) };
+            packet.actions =
+                Actions { edits, ..Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason))) };
         }
     }
     see.step(Step::Verdict(topology, packet.actions.verdict));

@@ -16,6 +16,11 @@ impl Identity {
         Self { stations: stations.into_iter().collect() }
     }
 
+    /// Each station with its IP addresses.
+    pub fn iter(&self) -> impl Iterator<Item = (Mac, &[IpAddr])> {
+        self.stations.iter().map(|(mac, addresses)| (*mac, &**addresses))
+    }
+
     /// The IP addresses of station `mac`; `None` when it is none of these.
     #[inline]
     pub fn of(&self, mac: Mac) -> Option<&[IpAddr]> {

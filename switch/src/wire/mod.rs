@@ -3,6 +3,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod echo;
 pub mod ethernet;
 pub mod icmp;
 pub mod nd;

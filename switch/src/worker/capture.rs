@@ -12,6 +12,7 @@ use shunt_ffi::{Burst, Mbuf, clock};
 
 use crate::drop::DropReason;
 use crate::ids::PortId;
+use crate::wire::echo;
 
 /// Captures at a time.
 pub const MAX_CAPTURES: usize = 4;
@@ -64,7 +65,11 @@ pub struct Ring {
 impl Ring {
     /// A ring for copies of at most `snaplen` bytes.
     pub fn new(snaplen: usize) -> Self {
-        let slots = (RING_BYTES / snaplen.max(1)).clamp(SLOTS.0, SLOTS.1);
+        Self::with_slots((RING_BYTES / snaplen.max(1)).clamp(SLOTS.0, SLOTS.1), snaplen)
+    }
+
+    /// A ring of so many slots.
+    pub fn with_slots(slots: usize, snaplen: usize) -> Self {
         let ring =
             Self { empty: ArrayQueue::new(slots), full: ArrayQueue::new(slots), lost: AtomicU64::new(0) };
         for _ in 0..slots {
@@ -119,8 +124,18 @@ pub struct Tap {
     pub id: u64,
     /// Only frames at this port.
     pub port: Option<PortId>,
+    /// Only what comes back to echo requests of the switch's own with this identifier, where it arrives: nothing else.
+    pub echo: Option<u16>,
     /// Where copies go.
     pub ring: Arc<Ring>,
+}
+
+impl Tap {
+    /// True when a frame at `point` is wanted. Echo replies to the node's own stack, with which the switch shares its addresses, are
+    /// met where they go out to it.
+    fn wants(&self, point: Point, frame: &Mbuf) -> bool {
+        self.echo.is_none_or(|ident| point == Point::Egress && echo::concerns(frame.data(), ident))
+    }
 }
 
 /// The captures that a worker takes part in.
@@ -158,7 +173,7 @@ impl Taps {
     pub(super) fn burst(&self, port: PortId, point: Point, burst: &Burst) {
         let tsc = clock::tsc();
         for tap in self.0.iter().filter(|tap| tap.port.is_none_or(|only| only == port)) {
-            for frame in burst.iter() {
+            for frame in burst.iter().filter(|frame| tap.wants(point, frame)) {
                 tap.ring.copy(port, point, tsc, frame);
             }
         }
@@ -168,9 +183,24 @@ impl Taps {
     #[cold]
     pub(super) fn dropped(&self, port: PortId, reason: DropReason, frame: &Mbuf) {
         let tsc = clock::tsc();
-        for tap in self.0.iter().filter(|tap| tap.port.is_none_or(|only| only == port)) {
+        let wants = |tap: &&Tap| tap.echo.is_none() && tap.port.is_none_or(|only| only == port);
+        for tap in self.0.iter().filter(wants) {
             tap.ring.copy(port, Point::Drop(reason), tsc, frame);
         }
+    }
+
+    /// Copies a frame for the switch itself that came in by `port`, for who waits for it; false when nobody does.
+    #[cold]
+    pub(super) fn hear(&self, port: PortId, frame: &Mbuf) -> bool {
+        let tsc = clock::tsc();
+        let mut heard = false;
+        for tap in &self.0 {
+            if tap.echo.is_some_and(|ident| echo::concerns(frame.data(), ident)) {
+                tap.ring.copy(port, Point::Ingress, tsc, frame);
+                heard = true;
+            }
+        }
+        heard
     }
 }
 
@@ -190,7 +220,7 @@ mod tests {
     #[test]
     fn a_worker_takes_part_in_a_few_captures_and_gives_them_back() {
         let ring = Arc::new(Ring::new(64));
-        let tap = |id| Tap { id, port: None, ring: ring.clone() };
+        let tap = |id| Tap { id, port: None, echo: None, ring: ring.clone() };
         let mut taps = Taps::new();
         assert!(!taps.are_on());
         for id in 0..MAX_CAPTURES as u64 {

@@ -7,6 +7,7 @@
 mod connect;
 pub(crate) mod fit;
 mod hold;
+mod originate;
 mod resolve;
 mod say;
 mod tunnel;
@@ -343,6 +344,10 @@ impl Forwarder {
     /// A packet that goes nowhere, and whose sender is to hear of it.
     #[cold]
     fn reject(&mut self, scene: &Scene<'_>, reason: DropReason, answer: Answer, flow: &Flow, frame: Mbuf) {
+        // What answers a request of the switch's own is not lost.
+        if answer == Answer::Own && self.output.taps.are_on() && self.output.taps.hear(scene.port, &frame) {
+            return;
+        }
         let said = self.answer(scene, flow, frame, |ingress, data| {
             Reply::to(answer, ingress, &flow.key, flow.layout, data)
         });

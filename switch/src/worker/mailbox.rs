@@ -6,6 +6,7 @@
 //! numbered: the answer of a worker that hung, when it comes at last, is not taken for the answer to a later command.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::capture::Tap;
 use super::{MAX_QUEUES, RxPort, TxPort};
+use crate::drop::DropReason;
 use crate::flow::cache::Entry;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::wire::nd;
@@ -35,6 +37,8 @@ pub enum Command {
     DumpFlows(Box<FlowDump>),
     /// Send a message of the switch's own. Not answered.
     Say(Message),
+    /// Route and send a packet of the switch's own.
+    Originate(Box<Origin>),
     /// Copy frames for a capture.
     Capture(Tap),
     /// Give the tap of this capture back.
@@ -52,12 +56,40 @@ pub enum Reply {
     Rx(RxPort),
     /// A transmit queue comes back.
     Tx(Box<TxPort>),
+    /// What became of the packet.
+    Originated(Box<Origin>),
     /// A tap that is not used (any more).
     Tap(Tap),
     /// The copied piece.
     Flows(Box<FlowDump>),
     /// Unasked: the device of this queue is gone.
     Gone(RxPort),
+}
+
+/// A packet that the switch itself sends by the router of a network in which it has an address. The control thread makes and frees it.
+#[derive(Debug)]
+pub struct Origin {
+    /// The network.
+    pub network: NetworkId,
+    /// As in [`Message`].
+    pub numbering: u64,
+    /// A port at which it is counted when it is lost on the way out.
+    pub port: PortId,
+    /// The frame, with the gateway's MAC address as source and destination, without tag.
+    pub frame: Vec<u8>,
+    /// Written by the worker.
+    pub outcome: Outcome,
+}
+
+/// What became of an [`Origin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It went to a port, at this moment of the time-stamp counter.
+    Sent(u64),
+    /// Nobody knows the MAC address of its next hop yet; that is asked for.
+    Unresolved(IpAddr),
+    /// It went nowhere.
+    Lost(DropReason),
 }
 
 /// Bytes of a [`Message`] at most: an unsolicited neighbour advertisement.

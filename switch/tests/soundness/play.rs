@@ -18,8 +18,6 @@ const NETWORKS: u8 = 3;
 /// The first network has no gateway.
 const BRIDGE: u8 = 0;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longer than a packet waits for its next hop: three seconds of the workers' clock, and the one that has begun.
-const GIVEN_UP: Duration = Duration::from_secs(5);
 
 /// What is played.
 pub(crate) struct Captures {
@@ -154,8 +152,9 @@ pub(crate) fn run(captures: &Captures, name: &str, cache: &str) -> Outcome {
         played += FRAMES as u64;
         wait_for_packets(&shuntd, played);
     }
-    // What waits for a neighbour that never comes is given up by then, and counted.
-    std::thread::sleep(GIVEN_UP);
+    // What waits for a neighbour that never comes is given up, and counted.
+    let none_held = |workers: &Value| workers[0]["held"] == 0;
+    shuntd.cli_until(&["show", "workers", "--json"], PATIENCE, none_held).unwrap();
     let ports = shuntd.cli(&["show", "ports", "--json"]).unwrap();
     let drops = shuntd.cli(&["show", "drops", "--json"]).unwrap();
     let cache = cache_use(&shuntd);

@@ -16,6 +16,7 @@ pub mod fabric;
 
 mod overlay_geneve;
 mod overlay_vxlan;
+mod ovn_kubernetes;
 mod production;
 mod router;
 mod same_node;
@@ -39,6 +40,11 @@ pub const ALL: &[(&str, &str, Make)] = &[
         "overlay-geneve",
         "three nodes, subnets over Geneve with a distributed gateway (003)",
         overlay_geneve::make,
+    ),
+    (
+        "ovn-kubernetes",
+        "two nodes, br-ex, Geneve and the management port ovn-k8s-mp0 (003)",
+        ovn_kubernetes::make,
     ),
     ("underlay-routed", "two nodes, routed pods in VLAN 100 (000)", underlay_routed::make),
     ("underlay-vlan", "three nodes on trunks of VLANs 1155 to 1158 and a router (002)", underlay_vlan::make),

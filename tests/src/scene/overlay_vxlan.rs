@@ -39,6 +39,9 @@ pub(super) fn make() -> Result<Scene, LabError> {
     build.cable("gateway", &Interface { addrs: &["10.186.152.254/24"], ..Interface::default() }, &[])?;
     pods(&mut build, &["node1", "node2", "node3"])?;
     let checks = vec![
+        answers("pod-9-60", "169.254.1.1", "its gateway, which is the switch"),
+        answers("pod-9-60", "10.20.9.0", "the VTEP of its node"),
+        answers("pod-9-60", "10.20.6.0", "the VTEP of another node"),
         answers("pod-9-60", "10.20.9.41", "pod-9-41 of the same node, without a tunnel"),
         streams("pod-9-60", "10.20.6.10", "pod-6-10"),
         streams("pod-6-10", "10.20.9.60", "pod-9-60"),

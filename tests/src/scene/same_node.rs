@@ -1,6 +1,6 @@
 //! Reference 001: two pods of one node in one network, no tunnel, nothing on the uplink. A third pod is in a network of its own.
 
-use super::check::{dropped, silence, streams};
+use super::check::{answers, dropped, silence, streams};
 use super::{Builder, Pod, Scene};
 use crate::{Interface, LabError};
 
@@ -37,6 +37,8 @@ pub(super) fn make() -> Result<Scene, LabError> {
         ..Pod::default()
     })?;
     let checks = vec![
+        answers("pod_a", "10.16.0.1", "its gateway, which is the switch"),
+        answers("pod_b", "fd00:10:16::1", "its gateway, which is the switch"),
         streams("pod_a", "10.16.0.3", "pod_b"),
         streams("pod_b", "fd00:10:16::2", "pod_a"),
         silence("pod_a", "10.16.0.4", "pod_c, which is in another network"),

@@ -8,7 +8,7 @@
 //! | [`socket`] | the socket: permissions, a dead daemon's left-over, a living daemon's claim |
 //! | [`server`] | the thread, its start and its end |
 //! | `service` | the calls |
-//! | `capture` | the one that streams |
+//! | `capture`, `ping` | those that stream |
 //! | `connections` | connections as messages |
 //! | `rows` | rows of [`status`](super::status) as messages |
 //! | `refusal` | errors as gRPC statuses |
@@ -34,6 +34,7 @@ pub mod proto {
 
 mod capture;
 mod connections;
+mod ping;
 mod refusal;
 mod rows;
 pub mod server;

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use crate::control::capture::CaptureError;
 use crate::control::flows::FlowsError;
 use crate::control::picture::PictureError;
+use crate::control::ping::PingError;
 use crate::control::trace::TraceError;
 use crate::control::{ApplyError, Stopped};
 
@@ -18,6 +19,17 @@ pub(super) fn apply(error: &ApplyError) -> Status {
         ApplyError::Config(_) | ApplyError::TooMany(_) => Code::InvalidArgument,
         ApplyError::NoPort(_) => Code::NotFound,
         ApplyError::Restart(_) | ApplyError::Ports(_) | ApplyError::Connections(_) => Code::FailedPrecondition,
+    };
+    Status::new(code, bounded(&error.to_string()))
+}
+
+/// `error` for who wanted to ping.
+pub(super) fn ping(error: &PingError) -> Status {
+    let code = match error {
+        PingError::NoPlace(_) => Code::NotFound,
+        PingError::NoSource(..) | PingError::Own(_) | PingError::Shared { .. } => Code::InvalidArgument,
+        PingError::NoPort => Code::FailedPrecondition,
+        PingError::Capture(error) => return capture(error),
     };
     Status::new(code, bounded(&error.to_string()))
 }

@@ -92,6 +92,7 @@ impl From<WorkerRow> for proto::Worker {
             tx_contended: row.tx_contended,
             replies: row.replies,
             replies_limited: row.replies_limited,
+            held: row.held,
             cycles: Some(proto::Cycles { total, busy, slept, hz }),
             cache: Some(row.cache.into()),
         }

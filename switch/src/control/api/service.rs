@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::capture;
 use super::proto::switch_server::Switch;
 use super::proto::trace_request::What;
-use super::{connections, proto, refusal};
+use super::{connections, ping, proto, refusal};
 use crate::control::capture::SNAPLEN;
 use crate::control::capture::filter::Filter;
 use crate::control::flows::{FlowWalk, LIMIT};
@@ -289,6 +289,22 @@ impl Switch for Service {
         let session = self.ask(move |control| control.start_capture(&port, snaplen)).await?;
         let session = session.map_err(|error| refusal::capture(&error))?;
         Ok(Response::new(capture::stream(self.control.clone(), session, filter)))
+    }
+
+    type PingStream = ReceiverStream<Result<proto::PingEvent, Status>>;
+
+    async fn ping(&self, request: Request<proto::PingRequest>) -> Result<Response<Self::PingStream>, Status> {
+        let request = request.into_inner();
+        let pace = ping::Pace::of(&request).map_err(Status::invalid_argument)?;
+        let proto::PingRequest { from, address, size, .. } = request;
+        let target = address.parse().map_err(|_| {
+            Status::invalid_argument(format!(
+                "{address:?} is no IP address; write one as 10.0.0.1 or fd00::1"
+            ))
+        })?;
+        let started = self.ask(move |control| control.start_ping(&from, target, size as usize)).await?;
+        let started = started.map_err(|error| refusal::ping(&error))?;
+        Ok(Response::new(ping::stream(self.control.clone(), started, pace)))
     }
 
     async fn trace(&self, request: Request<proto::TraceRequest>) -> Result<Response<proto::Traced>, Status> {

@@ -21,26 +21,36 @@ const GROUP: &str = "01:00:00:00:00:00/01:00:00:00:00:00";
 
 /// Priorities: refusals and answers before what is let in; in table 16 a longer prefix before a shorter one, that of a single
 /// IPv4 address being as high as that of a MAC address.
-mod priority {
-    pub(super) const REFUSE: u16 = 200;
-    pub(super) const ANSWER: u16 = 110;
-    pub(super) const ADMIT: u16 = 100;
-    pub(super) const ADMIT_OTHER: u16 = 90;
-    pub(super) const TO_ROUTER: u16 = 150;
-    pub(super) const GROUP: u16 = 60;
-    pub(super) const STATION: u16 = 50;
-    pub(super) const HOP: u16 = 100;
-    pub(super) const NEIGHBOR: u16 = 50;
-    pub(super) const OUTPUT: u16 = 100;
+pub(super) mod priority {
+    pub(in super::super) const REFUSE: u16 = 200;
+    pub(in super::super) const ANSWER: u16 = 110;
+    /// Answers for others: not for the switch's own addresses.
+    pub(in super::super) const PROXY: u16 = 108;
+    /// An owner's own ARP and ND.
+    pub(in super::super) const CLAIM: u16 = 102;
+    pub(in super::super) const ADMIT: u16 = 100;
+    /// With somebody else's address.
+    pub(in super::super) const SPOOFED: u16 = 95;
+    pub(in super::super) const ADMIT_OTHER: u16 = 90;
+    /// From a MAC address that is nobody's there.
+    pub(in super::super) const STRANGER: u16 = 80;
+    pub(in super::super) const SHARED: u16 = 155;
+    pub(in super::super) const SHARED_HOST: u16 = 152;
+    pub(in super::super) const TO_ROUTER: u16 = 150;
+    pub(in super::super) const GROUP: u16 = 60;
+    pub(in super::super) const STATION: u16 = 50;
+    pub(in super::super) const HOP: u16 = 100;
+    pub(in super::super) const NEIGHBOR: u16 = 50;
+    pub(in super::super) const OUTPUT: u16 = 100;
 
     /// Of a route.
-    pub(super) fn prefix(v4: bool, len: u8) -> u16 {
+    pub(in super::super) fn prefix(v4: bool, len: u8) -> u16 {
         if v4 { 18 + u16::from(len) } else { 1 + u16::from(len) }
     }
 }
 
 /// Collects rules.
-struct Rules<'p> {
+pub(super) struct Rules<'p> {
     picture: &'p Picture,
     /// There are several networks: rules say which one they are of.
     several: bool,
@@ -73,7 +83,14 @@ pub(super) fn rules(picture: &Picture, networks: &[&Network]) -> Vec<(RuleId, Ru
 }
 
 impl Rules<'_> {
-    fn add(&mut self, id: RuleId, table: u8, priority: u16, terms: Vec<String>, actions: Vec<String>) {
+    pub(super) fn add(
+        &mut self,
+        id: RuleId,
+        table: u8,
+        priority: u16,
+        terms: Vec<String>,
+        actions: Vec<String>,
+    ) {
         let rule = RuleRow {
             table,
             priority,
@@ -88,7 +105,7 @@ impl Rules<'_> {
     }
 
     /// The term that says which network a rule is of; empty when there is only one.
-    fn of(&self, network: NetworkId) -> String {
+    pub(super) fn of(&self, network: NetworkId) -> String {
         if self.several { format!("metadata={:#x}", network.index() + 1) } else { String::new() }
     }
 
@@ -121,9 +138,17 @@ impl Rules<'_> {
             let answer = vec![format!("mod_dl_src:{}", words::mac(row.neighbor.mac)), "IN_PORT".into()];
             self.add(RuleId::None, ingress::TABLE, priority::ANSWER, terms, answer);
         }
+        self.proxy_answers(network);
         let ports = &self.picture.ports;
         for port in ports.iter().filter(|port| port.up) {
             for (_, tag) in port.attachments().filter(|(id, _)| *id == network.id) {
+                if let Some(identity) = &port.identity {
+                    let vlan = tag.map_or_else(String::new, |tag| format!("dl_vlan={}", tag.vid));
+                    let strip = if tag.is_some() { "strip_vlan" } else { "" };
+                    let enter = self.enter(network.id);
+                    self.given_senders(port, network, identity, (&vlan, strip, &enter));
+                    continue;
+                }
                 for (family, word) in [(Family::Ipv4, "ip"), (Family::Ipv6, "ipv6"), (Family::Other, "")] {
                     let priority = if word.is_empty() { priority::ADMIT_OTHER } else { priority::ADMIT };
                     let vlan = match (tag, &port.vlans) {
@@ -154,9 +179,14 @@ impl Rules<'_> {
             ];
             self.add(RuleId::Gateway(id), lookup::TABLE, priority::TO_ROUTER, terms, route);
         }
+        self.demux(network);
         let group = vec![of.clone(), format!("dl_dst={GROUP}")];
         self.add(RuleId::Group(id), lookup::TABLE, priority::GROUP, group, vec!["FLOOD".into()]);
-        let mut stations: Vec<_> = network.fdb.iter().map(|entry| (entry.mac(), entry.place())).collect();
+        // Those who share an address have names of their own there, which no frame has.
+        let named = |mac| network.neighbors.iter().any(|row| row.neighbor.mac == mac);
+        let is_name = |mac| network.demux.is_some() && named(mac);
+        let known = network.fdb.iter().filter(|entry| !is_name(entry.mac()));
+        let mut stations: Vec<_> = known.map(|entry| (entry.mac(), entry.place())).collect();
         stations.sort_unstable_by_key(|(mac, _)| mac.bytes());
         for (mac, place) in stations {
             let terms = vec![of.clone(), format!("dl_dst={}", words::mac(mac))];
@@ -262,7 +292,7 @@ impl Rules<'_> {
     }
 
     /// The actions that send a frame of `network` out of a port.
-    fn leave(&self, network: &Network, to: Place) -> Vec<String> {
+    pub(super) fn leave(&self, network: &Network, to: Place) -> Vec<String> {
         let to = match to {
             Place::Port(to) => to,
             Place::Peer(peer) => {
@@ -288,11 +318,11 @@ impl Rules<'_> {
     }
 }
 
-fn drop() -> Vec<String> {
+pub(super) fn drop() -> Vec<String> {
     vec!["drop".to_owned()]
 }
 
-fn goto(table: u8) -> String {
+pub(super) fn goto(table: u8) -> String {
     format!("goto_table:{table}")
 }
 

@@ -9,7 +9,7 @@ use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::topology::{
-    Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans,
+    Answers, Demux, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans,
 };
 use crate::wire::ethernet::Mac;
 
@@ -228,5 +228,84 @@ fn routes_and_neighbours_as_rows() {
     assert_eq!(
         (pod.address.as_str(), pod.port.as_str(), pod.fixed, pod.own),
         ("10.20.9.60", "upvx4279f78", true, false)
+    );
+}
+
+#[test]
+fn given_stations_send_with_their_addresses_and_share_one() {
+    let id = |slot| PortId::new(slot).unwrap();
+    let shared = mac(0x72);
+    let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+    let identity = Identity::new([(shared, [address("10.0.0.6")].into())]);
+    let demux = PlannedNetwork {
+        neighbors: neighbors(&[("10.0.0.6", 0xf0, false)]),
+        demux: Some(Demux { mac: shared, host: Some(id(1)) }),
+        ..network("ipvlan", stations(&[(0xf0, 0), (9, 1)]))
+    };
+    let pod = Port { identity: Some(Arc::new(identity)), ..port(0, "pod", 0, None) };
+    let plan = Plan { networks: vec![demux], ports: vec![pod, port(1, "host", 0, None)], ..Plan::default() };
+    let expected = "\
+0 200,dl_src=01:00:00:00:00:00/01:00:00:00:00:00 drop
+0 102,arp,in_port=pod,dl_src=aa:bb:cc:dd:ee:72,arp_sha=aa:bb:cc:dd:ee:72,arp_spa=10.0.0.6 goto_table:16
+0 100,ip,in_port=pod,dl_src=aa:bb:cc:dd:ee:72,nw_src=10.0.0.6 goto_table:16
+0 100,ip,in_port=pod,dl_src=aa:bb:cc:dd:ee:72,nw_src=0.0.0.0 goto_table:16
+0 100,ipv6,in_port=pod,dl_src=aa:bb:cc:dd:ee:72,ipv6_src=:: goto_table:16
+0 100,ipv6,in_port=pod,dl_src=aa:bb:cc:dd:ee:72,ipv6_src=fe80::/10 goto_table:16
+0 100,ip,in_port=host goto_table:16
+0 100,ipv6,in_port=host goto_table:16
+0 95,ip,in_port=pod drop
+0 95,ipv6,in_port=pod drop
+0 95,arp,in_port=pod drop
+0 90,in_port=pod,dl_src=aa:bb:cc:dd:ee:72 goto_table:16
+0 90,in_port=host goto_table:16
+0 80,in_port=pod drop
+16 155,ip,dl_dst=aa:bb:cc:dd:ee:72,nw_dst=10.0.0.6 output:pod
+16 155,arp,arp_tpa=10.0.0.6 output:pod
+16 152,dl_dst=aa:bb:cc:dd:ee:72 output:host
+16 60,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 FLOOD
+16 50,dl_dst=aa:bb:cc:dd:ee:09 output:host
+16 0 FLOOD
+20 100,actset_output=pod output:pod
+20 100,actset_output=host output:host
+";
+    assert_eq!(text(&plan, "", None), expected);
+}
+
+#[test]
+fn answers_for_others_are_rules() {
+    let known = neighbors(&[("10.0.0.6", 6, false), ("10.0.0.1", 1, true)]);
+    let with = |answers| {
+        let gateway = Gateway {
+            mac: mac(1),
+            addresses: [("10.0.0.1".parse().unwrap(), 24)].into(),
+            router: RouterId(0),
+        };
+        let network = PlannedNetwork {
+            neighbors: known.clone(),
+            gateway: Some(gateway),
+            answers,
+            ..network("pods", stations(&[(6, 0)]))
+        };
+        let router = PlannedRouter { name: "r".parse().unwrap(), fib: Arc::new(Fib::build([])) };
+        let plan = Plan {
+            networks: vec![network],
+            routers: vec![router],
+            ports: vec![port(0, "pod", 0, None)],
+            ..Plan::default()
+        };
+        let all = text(&plan, "", Some(0));
+        all.lines().filter(|line| line.contains(" 108,")).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(with(Answers::Own), Vec::<String>::new());
+    assert_eq!(
+        with(Answers::Given),
+        ["0 108,arp,arp_tpa=10.0.0.6,arp_op=1 mod_dl_src:aa:bb:cc:dd:ee:06,IN_PORT"]
+    );
+    assert_eq!(
+        with(Answers::Everybody),
+        [
+            "0 108,arp,arp_op=1 mod_dl_src:aa:bb:cc:dd:ee:01,IN_PORT",
+            "0 108,icmp6,icmp_type=135 mod_dl_src:aa:bb:cc:dd:ee:01,IN_PORT"
+        ]
     );
 }

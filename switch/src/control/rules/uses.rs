@@ -14,7 +14,7 @@ use crate::flow::cache::Entry;
 use crate::flow::key::L3;
 use crate::flow::parse::Layout;
 use crate::ids::{NetworkId, PortId};
-use crate::pipeline::{self, Ingress, Observe, Packet, Step, lookup, nexthop};
+use crate::pipeline::{self, Ingress, Observe, Packet, Step, demux, lookup, nexthop};
 use crate::table::fib::Route;
 use crate::topology::{RouterId, Topology};
 use crate::wire::ethernet::{self, Mac};
@@ -37,6 +37,12 @@ pub(crate) enum RuleId {
     None,
     /// A port's, in one of its networks.
     Ingress(PortId, NetworkId, Family),
+    /// A given station's, by IP address or for what is not IP.
+    Sender(PortId, NetworkId, Mac, Option<IpAddr>),
+    /// To a station that shares its MAC address.
+    Shared(NetworkId, IpAddr),
+    /// To the host that has that MAC address, too.
+    SharedHost(NetworkId),
     /// To the router.
     Gateway(NetworkId),
     /// Group addresses.
@@ -119,8 +125,16 @@ impl Uses {
             _ => Family::Other,
         };
         let gateway = ingress.network.gateway.as_ref();
+        let (port, network) = (ingress.port.id, ingress.network.id);
+        let source = || entry.key.addresses().map(|(source, _)| source);
+        let first = match &ingress.port.identity {
+            Some(_) if ingress.peer.is_none() => RuleId::Sender(port, network, entry.key.src(), source()),
+            _ => RuleId::Ingress(port, network, family),
+        };
         let mut way = Way {
-            rules: vec![RuleId::Ingress(ingress.port.id, ingress.network.id, family)],
+            rules: vec![first],
+            shares: ingress.network.demux.is_some(),
+            named: false,
             table: 0,
             network: ingress.network.id,
             router: gateway.map(|gateway| gateway.router),
@@ -140,6 +154,10 @@ impl Uses {
 struct Way<'p> {
     rules: Vec<RuleId>,
     table: u8,
+    /// Its stations share a MAC address.
+    shares: bool,
+    /// What comes next is where one of them is.
+    named: bool,
     network: NetworkId,
     router: Option<RouterId>,
     prefixes: Option<&'p Prefixes>,
@@ -151,6 +169,13 @@ impl Observe for Way<'_> {
             Step::Table(table, _) => self.table = table,
             Step::Matched(lookup::GROUP) => self.rules.push(RuleId::Group(self.network)),
             Step::Matched(lookup::GATEWAY) => self.rules.push(RuleId::Gateway(self.network)),
+            Step::Matched(demux::TO_HOST) => self.rules.push(RuleId::SharedHost(self.network)),
+            Step::Neighbor(address, Some(_)) if self.table == lookup::TABLE && self.shares => {
+                self.rules.push(RuleId::Shared(self.network, address));
+                // By the name that it has in the MAC table: no rule of its own.
+                self.named = true;
+            }
+            Step::Station(..) if std::mem::take(&mut self.named) => {}
             Step::Station(.., mac, place) if self.table == lookup::TABLE => self.rules.push(match place {
                 Some(_) => RuleId::Station(self.network, mac),
                 None => RuleId::Unknown(self.network),

@@ -84,6 +84,9 @@ impl Chosen<'_> {
     /// Who sends: a station behind the port, by preference one whose IP address is known.
     fn sender(&mut self, ingress: &Ingress<'_>) {
         let network = ingress.network;
+        if let Some(demux) = network.demux.filter(|_| ingress.tag.is_none()) {
+            return self.sharer(ingress, demux.mac);
+        }
         let by_address =
             self.source_address().and_then(|address| network.neighbors.get(address)).map(|found| found.mac);
         let wanted = |address: IpAddr| address.is_ipv6() == self.is_v6();
@@ -108,6 +111,19 @@ impl Chosen<'_> {
             self.set(field, Value::Address(address), &format!("in the subnet {subnet}"));
         }
         self.address(field, of_mac, documentation(self.is_v6()).0);
+    }
+
+    /// Who sends in a network whose stations share the address `shared`: the MAC table has each by a name of its own, which no frame
+    /// has.
+    fn sharer(&mut self, ingress: &Ingress<'_>, shared: Mac) {
+        let network = ingress.network;
+        self.set("eth.src", Value::Mac(shared.bytes()), "the address that the network's stations share");
+        let behind = network.fdb.iter().filter(|entry| entry.place() == ingress.place());
+        let mut known: Vec<_> =
+            behind.filter_map(|entry| address_of(network, entry.mac(), self.is_v6())).collect();
+        known.sort_unstable();
+        let field = if self.is_arp() { "arp.spa" } else { "ip.src" };
+        self.address(field, known.first().copied(), documentation(self.is_v6()).0);
     }
 
     fn is_arp(&self) -> bool {
@@ -160,6 +176,9 @@ fn next_hop(network: &Network, address: IpAddr) -> ([u8; 6], String) {
     let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if let Some(gateway) = network.gateway.as_ref().filter(by_gateway).filter(|_| !link_local) {
         return (gateway.mac.bytes(), format!("the gateway {}", words::mac(gateway.mac)));
+    }
+    if let (Some(_), Some(demux)) = (network.neighbors.get(address), &network.demux) {
+        return (demux.mac.bytes(), "the address that the network's stations share".to_owned());
     }
     if let Some(neighbor) = network.neighbors.get(address) {
         return (neighbor.mac.bytes(), format!("the neighbour {address}"));

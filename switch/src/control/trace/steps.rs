@@ -179,6 +179,11 @@ impl Steps {
         self.lines.push(format!("{name}{}: {text}", self.phase));
     }
 
+    /// The switch answers by itself.
+    pub(super) fn answer(&mut self, how: &str) {
+        self.push("answer", format_args!("{how}"));
+    }
+
     /// What was looked up and found. In a network whose stations share (`shares`) a MAC address, they are looked up by IP address.
     /// `source` is the MAC address that the frame leaves with.
     fn middle(&mut self, found: &[Found], shares: bool, source: Mac) {

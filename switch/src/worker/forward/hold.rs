@@ -26,6 +26,12 @@ impl Forwarder {
         if let Some(lost) = self.held.hold(packet, scene.topology.generation(), scene.now) {
             self.counters.port(lost.port).drop(DropReason::NeighborUnresolved, 1);
         }
+        self.count_held();
+    }
+
+    /// Shows how many packets are held.
+    fn count_held(&self) {
+        self.counters.time.held.set(self.held.len() as u64);
     }
 
     /// Asks for a neighbour, if it is not too early for that.
@@ -86,11 +92,13 @@ impl Forwarder {
             }
         }
         self.output.flush();
+        self.count_held();
     }
 
     /// Gives up the held packets that came in by `port`, whose queue goes.
     pub(in crate::worker) fn forget_held(&mut self, port: PortId) {
         let count = self.held.forget(port);
+        self.count_held();
         self.counters.port(port).drop(DropReason::NeighborUnresolved, count as u64);
     }
 }

@@ -57,6 +57,7 @@ fn worker(core: Option<usize>) -> WorkerRow {
         tx_contended: 8,
         replies: 19,
         replies_limited: 20,
+        held: 21,
         cycles: Cycles { total: 9, busy: 10, slept: 11, hz: u64::MAX },
         cache: CacheUse {
             capacity: 12,
