@@ -14,7 +14,7 @@ usage: scripts/ci.sh <step>...
   clippy       lints, warnings are errors
   build        everything, and the binaries
   unit         tests of one crate each (some need root and say so)
-  loom         model check of the publication protocol
+  loom         model checks of the publication protocol and the connection table
   integration  the lab and the whole switch: root, real other sides
   doc          documentation, and the examples in it
   shellcheck   the scripts
@@ -35,6 +35,8 @@ step_integration() { cargo nextest run "${locked[@]}" -p shunt-tests -E 'kind(te
 step_loom() {
   cargo nextest run "${locked[@]}" --config 'target.x86_64-unknown-linux-gnu.rustflags=["--cfg","loom"]' --target-dir target/loom \
     -p shunt-ffi --lib -E 'test(/^rcu::/) or test(/^vhost::gate::/)'
+  # By a feature: the flag would change tokio, which this crate needs as it is.
+  cargo nextest run "${locked[@]}" -p shunt-switch --features loom --lib -E 'test(/^state::model::/)'
 }
 
 step_doc() {

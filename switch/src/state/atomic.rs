@@ -31,3 +31,64 @@ pub(super) fn pause() {
     #[cfg(not(feature = "loom"))]
     std::hint::spin_loop();
 }
+
+/// A word that threads meet at: one that some of them change by compare-and-swap.
+#[cfg(not(feature = "loom"))]
+pub(super) type Word = AtomicU64;
+#[cfg(feature = "loom")]
+pub(super) use word::Word;
+
+#[cfg(feature = "loom")]
+mod word {
+    //! Loom looks for conflicts with the last access to a word only, so a thread's own load hides from it that its
+    //! compare-and-swap right after conflicts with what another thread loaded before: it would leave those
+    //! interleavings out. Hence each access is also one to a word that they all have in common, which orders nothing.
+
+    use super::{AtomicU64, Ordering};
+
+    loom::lazy_static! {
+        static ref MEETING: AtomicU64 = AtomicU64::new(0);
+    }
+
+    #[derive(Debug)]
+    pub(in super::super) struct Word(AtomicU64);
+
+    impl Word {
+        pub(in super::super) fn new(value: u64) -> Self {
+            Self(AtomicU64::new(value))
+        }
+
+        fn meet(&self) -> &AtomicU64 {
+            MEETING.fetch_add(1, Ordering::Relaxed);
+            &self.0
+        }
+
+        pub(in super::super) fn load(&self, order: Ordering) -> u64 {
+            self.meet().load(order)
+        }
+
+        pub(in super::super) fn store(&self, value: u64, order: Ordering) {
+            self.meet().store(value, order);
+        }
+
+        pub(in super::super) fn compare_exchange(
+            &self,
+            old: u64,
+            new: u64,
+            done: Ordering,
+            failed: Ordering,
+        ) -> Result<u64, u64> {
+            self.meet().compare_exchange(old, new, done, failed)
+        }
+
+        pub(in super::super) fn compare_exchange_weak(
+            &self,
+            old: u64,
+            new: u64,
+            done: Ordering,
+            failed: Ordering,
+        ) -> Result<u64, u64> {
+            self.compare_exchange(old, new, done, failed)
+        }
+    }
+}

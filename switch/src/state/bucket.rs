@@ -8,7 +8,7 @@
 //! and never misses an entry that was there all the time. Who enters or clears a tuple holds its *home*: the same tuple
 //! cannot be entered twice. The second bucket is not held: places in it are taken by compare-and-swap.
 
-use super::atomic::{AtomicU64, Ordering, pause};
+use super::atomic::{Ordering, Word, pause};
 use super::connection::Direction;
 
 /// Entries of a bucket.
@@ -32,8 +32,8 @@ const ONE_SPILLED: u64 = 1 << 32;
 #[repr(C, align(64))]
 pub(super) struct Bucket {
     /// Bit 0: held; upper half: how many tuples whose home it is are in their second bucket.
-    control: AtomicU64,
-    entries: [AtomicU64; WAYS],
+    control: Word,
+    entries: [Word; WAYS],
 }
 
 #[cfg(not(feature = "loom"))]
@@ -85,7 +85,7 @@ pub(super) struct Held<'b> {
 
 impl Bucket {
     pub(super) fn new() -> Self {
-        Self { control: AtomicU64::new(0), entries: std::array::from_fn(|_| AtomicU64::new(0)) }
+        Self { control: Word::new(0), entries: std::array::from_fn(|_| Word::new(0)) }
     }
 
     /// Whether tuples at home here may be in their second bucket.

@@ -201,3 +201,112 @@ impl Counters {
         })
     }
 }
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+    use crate::state::tuple::Parts;
+    use crate::state::{ConnRef, Direction, Insert, New, Removal, Segment, Size, Stock, Table, Tracked, tcp};
+    use crate::wire::protocol::TCP;
+
+    fn syn(zone: u16, host: u8, port: u16) -> New {
+        let original = Tuple::new(&Parts {
+            zone,
+            protocol: TCP,
+            source: [10, 0, 0, host].into(),
+            destination: [10, 1, 0, 1].into(),
+            source_port: port,
+            destination_port: 80,
+        })
+        .unwrap();
+        let segment = Segment { flags: 2, sequence: 99, ..Segment::default() };
+        let opening = tcp::open(&segment, false).unwrap();
+        New { original, reply: original.reversed(), opening, rule: 0, now: 1 }
+    }
+
+    fn establish(table: &Table, conn: ConnRef) {
+        let mut segment = Segment { flags: 0x12, acknowledgement: 100, ..Segment::default() };
+        assert!(matches!(table.track(conn, Direction::Reply, 1, &segment), Tracked::Valid(_)));
+        (segment.flags, segment.sequence, segment.acknowledgement) = (0x10, 100, 1);
+        assert!(matches!(table.track(conn, Direction::Original, 1, &segment), Tracked::Valid(_)));
+    }
+
+    /// Inserts from `host` until it is refused.
+    fn fill(table: &Table, stock: &mut Stock, zone: u16, host: u8) -> (Vec<ConnRef>, Insert) {
+        let mut made = Vec::new();
+        loop {
+            match table.insert(stock, &syn(zone, host, made.len() as u16)) {
+                Insert::Created(conn) => made.push(conn),
+                refused => return (made, refused),
+            }
+        }
+    }
+
+    #[test]
+    fn each_limit_is_reached_exactly_and_a_place_comes_back() {
+        let cases = [
+            (Limits { zone: 9, ..Limits::NONE }, Limit::Zone, true),
+            (Limits { source: 9, ..Limits::NONE }, Limit::Source, false),
+            (Limits { zone_half_open: 9, ..Limits::NONE }, Limit::ZoneHalfOpen, true),
+            (Limits { source_half_open: 9, ..Limits::NONE }, Limit::SourceHalfOpen, false),
+        ];
+        for (limits, limit, of_zone) in cases {
+            let table = Table::new(Size { capacity: 64, threads: 1, limits }, 4).unwrap();
+            let mut stock = Stock::default();
+            let (made, refused) = fill(&table, &mut stock, 1, 1);
+            assert_eq!((made.len(), refused), (9, Insert::OverLimit(limit)));
+            assert_eq!(table.zone_count(1), Count { connections: 9, half_open: 9 });
+            // Others are refused only when the zone is full; other zones never.
+            let other = table.insert(&mut stock, &syn(1, 2, 1));
+            assert_eq!(matches!(other, Insert::Created(_)), !of_zone, "{limit:?}");
+            assert!(matches!(table.insert(&mut stock, &syn(2, 1, 1)), Insert::Created(_)));
+            let half_open = matches!(limit, Limit::ZoneHalfOpen | Limit::SourceHalfOpen);
+            if half_open {
+                establish(&table, made[3]);
+            } else {
+                assert!(matches!(table.remove(&mut stock, made[3]), Removal::Removed(_)));
+            }
+            let port = 500;
+            assert!(matches!(table.insert(&mut stock, &syn(1, 1, port)), Insert::Created(_)), "{limit:?}");
+            assert_eq!(table.insert(&mut stock, &syn(1, 1, port + 1)), Insert::OverLimit(limit));
+        }
+    }
+
+    #[test]
+    fn the_last_places_are_for_those_who_have_few() {
+        let limits = Limits { source_when_tight: 5, ..Limits::NONE };
+        let table = Table::new(Size { capacity: 4096, threads: 1, limits }, 4).unwrap();
+        let mut stock = Stock::default();
+        let (made, refused) = fill(&table, &mut stock, 1, 1);
+        assert_eq!(refused, Insert::OverLimit(Limit::SourceWhenTight));
+        assert!((4096 * 6 / 8..=4096).contains(&made.len()), "{}", made.len());
+        for host in 2..12 {
+            assert_eq!(fill(&table, &mut stock, 1, host).0.len(), 5);
+        }
+        // Those that are there live on.
+        assert!(made.iter().all(|conn| table.is_live(*conn)));
+    }
+
+    #[test]
+    fn counts_come_back_to_nothing() {
+        let table = Table::new(Size { capacity: 512, threads: 1, limits: Limits::NONE }, 4).unwrap();
+        let mut stock = Stock::default();
+        let made: Vec<_> = (0..200)
+            .map(|number| match table.insert(&mut stock, &syn(number % 3, number as u8, number)) {
+                Insert::Created(conn) => conn,
+                refused => panic!("{refused:?}"),
+            })
+            .collect();
+        for (number, conn) in made.iter().enumerate() {
+            if number % 2 == 0 {
+                establish(&table, *conn);
+            }
+        }
+        assert_eq!(table.count(), (200, 100));
+        for conn in made {
+            table.remove(&mut stock, conn);
+        }
+        assert_eq!(table.count(), (0, 0));
+        assert_eq!(table.source_count(&syn(0, 0, 0).original), Count::default());
+    }
+}

@@ -9,7 +9,7 @@
 //! 2. Found: [`Table::touch`], for TCP [`Table::track`]. What the packet is turned into is in [`Connection::path`] and
 //!    [`Tuple::translation`]. The flow cache keeps the [`ConnRef`] and the direction.
 //! 3. Not found, and policy lets it pass: [`tcp::open`] or [`Opening::untracked`], then [`Table::insert`]; with source
-//!    NAT by a port from its share.
+//!    NAT by [`ports::Share::insert`], which finds a port.
 //! 4. A packet whose flow is cached: [`Table::touch`]. `Gone` makes the cached decision void.
 //!
 //! The control thread calls [`Table::sweep`], a slice at a time, and [`Table::list`].
@@ -23,13 +23,19 @@
 //! | [`tcp`], [`track`] | what a segment does to a TCP connection; what a packet does to any |
 //! | [`timeouts`], [`sweep`] | when connections end, and the walk that ends them |
 //! | [`limits`] | how many a zone or a source may have |
+//! | [`ports`] | ports for source NAT |
+//! | [`show`] | lines as conntrack(8) prints them, fields for JSON |
 
 mod atomic;
 mod bucket;
 pub mod connection;
 pub mod limits;
+#[cfg(all(test, feature = "loom"))]
+mod model;
+pub mod ports;
 pub mod quoted;
 mod record;
+pub mod show;
 mod slots;
 pub mod sweep;
 pub mod table;

@@ -79,7 +79,7 @@ impl Share {
         let (first, all, own_first) = (self.first, self.all, self.own_first);
         let in_range = preserved >= first && u32::from(preserved - first) < all;
         let around = move |start: u32, count: u32, random: u32| {
-            let offset = (u64::from(random) * u64::from(count) >> 32) as u32;
+            let offset = ((u64::from(random) * u64::from(count)) >> 32) as u32;
             (0..count.min(TRIES)).map(move |step| first + (start + (offset + step) % count) as u16)
         };
         let own = around(own_first, self.own, (mixed >> 32) as u32);
@@ -125,5 +125,5 @@ fn settled(insert: Insert) -> Option<Result<Translated, Refused>> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;

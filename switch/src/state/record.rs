@@ -8,7 +8,7 @@
 
 use std::num::NonZeroU32;
 
-use super::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use super::atomic::{AtomicU32, AtomicU64, Ordering, Word, fence};
 use super::connection::{ConnRef, Connection, Direction, Life, Nat, State, Traffic};
 use super::tcp::Opening;
 use super::tuple::Tuple;
@@ -17,7 +17,7 @@ use super::tuple::Tuple;
 #[repr(C, align(64))]
 pub(super) struct Record {
     original: [AtomicU64; 5],
-    pub(super) life: AtomicU64,
+    pub(super) life: Word,
     pub(super) seen: AtomicU32,
     created: AtomicU32,
     rule: AtomicU32,
@@ -95,7 +95,7 @@ impl Record {
         let words = || std::array::from_fn(|_| AtomicU64::new(0));
         Self {
             original: words(),
-            life: AtomicU64::new(0),
+            life: Word::new(0),
             seen: AtomicU32::new(0),
             created: AtomicU32::new(0),
             rule: AtomicU32::new(0),

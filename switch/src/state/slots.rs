@@ -3,7 +3,7 @@
 //! A chain is up to [`CHAIN`] free slots linked through their records. The stack is Treiber's, with a count in its head
 //! against the ABA problem; one compare-and-swap moves a whole chain, so that threads meet there once in [`CHAIN`] connections.
 
-use super::atomic::{AtomicU32, AtomicU64, Cells, Ordering};
+use super::atomic::{AtomicU32, Cells, Ordering, Word};
 use super::record::Record;
 
 /// Slots that a chain has at most.
@@ -32,7 +32,7 @@ impl Default for Stock {
 #[derive(Debug)]
 pub(super) struct Free {
     /// A count that each change raises, and the first slot of the topmost chain, plus one.
-    head: AtomicU64,
+    head: Word,
     /// Slots in it, about.
     count: AtomicU32,
 }
@@ -40,7 +40,7 @@ pub(super) struct Free {
 impl Free {
     /// All of `records`.
     pub(super) fn all(records: &Cells<Record>) -> Self {
-        let free = Self { head: AtomicU64::new(0), count: AtomicU32::new(0) };
+        let free = Self { head: Word::new(0), count: AtomicU32::new(0) };
         let mut chain = [0; CHAIN];
         // The lowest slots come off first.
         for start in (0..records.len()).step_by(CHAIN).rev() {
@@ -115,7 +115,9 @@ impl Free {
     fn pop(&self, records: &Cells<Record>, stock: &mut Stock) {
         let mut head = self.head.load(Ordering::Acquire);
         let mut slot = loop {
-            let Some(first) = (head as u32).checked_sub(1) else { return };
+            let Some(first) = (head as u32).checked_sub(1) else {
+                return;
+            };
             // May be of another chain by now: then the count has changed, and the exchange fails.
             let below = records[first as usize].below.load(Ordering::Relaxed);
             match self.head.compare_exchange(

@@ -41,9 +41,13 @@ impl Table {
         let mut swept = Swept { next: (end < self.records.len()).then_some(end), ..Swept::default() };
         let hurry = self.hurry();
         for slot in from..end {
-            let Some(record) = self.records.get(slot) else { break };
+            let Some(record) = self.records.get(slot) else {
+                break;
+            };
             let life = record.life();
-            let Some(generation) = life.live() else { continue };
+            let Some(generation) = life.live() else {
+                continue;
+            };
             let mut patience = timeouts.of(&record.original(), life.state());
             if life.state().is_fleeting() {
                 patience = hurry.shorten(patience);
@@ -76,7 +80,9 @@ impl Table {
                 return Some(slot);
             }
             let record = self.records.get(slot)?;
-            let Some(generation) = record.life().live() else { continue };
+            let Some(generation) = record.life().live() else {
+                continue;
+            };
             into.extend(record.copy(ConnRef { slot: slot as u32, generation }));
         }
         (end < self.records.len()).then_some(end)
@@ -103,5 +109,105 @@ impl Hurry {
             return patience;
         }
         ((u64::from(patience) * self.left / self.of) as u32).clamp(1, patience.max(1))
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+    use crate::state::tuple::Parts;
+    use crate::state::{Direction, Insert, Limits, New, Opening, Size, State, Touch, Tuple};
+    use crate::wire::protocol::{ICMP, SCTP, UDP};
+
+    fn tuple(protocol: u8, port: u16) -> Tuple {
+        let (source_port, destination_port) = match protocol {
+            ICMP => (port, 8 << 8),
+            UDP | SCTP => (port, 53),
+            _ => (0, 0),
+        };
+        Tuple::new(&Parts {
+            zone: 0,
+            protocol,
+            source: [10, 0, (port >> 8) as u8, port as u8].into(),
+            destination: [10, 1, 0, 1].into(),
+            source_port,
+            destination_port,
+        })
+        .unwrap()
+    }
+
+    fn insert(table: &Table, stock: &mut Stock, original: Tuple, now: u32) -> ConnRef {
+        let opening = Opening::untracked(&original).unwrap();
+        let new = New { original, reply: original.reversed(), opening, rule: 0, now };
+        let Insert::Created(conn) = table.insert(stock, &new) else { panic!("no room") };
+        conn
+    }
+
+    fn sweep(table: &Table, stock: &mut Stock, now: u32) -> Vec<ConnRef> {
+        let (mut ended, mut from) = (Vec::new(), Some(0));
+        while let Some(start) = from {
+            let swept =
+                table.sweep(stock, start, 100, now, &Timeouts::default(), |last| ended.push(last.conn));
+            from = swept.next;
+        }
+        ended
+    }
+
+    #[test]
+    fn each_ends_after_its_own_time() {
+        let table = Table::new(Size { capacity: 64, threads: 1, limits: Limits::NONE }, 4).unwrap();
+        let mut stock = Stock::default();
+        let cases =
+            [(UDP, false, 30), (UDP, true, 120), (ICMP, true, 30), (SCTP, true, 210), (47, false, 600)];
+        for (port, (protocol, replied, patience)) in cases.into_iter().enumerate() {
+            let conn = insert(&table, &mut stock, tuple(protocol, port as u16), 1000);
+            if replied {
+                assert_eq!(table.touch(conn, Direction::Reply, 1005, 1, 100), Touch::Done);
+            }
+            let last = 1000 + if replied { 5 } else { 0 };
+            assert_eq!(sweep(&table, &mut stock, last + patience - 1), [], "{protocol}");
+            assert_eq!(sweep(&table, &mut stock, last + patience), [conn], "{protocol}");
+            assert_eq!(table.touch(conn, Direction::Original, 2000, 1, 100), Touch::Gone);
+        }
+    }
+
+    #[test]
+    fn a_packet_once_in_a_while_keeps_it_alive() {
+        let table = Table::new(Size { capacity: 64, threads: 1, limits: Limits::NONE }, 4).unwrap();
+        let mut stock = Stock::default();
+        let conn = insert(&table, &mut stock, tuple(UDP, 1), 10);
+        for now in (10..1000).step_by(29) {
+            assert_eq!(table.touch(conn, Direction::Original, now, 1, 100), Touch::Done);
+            assert_eq!(sweep(&table, &mut stock, now), []);
+        }
+        // A clock that is behind ends nothing.
+        assert_eq!(sweep(&table, &mut stock, 5), []);
+        assert_eq!(table.get(conn).unwrap().traffic[0].packets, 35);
+    }
+
+    #[test]
+    fn when_it_is_nearly_full_the_fleeting_go_first() {
+        const CAPACITY: u16 = 4096;
+        let table =
+            Table::new(Size { capacity: CAPACITY.into(), threads: 1, limits: Limits::NONE }, 4).unwrap();
+        let mut stock = Stock::default();
+        let made: Vec<_> = (0..CAPACITY + 64)
+            .map(|port| {
+                let conn = insert(&table, &mut stock, tuple(UDP, port), 100);
+                if port % 2 == 0 {
+                    table.touch(conn, Direction::Reply, 100, 1, 100);
+                }
+                conn
+            })
+            .collect();
+        let ended = sweep(&table, &mut stock, 103);
+        assert!(!ended.is_empty());
+        for (port, conn) in made.iter().enumerate() {
+            // What is answered lives on, whatever happens.
+            assert!(port % 2 == 1 || table.get(*conn).is_some_and(|copy| copy.state == State::Replied));
+        }
+        // With room again there is no hurry.
+        let left = table.count().0;
+        assert_eq!((sweep(&table, &mut stock, 103).len(), table.count().0), (0, left));
     }
 }

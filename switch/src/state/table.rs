@@ -255,7 +255,9 @@ impl Table {
     pub fn insert(&self, stock: &mut Stock, new: &New) -> Insert {
         let hashes = (self.hash(&new.original), self.hash(&new.reply));
         let (original, reply) = (self.spot(hashes.0), self.spot(hashes.1));
-        let Some(mut homes) = self.hold(original.home, reply.home) else { return Insert::Busy };
+        let Some(mut homes) = self.hold(original.home, reply.home) else {
+            return Insert::Busy;
+        };
         if let Some(found) = self.find(hashes.0, &new.original) {
             return Insert::Exists(found);
         }
@@ -291,11 +293,17 @@ impl Table {
 
     /// Removes a connection. Any thread may; of several at once one does.
     pub fn remove(&self, stock: &mut Stock, conn: ConnRef) -> Removal {
-        let Some(last) = self.get(conn) else { return Removal::Gone };
+        let Some(last) = self.get(conn) else {
+            return Removal::Gone;
+        };
         let (original, reply) = (self.spot(self.hash(&last.original)), self.spot(self.hash(&last.reply)));
-        let Some(mut homes) = self.hold(original.home, reply.home) else { return Removal::Busy };
+        let Some(mut homes) = self.hold(original.home, reply.home) else {
+            return Removal::Busy;
+        };
         let record = &self.records[conn.slot as usize];
-        let Some(life) = record.vacate(conn) else { return Removal::Gone };
+        let Some(life) = record.vacate(conn) else {
+            return Removal::Gone;
+        };
         let entry = original.entry(Direction::Original, conn.slot);
         homes.original().clear(&self.buckets[original.second], entry);
         if last.original != last.reply {
@@ -346,5 +354,5 @@ impl<'t> Homes<'t> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;

@@ -463,3 +463,6 @@ pub(super) fn shift(marks: Marks, from: &Side, to: &Side) -> u8 {
     // Only when both have offered (RFC 7323 section 2.2).
     if from.scale & to.scale & HAS_SCALE == 0 { 0 } else { from.scale & !HAS_SCALE }
 }
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests;

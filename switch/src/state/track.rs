@@ -67,7 +67,9 @@ impl Table {
     /// Counts packets that go in `direction` and keeps the connection alive. `bytes`: from the IP header on, of all of them.
     #[inline]
     pub fn touch(&self, conn: ConnRef, direction: Direction, now: u32, packets: u32, bytes: u32) -> Touch {
-        let Some(record) = self.record(conn) else { return Touch::Gone };
+        let Some(record) = self.record(conn) else {
+            return Touch::Gone;
+        };
         let life = record.life();
         if !life.is(conn) {
             return Touch::Gone;
@@ -118,7 +120,9 @@ impl Table {
 
     /// Takes the step of a TCP segment. Call [`Table::touch`] first, for the bytes that it counts.
     pub fn track(&self, conn: ConnRef, direction: Direction, now: u32, segment: &Segment) -> Tracked {
-        let Some(record) = self.record(conn) else { return Tracked::Gone };
+        let Some(record) = self.record(conn) else {
+            return Tracked::Gone;
+        };
         for _ in 0..ATTEMPTS {
             let life = record.life();
             if !life.is(conn) {
@@ -154,7 +158,9 @@ impl Table {
 
     /// Takes the step of an SCTP chunk. Packets of a cached flow are not looked into: the caller decides which are.
     pub fn track_chunk(&self, conn: ConnRef, chunk: Chunk) {
-        let Some(record) = self.record(conn) else { return };
+        let Some(record) = self.record(conn) else {
+            return;
+        };
         let life = record.life();
         let state = match chunk {
             Chunk::Abort => State::SctpClosed,

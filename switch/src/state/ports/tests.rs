@@ -45,7 +45,9 @@ fn a_free_port_is_preserved_and_a_taken_one_is_not() {
         let mut ports = Vec::new();
         for host in 0..3 {
             let new = masqueraded(host, 40_000, protocol);
-            let Ok(Translated::Created(conn)) = share.insert(&table, &mut stock, &new) else { panic!("refused") };
+            let Ok(Translated::Created(conn)) = share.insert(&table, &mut stock, &new) else {
+                panic!("refused")
+            };
             ports.push(port_of(&table, conn));
         }
         assert_eq!(ports[0], 40_000);
@@ -68,7 +70,9 @@ fn all_ports_are_used_and_then_it_is_exhausted() {
         let mut ports = HashSet::new();
         for host in 0..100 {
             let new = masqueraded(host, 7, UDP);
-            let Ok(Translated::Created(conn)) = share.insert(&table, &mut stock, &new) else { panic!("refused") };
+            let Ok(Translated::Created(conn)) = share.insert(&table, &mut stock, &new) else {
+                panic!("refused")
+            };
             assert!(ports.insert(port_of(&table, conn)));
         }
         assert_eq!(ports, (5000..5100).collect());

@@ -39,7 +39,9 @@ struct Model {
 
 impl Model {
     fn remove(&mut self, conn: ConnRef) -> bool {
-        let Some((original, reply)) = self.live.remove(&conn) else { return false };
+        let Some((original, reply)) = self.live.remove(&conn) else {
+            return false;
+        };
         self.tuples.remove(&original);
         self.tuples.remove(&reply);
         true
@@ -193,4 +195,79 @@ fn a_table_that_cannot_be_made_says_so() {
     let made = |capacity| Table::new(Size { capacity, threads: 1, limits: Limits::NONE }, 1).map(|_| ());
     assert_eq!(made(MAX_CAPACITY + 1), Err(NoTable::TooLarge(MAX_CAPACITY + 1)));
     assert_eq!(made(0), Ok(()));
+}
+
+/// Threads that enter, look up, touch, remove and sweep at once: each checks what is its own, and in the end nothing is left over.
+#[test]
+fn threads_at_once_keep_their_connections() {
+    const THREADS: u8 = 4;
+    let table = Table::new(Size { capacity: 2000, threads: 5, limits: Limits::NONE }, 11).unwrap();
+    let all = table.free();
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (table, done) = (&table, &done);
+            scope.spawn(move || {
+                let mut stock = Stock::default();
+                let mut random = u64::from(thread) + 1;
+                let mut mine: HashMap<u16, Option<ConnRef>> = HashMap::new();
+                for _ in 0..60_000 {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    let port = (random >> 20) as u16 % 400;
+                    let original = udp(thread, port);
+                    // All threads' connections go by one address: their replies differ in the port alone.
+                    let sent = original
+                        .with_source([10, 9, 9, 9].into())
+                        .with_source_port(u16::from(thread) * 400 + port);
+                    match mine.get(&port).copied().flatten() {
+                        None => match table.insert(&mut stock, &new(original, sent.reversed(), 1)) {
+                            Insert::Created(conn) => {
+                                mine.insert(port, Some(conn));
+                            }
+                            Insert::Busy => {}
+                            other => panic!("{other:?}"),
+                        },
+                        Some(conn) => {
+                            let found = Some(Found { conn, direction: Direction::Original });
+                            assert_eq!(table.lookup(&original), found);
+                            assert_eq!(table.lookup(&sent.reversed()).map(|found| found.conn), Some(conn));
+                            // Its reply tuple is taken, whoever asks.
+                            let thief = table.insert(&mut stock, &new(udp(thread, 1000), sent.reversed(), 1));
+                            assert!(matches!(thief, Insert::Clash | Insert::Busy), "{thief:?}");
+                            match table.remove(&mut stock, conn) {
+                                Removal::Removed(last) => {
+                                    assert_eq!((last.original, last.reply), (original, sent.reversed()));
+                                    mine.insert(port, None);
+                                }
+                                Removal::Busy => {}
+                                Removal::Gone => panic!("somebody else removed it"),
+                            }
+                        }
+                    }
+                }
+                for conn in mine.into_values().flatten() {
+                    while table.remove(&mut stock, conn) == Removal::Busy {}
+                }
+                table.return_stock(&mut stock);
+                done.fetch_add(1, std::sync::atomic::Ordering::Release);
+            });
+        }
+        // The control thread: its sweep ends nothing here, its lists hold no connection of two tuples' halves.
+        let mut stock = Stock::default();
+        let mut rows = Vec::with_capacity(4096);
+        while done.load(std::sync::atomic::Ordering::Acquire) < usize::from(THREADS) {
+            rows.clear();
+            table.list(0, usize::MAX, &mut rows);
+            for row in &rows {
+                let host = row.original.parts().source;
+                let port = row.reply.destination_port();
+                let std::net::IpAddr::V4(host) = host else { panic!("IPv4 only") };
+                assert_eq!(u16::from(host.octets()[3]), port / 400, "{row:?}");
+            }
+            table.sweep(&mut stock, 0, usize::MAX, 1, &Timeouts::default(), |last| panic!("{last:?}"));
+        }
+    });
+    assert_eq!((table.free(), table.count()), (all, (0, 0)));
 }

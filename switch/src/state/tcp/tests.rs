@@ -144,7 +144,10 @@ fn handshake_data_and_close() {
     assert_eq!(talk.streams(C, 1000), Touch::Done);
     assert_eq!(talk.streams(S, 50_000), Touch::Done);
     talk.now += 1;
-    assert_eq!([talk.streams(C, 100), talk.streams(C, 100), talk.streams(S, 10)], [Touch::Look, Touch::Done, Touch::Done]);
+    assert_eq!(
+        [talk.streams(C, 100), talk.streams(C, 100), talk.streams(S, 10)],
+        [Touch::Look, Touch::Done, Touch::Done]
+    );
     assert_eq!(talk.sends(C, say(FIN | ACK)), Valid(FinWait));
     assert_eq!(talk.sends(S, say(ACK)), Valid(CloseWait));
     assert_eq!(talk.sends(S, data(500)), Valid(CloseWait));
@@ -244,7 +247,11 @@ fn a_refused_connection_closes() {
     let mut talk = Talk::begin();
     let forged = Say { flags: RST | ACK, ack: 1 << 24, ..Say::default() };
     assert_eq!(talk.sends(S, forged), Bad(Invalid::OutOfWindow));
-    assert_eq!(talk.sends(S, say(RST)), Bad(Invalid::OutOfWindow), "without an acknowledgement anybody could send it");
+    assert_eq!(
+        talk.sends(S, say(RST)),
+        Bad(Invalid::OutOfWindow),
+        "without an acknowledgement anybody could send it"
+    );
     assert_eq!((talk.sends(S, say(RST | ACK)), talk.half_open()), (Valid(Close), 0));
 }
 
@@ -392,7 +399,14 @@ fn a_syn_on_an_established_connection_is_its_receivers_business() {
 
 #[test]
 fn a_connection_under_way_is_picked_up_when_that_is_wanted() {
-    let middle = Segment { flags: ACK, sequence: 900, acknowledgement: 5000, window: 0x1000, scale: None, payload: 100 };
+    let middle = Segment {
+        flags: ACK,
+        sequence: 900,
+        acknowledgement: 5000,
+        window: 0x1000,
+        scale: None,
+        payload: 100,
+    };
     assert_eq!(open(&middle, false), Err(Invalid::NotFirst));
     let mut talk = Talk::from(open(&middle, true).unwrap(), [1000, 5000]);
     assert_eq!((talk.state(), talk.half_open()), (Established, 0));
@@ -424,7 +438,8 @@ fn a_header_is_read_as_it_is() {
     let mut bytes = vec![0, 80, 1, 2, 0, 0, 0, 9, 0, 0, 0, 5, 7 << 4, SYN, 4, 0, 0, 0, 0, 0];
     bytes.extend([1, 3, 3, 20, 2, 4, 5, 180]);
     let segment = Segment::read(&bytes, 28 + 6).unwrap();
-    let expected = Segment { flags: SYN, sequence: 9, acknowledgement: 5, window: 0x400, scale: Some(14), payload: 6 };
+    let expected =
+        Segment { flags: SYN, sequence: 9, acknowledgement: 5, window: 0x400, scale: Some(14), payload: 6 };
     assert_eq!((segment, segment.end()), (expected, 16));
     assert_eq!(Segment::read(&bytes[..19], 34), None);
     assert_eq!(Segment::read(&bytes, 27), None, "shorter than its header says");

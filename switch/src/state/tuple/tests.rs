@@ -87,7 +87,9 @@ fn tuple() -> impl Strategy<Value = Tuple> {
 
 /// What a translation makes of a tuple, field by field as the edit does it to a packet.
 fn applied(translation: Option<Translation>, tuple: Tuple) -> Tuple {
-    let Some(translation) = translation else { return tuple };
+    let Some(translation) = translation else {
+        return tuple;
+    };
     let mut parts = tuple.parts();
     let (source, destination) = match translation.addresses {
         Addresses::V4(a, b) => (a.map(IpAddr::V4), b.map(IpAddr::V4)),
