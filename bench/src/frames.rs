@@ -53,6 +53,25 @@ pub fn regular(flows: u32) -> impl Iterator<Item = Frame> + 'static {
     })
 }
 
+/// The address that pods are masqueraded with in [`conversations`].
+pub const MASQUERADED: [u8; 4] = [10, 0, 2, 254];
+
+/// Two frames for each of `flows` flows: that of [`regular`], and the answer to it as it comes when the sender's address is
+/// [`MASQUERADED`] and its port its own.
+pub fn conversations(flows: u32) -> impl Iterator<Item = Frame> + 'static {
+    regular(flows).flat_map(|frame| [frame, answer(frame)])
+}
+
+fn answer(mut frame: Frame) -> Frame {
+    let (source, destination) = ([frame[34], frame[35]], [frame[36], frame[37]]);
+    frame.copy_within(30..34, 26);
+    frame[30..34].copy_from_slice(&MASQUERADED);
+    frame[34..36].copy_from_slice(&destination);
+    frame[36..38].copy_from_slice(&source);
+    seal(&mut frame[14..34]);
+    frame
+}
+
 /// One frame for each of `flows` flows, their ports and destinations scattered: no two have the same pair of ports.
 pub fn random(flows: u32) -> impl Iterator<Item = Frame> + 'static {
     let flow = |index: u32| {
@@ -175,6 +194,15 @@ mod tests {
         let other = sent_by(2, plain);
         assert_eq!((&other[6..12], &other[26..30]), (&[2, 0, 0, 0, 0, 3][..], &[10, 0, 1, 13][..]));
         assert_eq!(shunt_switch::wire::checksum::Sum::default().bytes(&other[14..34]).checksum(), 0);
+    }
+
+    #[test]
+    fn an_answer_comes_from_where_its_question_went() {
+        let [question, answer] = conversations(1).collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(answer[26..30], question[30..34]);
+        assert_eq!((&answer[34..36], &answer[36..38]), (&question[36..38], &question[34..36]));
+        assert_eq!(answer[30..34], MASQUERADED);
+        assert_eq!(shunt_switch::wire::checksum::Sum::default().bytes(&answer[14..34]).checksum(), 0);
     }
 
     // FNV-1a of the files that the Python script beside the published figures writes.

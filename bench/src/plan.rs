@@ -90,6 +90,23 @@ impl Plan {
         Ok(Input { captures: vec![path], frames: flows })
     }
 
+    /// Frames of `flows` connections, each followed by its answer ([`frames::conversations`]).
+    ///
+    /// # Errors
+    /// They do not fit one file, or it cannot be written.
+    pub fn conversations(&self, flows: u32) -> Result<Input> {
+        let frames = flows.saturating_mul(2);
+        ensure!(
+            frames <= PER_FILE,
+            "{flows} connections have more frames than the {PER_FILE} of one file: ask for fewer"
+        );
+        let path = self.dir().join(format!("c{flows}.pcap"));
+        if !path.exists() {
+            frames::write(&path, frames::conversations(flows))?;
+        }
+        Ok(Input { captures: vec![path], frames })
+    }
+
     fn files(
         &self,
         prefix: &str,

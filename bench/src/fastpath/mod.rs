@@ -4,12 +4,13 @@
 //! |---|---|
 //! | [`scenario`] | the scenarios, their flow counts and bars |
 //! | [`network`] | what shuntd is told: L2, and routing between two networks |
-//! | [`tunnels`], [`vlan`] | overlays and VLANs: what shuntd is told and how it is measured |
+//! | [`tunnels`], [`vlan`], [`nat`] | overlays, VLANs and source NAT: what shuntd is told and how it is measured |
 //! | [`rules`] | what Open vSwitch is told: one rule, and the 16 tables of an OVN-like pipeline |
 //! | [`rates`], [`updates`], [`guests`] | how a scenario is measured |
 //! | [`results`] | JSON for programs, the table for people |
 
 pub mod guests;
+pub mod nat;
 pub mod network;
 pub mod rates;
 pub mod results;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::network::{FlowCache, l2, l3};
 use super::rates::{self, Row};
-use super::{guests, rules, tunnels, updates, vlan};
+use super::{guests, nat, rules, tunnels, updates, vlan};
 use crate::figure::{Bar, Cell, Figure};
 use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
 use crate::plan::Plan;
@@ -100,6 +100,12 @@ pub const SCENARIOS: &[Scenario] = &[
         cells: &[(1, Bar::Ratio(0.9)), (10_000, Bar::Ratio(0.9)), (100_000, Bar::Ratio(0.9))],
         quick: &[10_000],
         measure: |plan, flows, bar| vlan::measure(plan, flows, bar),
+    },
+    Scenario {
+        name: "snat",
+        cells: &[(1, Bar::Ratio(3.0)), (10_000, Bar::Ratio(5.0)), (100_000, Bar::Ratio(6.0))],
+        quick: &[10_000],
+        measure: |plan, flows, bar| nat::measure(plan, flows, bar),
     },
     Scenario { name: "vhost", cells: &[(1, Bar::Ratio(1.2))], quick: &[1], measure: guests::measure },
 ];

@@ -100,7 +100,8 @@ fn received(switch: &mut Switch) -> Result<u64> {
 }
 
 fn sent(switch: &mut Switch) -> Result<u64> {
-    Ok(switch.port("out")?.tx_packets)
+    let ports = switch.ports()?;
+    Ok(ports.iter().filter(|port| port.name.starts_with("out")).map(|port| port.tx_packets).sum())
 }
 
 fn sample(work: Work) -> Sample {

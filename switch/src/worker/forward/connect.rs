@@ -198,15 +198,4 @@ fn segment(key: &FlowKey, layout: Layout, frame: &Mbuf) -> Option<Segment> {
 }
 
 #[cfg(test)]
-mod tests {
-    #[test]
-    fn a_drawn_port_is_in_its_range() {
-        let mut forwarder = super::super::tests::forwarder(0);
-        let mut seen = [false; 3];
-        for _ in 0..200 {
-            let port = forwarder.draw(65_533, u16::MAX);
-            seen[usize::from(port - 65_533)] = true;
-        }
-        assert_eq!(seen, [true; 3]);
-    }
-}
+mod tests;

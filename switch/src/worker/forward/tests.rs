@@ -15,7 +15,7 @@ use crate::flow::FlowCache;
 use crate::pipeline::{self, Packet, Silent};
 use model::{At, Change, Frame, Sent, World, change, sent};
 
-fn pool() -> Mempool {
+pub(super) fn pool() -> Mempool {
     static POOL: OnceLock<Mempool> = OnceLock::new();
     *POOL.get_or_init(|| {
         let memory = Memory::Ordinary { megabytes: 64 };

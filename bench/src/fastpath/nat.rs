@@ -1,0 +1,74 @@
+//! Established connections through source NAT: packets and answers in turn, both translated.
+//!
+//! One source sends both directions, as the input that the peers' figures were measured with: each frame of a pod is followed
+//! by the answer to the address that the pod is masqueraded with, so the connection is there when its answer comes.
+
+use anyhow::Result;
+use shunt_tests::testpmd;
+
+use super::network::{FlowCache, STATIONS, endpoints};
+use super::rates::{self, Row};
+use super::rules;
+use crate::figure::{Bar, Cell, Figure};
+use crate::frames::{DESTINATION, MASQUERADED};
+use crate::oneway::Settings;
+use crate::plan::Plan;
+use crate::switch::device_port;
+
+/// Measures `flows` connections.
+///
+/// # Errors
+/// Ours failed, too few hugepages, or a signal came.
+pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
+    let s = if flows == 1 { "" } else { "s" };
+    let row = Row {
+        cell: Cell { scenario: "snat", flows },
+        what: format!("through source NAT, {flows} established connection{s}, both directions"),
+        bar,
+        input: plan.conversations(flows)?,
+        settings,
+        // Two flows each.
+        cache: FlowCache {
+            entries: Some((4 * flows).next_power_of_two().max(262_144)),
+            ..FlowCache::default()
+        },
+        variant: false,
+        rules: rules::source_nat(),
+        peer: "OVS-DPDK, conntrack and SNAT",
+        note: None,
+    };
+    Ok(vec![rates::measure(plan, &row)?])
+}
+
+fn settings(cache: FlowCache) -> Settings {
+    let address = std::net::Ipv4Addr::from(MASQUERADED);
+    let network = |name: &str, gateway: &str, mac: &str, more: &str| {
+        format!(
+            "[[network]]\nname = \"{name}\"\nrouter = \"r\"\ngateways = [\"{gateway}/24\"]\ngateway_mac = \"{mac}\"\n{more}"
+        )
+    };
+    let sections = cache.section()
+        + "[[router]]\nname = \"r\"\n"
+        + &network("left", "10.0.1.1", DESTINATION, "masquerade = true\n")
+        + &network("right", &address.to_string(), "02:00:00:00:00:fd", "");
+    let pod = "endpoints = [{ mac = \"02:00:00:00:01:0a\", ip = [\"10.0.1.10\"] }]\n";
+    let ports = device_port("out", "right", &testpmd::null(0), &[])
+        + &endpoints(1..=STATIONS)
+        + &device_port("out-pod", "left", &testpmd::null(1), &[])
+        + pod;
+    Settings { network: "left", sections, ports, source_keys: "", learns: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_one_that_the_daemon_takes() {
+        let settings = settings(FlowCache::default());
+        let text = settings.sections + &settings.ports;
+        if let Err(errors) = shunt_config::parse(&text, "bench") {
+            panic!("{errors}");
+        }
+    }
+}

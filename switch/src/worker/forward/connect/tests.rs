@@ -1,0 +1,259 @@
+//! Masquerading against a naive model of RFC 4787: a map from who talks to whom to the port it got outside.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use proptest::prelude::*;
+use shunt_ffi::Burst;
+
+use super::super::tests::{forwarder, pool};
+use super::*;
+use crate::counters::WorkerCounters;
+use crate::flow::execute::{self, Rewrites};
+use crate::ids::{NetworkId, PortId};
+use crate::state::{Limits, Size, Stock};
+use crate::table::fdb::{self, Fdb, Place};
+use crate::table::fib::{self, Fib, Route};
+use crate::table::neighbor::{self, Neighbor, NeighborTable};
+use crate::topology::{Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
+use crate::wire::ethernet::Mac;
+
+const INSIDE: usize = 0;
+const OUTSIDE: usize = 1;
+const STATIONS: u8 = 4;
+/// The router's address outside.
+const MASQUERADE: [u8; 4] = [10, 0, 1, 254];
+
+fn gateway_mac(network: usize) -> Mac {
+    Mac::from_bytes([2, 0, 0, 0, 0xfe, network as u8])
+}
+
+fn station(network: usize, last: u8) -> ([u8; 4], Mac) {
+    ([10, 0, network as u8, last], Mac::from_bytes([2, 0, 0, 0, network as u8, last]))
+}
+
+fn network(number: usize) -> PlannedNetwork {
+    let last = 1..=STATIONS;
+    let stations = last.clone().map(|last| fdb::Row {
+        mac: station(number, last).1,
+        place: Place::Port(PortId::new(number).unwrap()),
+        fixed: true,
+        last_seen: 0,
+    });
+    let neighbors = last.map(|last| neighbor::Row {
+        address: station(number, last).0.into(),
+        neighbor: Neighbor { mac: station(number, last).1, own: false, fixed: true },
+        last_seen: 0,
+    });
+    let own: IpAddr = [10, 0, number as u8, 254].into();
+    PlannedNetwork {
+        name: shunt_config::NetworkName::new(&format!("n{number}")).unwrap(),
+        fdb: Arc::new(Fdb::build(stations.collect::<Vec<_>>().into_iter())),
+        neighbors: Arc::new(NeighborTable::build(neighbors.collect::<Vec<_>>().into_iter())),
+        gateway: Some(Gateway {
+            mac: gateway_mac(number),
+            addresses: [(own, 24)].into(),
+            router: RouterId::FIRST,
+        }),
+        answers: Answers::Own,
+        demux: None,
+        host: None,
+        mtu: 1500,
+        mss_clamp: false,
+        masquerade: number == INSIDE,
+        zone: 7,
+    }
+}
+
+/// Pods behind port 0, the world behind port 1.
+fn topology(table: Arc<Table>) -> Topology {
+    let port = |number: usize| Port {
+        id: PortId::new(number).unwrap(),
+        name: shunt_config::PortName::new(&format!("p{number}")).unwrap(),
+        network: NetworkId::new(number),
+        vlans: None,
+        up: true,
+        max_frame: 1522,
+        l3: None,
+        identity: None,
+        mirror: None,
+    };
+    let connected = |number: usize| fib::Row {
+        prefix: format!("10.0.{number}.0/24").parse().unwrap(),
+        route: Route::Connected(NetworkId::new(number)),
+    };
+    let both = [INSIDE, OUTSIDE];
+    let plan = Plan {
+        networks: both.map(network).into(),
+        routers: vec![PlannedRouter {
+            name: shunt_config::RouterName::new("r").unwrap(),
+            fib: Arc::new(Fib::build(both.map(connected))),
+        }],
+        ports: both.map(port).into(),
+        rewrites: Arc::new(Rewrites { connections: Some(table), ..Rewrites::default() }),
+        ..Plan::default()
+    };
+    Topology::build(1, &plan)
+}
+
+fn datagram(from: [u8; 4], to: [u8; 4], ports: (u16, u16), side: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, side as u8, from[3]], gateway_mac(side).bytes())
+        .ipv4(from, to, 64)
+        .udp(ports.0, ports.1)
+        .write(&mut bytes, b"what is said")
+        .unwrap();
+    bytes
+}
+
+/// What comes out where: source, destination, ports. All checksums must be right.
+type Out = (PortId, IpAddr, IpAddr, (u16, u16));
+
+/// One frame through cache, stages, table and edits.
+fn pass(
+    forwarder: &mut Forwarder,
+    topology: &Topology,
+    side: usize,
+    bytes: &[u8],
+    now: u32,
+) -> Result<Out, DropReason> {
+    let port = PortId::new(side).unwrap();
+    let (counters, changed) = (WorkerCounters::new(), topology.stamps().ingress(port));
+    let scene =
+        Scene { topology, port, inlet: topology.inlet(port), ours: counters.port(port), now, changed };
+    let (mut flows, mut burst) = ([Flow::default()], Burst::new());
+    burst.push(pool().frame(bytes).unwrap()).unwrap();
+    forwarder.parse(&scene, &burst, &mut flows);
+    forwarder.find(&mut flows);
+    let [flow] = flows;
+    let mut frame = burst.pop().unwrap();
+    let actions = match forwarder.hit(&scene, &flow, &mut frame) {
+        Some(place) => forwarder.cache.actions(place),
+        None => match forwarder.miss(&scene, &flow, &mut frame) {
+            Ok(place) => forwarder.cache.actions(place),
+            Err(decided) => decided.actions,
+        },
+    };
+    let to = match actions.verdict {
+        Verdict::Port(to) => to,
+        Verdict::Drop(reason) | Verdict::Reject(reason, _) => return Err(reason),
+        other => panic!("nothing here is flooded or answered: {other:?}"),
+    };
+    if actions.edits.has(Edits::TRACK) {
+        assert_eq!(forwarder.track(&scene, &actions, &flow, &frame), Ok(Track::GoesOn));
+    }
+    execute::edit(&actions, flow.layout, topology.rewrites(), &mut frame)?;
+    let bytes = frame.to_vec();
+    let packet = SlicedPacket::from_ethernet(&bytes).unwrap();
+    let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4") };
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else { panic!("not UDP") };
+    let header = ip.header().to_header();
+    assert_eq!((header.header_checksum, header.time_to_live), (header.calc_header_checksum(), 63));
+    let sum = udp.to_header().calc_checksum_ipv4(&header, udp.payload()).unwrap();
+    assert_eq!(udp.checksum(), sum, "the UDP checksum is right");
+    let (source, destination) = (ip.header().source_addr(), ip.header().destination_addr());
+    Ok((to, source.into(), destination.into(), (udp.source_port(), udp.destination_port())))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// A pod speaks to somebody: pod, its port, whom.
+    Out(u8, u16, u8),
+    /// Somebody answers the conversation of that number, of those there have been.
+    Back(usize),
+    /// Somebody who was not asked knocks at a port.
+    Knock(u8, u16),
+    /// The conversation of that number is ended by hand.
+    End(usize),
+    /// Seconds pass.
+    Wait(u32),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (1..=STATIONS, 5000_u16..5003, 1..=STATIONS).prop_map(|(pod, port, to)| Event::Out(pod, port, to)),
+        6 => any::<usize>().prop_map(Event::Back),
+        1 => (1..=STATIONS, 5000_u16..5006).prop_map(|(from, port)| Event::Knock(from, port)),
+        1 => any::<usize>().prop_map(Event::End),
+        2 => (0_u32..3).prop_map(Event::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Every packet of a conversation gets the port that its first one got, no two conversations with one station share a
+    /// port, every answer finds back, and nobody else gets in: with a large cache, a tiny one, and none.
+    #[test]
+    fn conversations_stay_apart_and_answers_find_back(
+        entries in prop::sample::select(vec![0_usize, 16, 4096]),
+        events in prop::collection::vec(event(), 1..300),
+    ) {
+        let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
+        let table = Arc::new(Table::new(size, 3).unwrap());
+        let topology = topology(table.clone());
+        let (mut forwarder, mut stock, mut now) = (forwarder(entries), Stock::default(), 0);
+        let (inside, outside) = (PortId::new(INSIDE).unwrap(), PortId::new(OUTSIDE).unwrap());
+        // By pod, its port and whom it speaks to: the port outside.
+        let mut model: HashMap<(u8, u16, u8), u16> = HashMap::new();
+        let mut order: Vec<(u8, u16, u8)> = Vec::new();
+        const TO: u16 = 53;
+        for event in events {
+            match event {
+                Event::Out(pod, port, to) => {
+                    let (from, far) = (station(INSIDE, pod).0, station(OUTSIDE, to).0);
+                    let sent = datagram(from, far, (port, TO), INSIDE);
+                    let (out, source, destination, ports) = pass(&mut forwarder, &topology, INSIDE, &sent, now).unwrap();
+                    prop_assert_eq!((out, source, destination), (outside, MASQUERADE.into(), far.into()));
+                    prop_assert_eq!(ports.1, TO);
+                    match model.insert((pod, port, to), ports.0) {
+                        Some(known) => prop_assert_eq!(ports.0, known, "its port stays"),
+                        None => order.push((pod, port, to)),
+                    }
+                    let same = model.iter().filter(|(who, port)| who.2 == to && **port == ports.0).count();
+                    prop_assert_eq!(same, 1, "a port is one conversation's");
+                }
+                Event::Back(index) if !order.is_empty() => {
+                    let (pod, port, to) = order[index % order.len()];
+                    let far = station(OUTSIDE, to).0;
+                    let sent = datagram(far, MASQUERADE, (TO, model[&(pod, port, to)]), OUTSIDE);
+                    let came = pass(&mut forwarder, &topology, OUTSIDE, &sent, now);
+                    prop_assert_eq!(came, Ok((inside, far.into(), station(INSIDE, pod).0.into(), (TO, port))));
+                }
+                Event::Knock(from, port) => {
+                    let sent = datagram(station(OUTSIDE, from).0, MASQUERADE, (99, port), OUTSIDE);
+                    prop_assert_eq!(pass(&mut forwarder, &topology, OUTSIDE, &sent, now), Err(DropReason::ForSwitch));
+                }
+                Event::End(index) if !order.is_empty() => {
+                    let who = order.swap_remove(index % order.len());
+                    model.remove(&who);
+                    let mut rows = Vec::with_capacity(2048);
+                    prop_assert_eq!(table.list(0, 1 << 20, &mut rows), None);
+                    let (source, destination) = (station(INSIDE, who.0).0, station(OUTSIDE, who.2).0);
+                    let meant = rows.iter().find(|row| {
+                        let parts = row.original.parts();
+                        (parts.source, parts.destination, parts.source_port)
+                            == (IpAddr::from(source), IpAddr::from(destination), who.1)
+                    });
+                    let ended = table.remove(&mut stock, meant.unwrap().conn);
+                    prop_assert!(matches!(ended, Removal::Removed(_)));
+                }
+                Event::Wait(seconds) => now += seconds,
+                Event::Back(_) | Event::End(_) => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_drawn_port_is_in_its_range() {
+    let mut forwarder = forwarder(0);
+    let mut seen = [false; 3];
+    for _ in 0..200 {
+        let port = forwarder.draw(65_533, u16::MAX);
+        seen[usize::from(port - 65_533)] = true;
+    }
+    assert_eq!(seen, [true; 3]);
+}
