@@ -30,7 +30,7 @@ use crate::flow::FlowCache;
 use crate::ids::PortId;
 use crate::port::{Received, RxQueue};
 use crate::topology::Topology;
-use forward::{Flows, Forwarder};
+use forward::{Flows, Forwarder, Openings};
 use mailbox::{Command, Inbox, Reply};
 pub use output::TxPort;
 pub use teacher::Lesson;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub max_sleep: Duration,
     /// One cached hit in so many is decided anew and compared; 0 for none.
     pub verify: u32,
+    /// Number of the worker, and of all.
+    pub place: (usize, usize),
     /// A number that nobody outside knows.
     pub seed: u64,
 }
@@ -92,7 +94,8 @@ impl Worker {
         counters: Arc<WorkerCounters>,
     ) -> Self {
         let teacher = Teacher::new(lessons, counters.clone());
-        let forwarder = Forwarder::new(pool, teacher, cache, settings.verify, settings.seed, counters.clone());
+        let openings = Openings::new(settings.place.0, settings.place.1, settings.seed);
+        let forwarder = Forwarder::new(pool, teacher, cache, settings.verify, openings, counters.clone());
         Self { settings, topology, rx: Vec::with_capacity(MAX_QUEUES), forwarder, inbox, counters }
     }
 

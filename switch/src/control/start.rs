@@ -105,6 +105,7 @@ impl Control {
             idle_after: config.workers.idle_after,
             max_sleep: config.workers.max_sleep,
             verify: config.flow_cache.verify,
+            place: (0, cores.len()),
             seed: 0,
         };
         let idle = u32::try_from(config.flow_cache.idle_timeout.as_secs()).unwrap_or(u32::MAX);
@@ -113,10 +114,18 @@ impl Control {
             let system = |what| move |source| StartError::System { what, source };
             let (mail, inbox) = mailbox::mailbox().map_err(system("an event descriptor"))?;
             let counters = Arc::new(WorkerCounters::new());
-            let cache = FlowCache::new(config.flow_cache.capacity(), idle, config.flow_cache.back_off, seed())?;
+            let cache =
+                FlowCache::new(config.flow_cache.capacity(), idle, config.flow_cache.back_off, seed())?;
             let cache_capacity = cache.capacity();
-            let worker =
-                Worker::new(Settings { seed: seed(), ..settings }, topology, pool, cache, inbox, send_lesson.clone(), counters.clone());
+            let worker = Worker::new(
+                Settings { place: (index, cores.len()), seed: seed(), ..settings },
+                topology,
+                pool,
+                cache,
+                inbox,
+                send_lesson.clone(),
+                counters.clone(),
+            );
             let thread = std::thread::Builder::new()
                 .name(format!("shunt-worker-{index}"))
                 .spawn(move || run(worker, eal, core))

@@ -32,8 +32,8 @@ use crate::flow::{Actions, Answer, Depth, FlowCache, FlowKey, Verdict, execute};
 use crate::ids::PortId;
 use crate::offload::linearize::linearize;
 use crate::pipeline::Ingress;
-use crate::state::Stock;
 use crate::topology::{Inlet, Topology};
+pub(super) use connect::Openings;
 use connect::Track;
 use resolve::Decision;
 
@@ -45,10 +45,7 @@ pub(super) struct Forwarder {
     pub(super) cache: FlowCache,
     asker: Asker,
     pub(super) held: Held,
-    /// Slots of the connection table that are at hand.
-    stock: Stock,
-    /// For drawing ports; never 0.
-    random: u64,
+    openings: Openings,
     reporter: Reporter,
     pool: Mempool,
     counters: Arc<WorkerCounters>,
@@ -129,7 +126,7 @@ impl Forwarder {
         teacher: Teacher,
         cache: FlowCache,
         verify: u32,
-        seed: u64,
+        openings: Openings,
         counters: Arc<WorkerCounters>,
     ) -> Self {
         Self {
@@ -138,8 +135,7 @@ impl Forwarder {
             cache,
             asker: Asker::default(),
             held: Held::default(),
-            stock: Stock::default(),
-            random: seed | 1,
+            openings,
             reporter: Reporter::new(counters.clone()),
             pool,
             counters,

@@ -1,6 +1,8 @@
 //! Connections, from a worker's side: opened for packets of which the stages say that they open one, and told of every
 //! packet that belongs to one.
 
+use std::ops::RangeInclusive;
+
 use shunt_ffi::Mbuf;
 
 use super::resolve::Decision;
@@ -11,17 +13,66 @@ use crate::flow::key::{L3, TcpClass};
 use crate::flow::parse::Layout;
 use crate::flow::{Actions, FlowKey, Verdict};
 use crate::pipeline::{Opens, conntrack};
+use crate::state::ports::{DEFAULT_RANGE, Refused, Share, Translated};
 use crate::state::{
-    Direction, Found, Insert, New, Opening, Removal, Segment, Table, Touch, Tracked, Tuple, tcp,
+    Direction, Found, Insert, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, tcp,
 };
 use crate::wire::protocol::{SCTP, TCP};
 
-/// Ports that are tried for one connection. With nine ports of ten in use one connection of 850 is refused.
-const TRIES: u32 = 64;
-/// Ports that a packet may get where the sender's own is not free (RFC 4787 section 4.2.2, without the well-known ones).
-const PORTS: (u16, u16) = (1024, u16::MAX);
-/// The same for an address that the node's own stack uses, too: above Linux's `ip_local_port_range`, so that they never meet.
-const BESIDE_THE_NODE: (u16, u16) = (61_000, u16::MAX);
+/// Ports for an address that the node's own stack uses, too: above Linux's `ip_local_port_range`, so that they never meet.
+const BESIDE_THE_NODE: RangeInclusive<u16> = 61_000..=u16::MAX;
+
+/// What a worker needs to open connections.
+#[derive(Debug)]
+pub(in crate::worker) struct Openings {
+    /// Free slots of the table that are at hand.
+    stock: Stock,
+    /// Ports of addresses that are the switch's alone.
+    own: Share,
+    /// Ports of addresses that the node has, too.
+    shared: Share,
+}
+
+impl Openings {
+    /// Of worker number `worker` of `workers`; `seed` is a random number.
+    pub(in crate::worker) fn new(worker: usize, workers: usize, seed: u64) -> Self {
+        let share = |range| Share::new(range, worker, workers, seed);
+        Self { stock: Stock::default(), own: share(DEFAULT_RANGE), shared: share(BESIDE_THE_NODE) }
+    }
+
+    /// Enters a connection into the table, with a port that is free.
+    fn enter(
+        &mut self,
+        table: &Table,
+        opens: &Opens,
+        opening: Opening,
+        now: u32,
+    ) -> Result<Found, DropReason> {
+        let original = opens.tuple;
+        let reply = original.with_source(opens.source).reversed();
+        let new = New { original, reply, opening, rule: 0, now };
+        // The checksum of SCTP is not one that can be brought up to date (RFC 9260 section 6.8): its ports stay.
+        if original.protocol() == SCTP {
+            return match table.insert(&mut self.stock, &new) {
+                Insert::Created(conn) => Ok(Found { conn, direction: Direction::Original }),
+                Insert::Exists(found) => Ok(found),
+                Insert::Clash => Err(DropReason::MasqueradePorts),
+                Insert::Full => Err(DropReason::ConnectionsFull),
+                Insert::OverLimit(_) => Err(DropReason::ConnectionLimit),
+                Insert::Busy => Err(DropReason::ConnectionBusy),
+            };
+        }
+        let share = if opens.shared { &mut self.shared } else { &mut self.own };
+        match share.insert(table, &mut self.stock, &new) {
+            Ok(Translated::Created(conn)) => Ok(Found { conn, direction: Direction::Original }),
+            Ok(Translated::Exists(found)) => Ok(found),
+            Err(Refused::Exhausted) => Err(DropReason::MasqueradePorts),
+            Err(Refused::Full) => Err(DropReason::ConnectionsFull),
+            Err(Refused::OverLimit(_)) => Err(DropReason::ConnectionLimit),
+            Err(Refused::Busy) => Err(DropReason::ConnectionBusy),
+        }
+    }
+}
 
 /// What becomes of a packet of a known connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +101,10 @@ impl Forwarder {
         opens: &Opens,
         decided: &mut Decision,
     ) {
-        let entered = first_step(flow, frame, &opens.tuple)
-            .and_then(|opening| self.enter(scene.topology.connections(), opens, opening, scene.now));
+        let entered = first_step(flow, frame, &opens.tuple).and_then(|opening| {
+            let table = scene.topology.connections().ok_or(DropReason::ConnectionGone)?;
+            self.openings.enter(table, opens, opening, scene.now)
+        });
         match entered {
             Ok(found) => conntrack::join(&mut decided.actions, found),
             Err(reason) => {
@@ -59,53 +112,6 @@ impl Forwarder {
                 decided.keep = false;
             }
         }
-    }
-
-    /// Enters a connection into the table, with the first port that is free.
-    fn enter(
-        &mut self,
-        table: Option<&Table>,
-        opens: &Opens,
-        opening: Opening,
-        now: u32,
-    ) -> Result<Found, DropReason> {
-        let table = table.ok_or(DropReason::ConnectionGone)?;
-        let original = opens.tuple;
-        let translated = original.with_source(opens.source);
-        // The checksum of SCTP is not one that can be brought up to date (RFC 9260 section 6.8): its ports stay.
-        let fixed = !original.has_ports() || original.protocol() == SCTP;
-        let keeps = fixed || !opens.shared;
-        let (low, high) = match (original.echo(), opens.shared) {
-            (Some(_), false) => (0, u16::MAX),
-            (_, true) => BESIDE_THE_NODE,
-            (None, false) => PORTS,
-        };
-        for attempt in 0..if fixed { 1 } else { TRIES } {
-            let port = match attempt {
-                0 if keeps => original.source_port(),
-                _ => self.draw(low, high),
-            };
-            let reply = translated.with_source_port(port).reversed();
-            match table.insert(&mut self.stock, &New { original, reply, opening, rule: 0, now }) {
-                Insert::Created(conn) => return Ok(Found { conn, direction: Direction::Original }),
-                Insert::Exists(found) => return Ok(found),
-                Insert::Clash => {}
-                Insert::Full => return Err(DropReason::ConnectionsFull),
-                Insert::OverLimit(_) => return Err(DropReason::ConnectionLimit),
-                Insert::Busy => return Err(DropReason::ConnectionBusy),
-            }
-        }
-        Err(DropReason::MasqueradePorts)
-    }
-
-    /// A random number of a range, ends included (xorshift64*).
-    fn draw(&mut self, low: u16, high: u16) -> u16 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let drawn = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        let span = u64::from(high - low) + 1;
-        low + (drawn * span >> 32) as u16
     }
 
     /// Tells the connection that `actions` name of a packet.
@@ -132,7 +138,7 @@ impl Forwarder {
             Tracked::Valid(_) => Ok(Track::GoesOn),
             Tracked::Invalid(_) => Err(DropReason::InvalidState),
             Tracked::Gone => Err(gone),
-            Tracked::Reopens => match table.remove(&mut self.stock, conn) {
+            Tracked::Reopens => match table.remove(&mut self.openings.stock, conn) {
                 Removal::Removed(_) | Removal::Gone => Ok(Track::Reopens),
                 Removal::Busy => Err(DropReason::ConnectionBusy),
             },

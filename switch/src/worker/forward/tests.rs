@@ -29,7 +29,14 @@ pub(super) fn forwarder(entries: usize) -> Forwarder {
     let counters = Arc::new(WorkerCounters::new());
     let (send, _) = channel::bounded(1);
     let teacher = Teacher::new(send, counters.clone());
-    Forwarder::new(pool(), teacher, FlowCache::new(entries, 10, true, 1).unwrap(), 0, 1, counters)
+    Forwarder::new(
+        pool(),
+        teacher,
+        FlowCache::new(entries, 10, true, 1).unwrap(),
+        0,
+        Openings::new(0, 1, 1),
+        counters,
+    )
 }
 
 /// What the cache gives for a frame, and what the stages give for a copy of it, each with the frame as edited; `None` when
