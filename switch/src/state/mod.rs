@@ -24,7 +24,6 @@
 //! | [`timeouts`], [`sweep`] | when connections end, and the walk that ends them |
 //! | [`limits`] | how many a zone or a source may have |
 //! | [`ports`] | ports for source NAT |
-//! | [`show`] | lines as conntrack(8) prints them, fields for JSON |
 
 mod atomic;
 mod bucket;
@@ -35,7 +34,6 @@ mod model;
 pub mod ports;
 pub mod quoted;
 mod record;
-pub mod show;
 mod slots;
 pub mod sweep;
 pub mod table;
