@@ -79,6 +79,7 @@ fn topology(full_key: bool) -> Topology {
             mss_clamp: false,
             masquerade: false,
             zone: 0,
+            storm_limit: 0,
         }
     };
     let networks =

@@ -26,7 +26,7 @@ fn result(route: Option<Route>) -> u32 {
     match route {
         Some(Route::Via(_, IpAddr::V4(hop))) => hop.to_bits(),
         Some(Route::Via(network, _) | Route::Connected(network)) => network.index() as u32,
-        Some(Route::Blackhole) => 1,
+        Some(Route::Blackhole | Route::Unreachable) => 1,
         None => 2,
     }
 }

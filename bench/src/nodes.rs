@@ -203,6 +203,7 @@ pub fn cluster() -> Plan {
         mss_clamp: false,
         masquerade: false,
         zone: 0,
+        storm_limit: 0,
         host: None,
     };
     let peers = (0..NODES).map(|node| Some(PlannedPeer { address: below([172, 16, 1, 0], node) }));
@@ -213,7 +214,7 @@ pub fn cluster() -> Plan {
         encap: Encap::Vxlan { vni: 2 },
         port: 4789,
         dscp: Dscp::Fixed(0),
-        udp_checksum: false,
+        udp_checksum: None,
         // Nobody has the number 0.
         peers: std::iter::once(None).chain(peers).collect(),
         flood: false,

@@ -258,7 +258,7 @@ fn network_kind_keys(old: &Network, new: &Network) -> Vec<&'static str> {
         (NetworkKind::Overlay(old), NetworkKind::Overlay(new)) => differing!(old, new;
             encap "encap", vni "vni", payload "payload", transport "transport", local "local", port "port",
             cidr "cidr", learning "learning", flood "flood", udp_checksum "udp_checksum", dscp "dscp",
-            ovn_ports "ovn_ports", vtep "vtep", peers "peers"),
+            ovn_ports "ovn_ports", vtep "vtep", peers "peers", peers_file "peers_file", file_peers "peers"),
         _ => vec!["kind"],
     }
 }
@@ -271,7 +271,7 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     keys.extend(differing!(old, new;
         network "network", admin_up "admin_up", mtu "mtu", placement "placement",
         mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check", mirror "mirror",
-        vlan "vlan", trunk "trunk", native_vlan "native_vlan", service_tag "service_tag"));
+        vlan "vlan", trunk "trunk", native_vlan "native_vlan", untagged "untagged", service_tag "service_tag"));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");
     }

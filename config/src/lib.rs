@@ -3,7 +3,7 @@
 //! The way through: text -> [`parse`] or [`load`] -> [`Config`] -> [`diff`] against the running one -> [`ConfigDiff::steps`].
 //! A command line that adds one port goes through [`parse_port`] and meets the same rules. What comes out is valid in
 //! itself; whether a device or a core exists on this machine is found out by whoever opens it, since nothing here but
-//! [`load`] touches the system.
+//! [`load`] and [`load_peers`] touches the system.
 //!
 //! | module | holds |
 //! |---|---|
@@ -11,6 +11,8 @@
 //! | `daemon`, `memory`, `workers`, `flow_cache`, `connections`, `router`, `network`, `port` | one section each: its type, its list of keys, its reader |
 //! | `check` | mistakes that show only between sections |
 //! | `read`, `write` | whole documents, in and out |
+//! | `peers` | peers of overlays in files of their own |
+//! | `kube` | Kubernetes objects applied to a running configuration |
 //! | `diff` | what changes from one configuration to another |
 //! | `keys`, `error`, `names`, `mac`, `vlan` | the list of all keys; mistakes; newtypes |
 //!
@@ -25,10 +27,12 @@ mod diff;
 mod error;
 mod flow_cache;
 mod keys;
+mod kube;
 mod mac;
 mod memory;
 mod names;
 mod network;
+mod peers;
 mod port;
 mod raw;
 mod read;
@@ -50,6 +54,7 @@ pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use flow_cache::{FLOWS_MAX, FlowCache, KeyFields};
 pub use ipnet::IpNet;
 pub use keys::{Key, SECTIONS, SectionKeys};
+pub use kube::{Merged, merge};
 pub use mac::{MacAddr, ParseMacError};
 pub use memory::{Hugepages, Memory};
 pub use names::{
@@ -60,6 +65,7 @@ pub use network::mtu::{MTU_ETHERNET, MTU_MAX, MTU_MIN, Mtu};
 pub use network::overlay::{Dscp, Encap, GENEVE_PORT, Overlay, PEERS_MAX, Payload, VNI_MAX, VXLAN_PORT};
 pub use network::peer::Peer;
 pub use network::{MAC_LIMIT_MAX, Network};
+pub use peers::{check_files, load_peers, parse_peers};
 pub use port::endpoint::Endpoint;
 pub use port::kind::{MemifRole, PortKind, VhostMode};
 pub use port::netns::Netns;
@@ -157,16 +163,43 @@ impl Config {
         self.networks.iter().find(|network| network.underlay().is_some_and(is_it))
     }
 
+    /// Frames a second that each port may have flooded in `network`: as its bridge says. 0 is any number.
+    pub fn storm_limit(&self, network: &Network) -> u32 {
+        let bridge = match network.underlay() {
+            Some(underlay) => self.network(underlay.bridge.as_str()).and_then(Network::bridge),
+            None => network.bridge(),
+        };
+        bridge.map_or(0, |bridge| bridge.storm_limit)
+    }
+
+    /// The VLAN that untagged frames of `port` are in: its own, a trunk's native one, or that of its underlay network.
+    pub fn untagged_vlan(&self, port: &Port) -> Option<u16> {
+        let underlay = self.network(port.network.as_str()).and_then(Network::underlay);
+        port.vlan.or(port.native_vlan).or_else(|| underlay.and_then(|underlay| underlay.vlan))
+    }
+
+    /// The network that untagged frames of `port` are in, whether the port names it, or the bridge with the VLAN. `None` for
+    /// a VLAN of a bridge that no underlay network is, and where there are no such frames.
+    pub fn network_of(&self, port: &Port) -> Option<&Network> {
+        let network = self.network(port.network.as_str())?;
+        if network.bridge().is_none() {
+            return Some(network);
+        }
+        let vlan = port.vlan.or(port.native_vlan);
+        if vlan.is_none() && !port.takes_untagged() {
+            return None;
+        }
+        self.underlay_of(&network.name, vlan).or_else(|| vlan.is_none().then_some(network))
+    }
+
     /// True when sources of frames of `port` are held against its endpoints: as configured, else where it has endpoints
     /// with addresses in an overlay or underlay network.
     pub fn spoof_check(&self, port: &Port) -> bool {
         port.spoof_check.unwrap_or_else(|| {
             let addressed = port.endpoints.iter().any(|endpoint| !endpoint.ip.is_empty());
-            let network = port.vlan.map_or_else(
-                || self.network(port.network.as_str()),
-                |vlan| self.underlay_of(&port.network, Some(vlan)),
-            );
-            addressed && network.is_some_and(|network| network.bridge().is_none())
+            // A trunk has more behind it than its endpoints.
+            let alone = port.trunk.is_empty();
+            addressed && alone && self.network_of(port).is_some_and(|network| network.bridge().is_none())
         })
     }
 }

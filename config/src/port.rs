@@ -70,9 +70,11 @@ pub struct Port {
     /// The VLANs whose tagged frames a trunk port takes and sends.
     #[serde(skip_serializing_if = "VlanSet::is_empty")]
     pub trunk: VlanSet,
-    /// Of a trunk port, the VLAN of untagged frames; `None`: the bridge's untagged domain.
+    /// Of a trunk port, the VLAN of untagged frames; `None`: see `untagged`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native_vlan: Option<u16>,
+    /// Untagged frames of a trunk port are in the bridge's untagged domain; else, without `native_vlan`, nowhere.
+    pub untagged: bool,
     /// The tags of a trunk port are service tags (IEEE 802.1ad, TPID 0x88a8).
     pub service_tag: bool,
 }
@@ -97,8 +99,14 @@ impl Port {
             vlan: None,
             trunk: VlanSet::default(),
             native_vlan: None,
+            untagged: false,
             service_tag: false,
         }
+    }
+
+    /// False for a trunk port that refuses untagged frames.
+    pub fn takes_untagged(&self) -> bool {
+        self.trunk.is_empty() || self.native_vlan.is_some() || self.untagged
     }
 
     /// The kernel device behind the port; `None` for kinds without.
@@ -137,6 +145,7 @@ pub(crate) struct Vlans {
     pub(crate) vlan: Option<u16>,
     pub(crate) trunk: VlanSet,
     pub(crate) native: Option<u16>,
+    pub(crate) untagged: bool,
     pub(crate) service: bool,
 }
 
@@ -161,6 +170,7 @@ impl Draft {
             vlan: vlans.vlan,
             trunk: vlans.trunk,
             native_vlan: vlans.native,
+            untagged: vlans.untagged,
             service_tag: vlans.service,
         })
     }
@@ -188,6 +198,7 @@ impl Draft {
                 vlan: port.vlan,
                 trunk: port.trunk,
                 native: port.native_vlan,
+                untagged: port.untagged,
                 service: port.service_tag,
             }),
         }
@@ -250,10 +261,14 @@ fn vlans(section: &mut Section<'_, '_>) -> Result<Vlans, Reported> {
     let vlan = section.optional("vlan", vid);
     let trunk = section.list("trunk", range);
     let native = section.optional("native_vlan", vid);
+    let untagged = section.or("untagged", false, value::boolean);
     let service = section.or("service_tag", false, value::boolean);
-    let vlans = Vlans { vlan: vlan?, trunk: VlanSet::of(trunk?), native: native?, service: service? };
+    let (vlan, native, untagged, service) = (vlan?, native?, untagged?, service?);
+    let vlans = Vlans { vlan, trunk: VlanSet::of(trunk?), native, untagged, service };
     if vlans.trunk.is_empty() {
-        for (key, set) in [("native_vlan", vlans.native.is_some()), ("service_tag", vlans.service)] {
+        let keys =
+            [("native_vlan", native.is_some()), ("untagged", vlans.untagged), ("service_tag", vlans.service)];
+        for (key, set) in keys {
             if set {
                 return Err(section.report(key, "only a trunk port has it; add trunk = [1155], or remove it"));
             }
@@ -261,6 +276,9 @@ fn vlans(section: &mut Section<'_, '_>) -> Result<Vlans, Reported> {
     } else if vlans.vlan.is_some() {
         let message = "a port is an access port or a trunk; remove vlan or trunk, or name it native_vlan";
         return Err(section.report("vlan", message));
+    } else if vlans.untagged && vlans.native.is_some() {
+        let message = "native_vlan says already where untagged frames belong; remove one of the two";
+        return Err(section.report("untagged", message));
     }
     Ok(vlans)
 }

@@ -26,8 +26,18 @@ const SECTIONS_MAX: usize = 65_535;
 /// # Errors
 /// Every mistake of the text at once, in its order. Text that is not TOML gives only its syntax errors.
 pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigErrors> {
-    let lines = Lines::new(text);
     let mut sink = Sink::new(origin);
+    let config = document(text, &mut sink, read_document);
+    sink.finish(config.flatten())
+}
+
+/// Hands the document of `text` to `read`, with the places of all keys noted. `None` after syntax errors.
+pub(crate) fn document<T>(
+    text: &str,
+    sink: &mut Sink,
+    read: impl FnOnce(&DeTable<'_>, &mut Sink) -> T,
+) -> Option<T> {
+    let lines = Lines::new(text);
     let (document, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
         let place = error.span().map_or_else(Place::default, |span| lines.place(span.start));
@@ -36,12 +46,11 @@ pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigErrors> {
     }
     if !sink.is_clean() {
         // What was recovered would give mistakes that are only echoes of these.
-        return sink.finish(None);
+        return None;
     }
     let document = document.get_ref();
-    note_places(document, "", &lines, &mut sink);
-    let config = read_document(document, &mut sink);
-    sink.finish(config)
+    note_places(document, "", &lines, sink);
+    Some(read(document, sink))
 }
 
 /// Reads the configuration file at `path`.
@@ -49,6 +58,14 @@ pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigErrors> {
 /// # Errors
 /// When the file cannot be read, is larger than 16 MiB, or holds mistakes (all of them at once).
 pub fn load(path: &Path) -> Result<Config, LoadError> {
+    Ok(parse(&text_of(path)?, &path.display().to_string())?)
+}
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// When it cannot be read, is larger than 16 MiB, or is not UTF-8.
+pub(crate) fn text_of(path: &Path) -> Result<String, LoadError> {
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
@@ -57,12 +74,11 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     if bytes.len() as u64 > FILE_MAX {
         return Err(LoadError::TooLarge { path: path.to_owned(), limit: FILE_MAX });
     }
-    let origin = path.display().to_string();
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(parse(text, &origin)?),
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
         Err(error) => {
-            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
-            let mut sink = Sink::new(&origin);
+            let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            let mut sink = Sink::new(&path.display().to_string());
             let place = Lines::new(&good).place(good.len());
             sink.report_at(place, "", "not valid UTF-8; save the file as UTF-8 text");
             Ok(sink.finish(None)?)

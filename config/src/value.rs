@@ -186,6 +186,18 @@ pub(crate) fn is_station_of(subnet: IpNet, address: IpAddr) -> bool {
     subnet.contains(&address) && !(has_ends(subnet) && end)
 }
 
+/// An absolute path of a file.
+pub(crate) fn file_path(raw: Raw<'_>) -> Result<PathBuf, String> {
+    let text = text(raw)?;
+    match (text.starts_with('/'), text.ends_with('/')) {
+        (false, _) => {
+            Err(format!("{} is a relative path; write it from /, as \"/etc/shunt/...\"", quote(text)))
+        }
+        (_, true) => Err(format!("{} names a directory; name the file in it", quote(text))),
+        _ => Ok(PathBuf::from(text)),
+    }
+}
+
 /// An absolute path of a Unix socket. Commas, brackets and spaces are refused because the path may become part of DPDK
 /// device arguments, where they would end it (`rte_kvargs_parse`).
 pub(crate) fn socket_path(raw: Raw<'_>) -> Result<PathBuf, String> {

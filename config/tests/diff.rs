@@ -16,7 +16,9 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "admin_up" | "tso" | "mergeable" | "spoof_check" | "announce" | "flood" | "proxy_arp" => {
             ("true", "false")
         }
-        "mss_clamp" | "masquerade" | "learning" | "udp_checksum" | "service_tag" => ("false", "true"),
+        "mss_clamp" | "masquerade" | "learning" | "udp_checksum" | "service_tag" | "untagged" => {
+            ("false", "true")
+        }
         "vlan" | "native_vlan" => ("1155", "1156"),
         "vlans" | "trunk" => ("[1155]", "[1155, 1156]"),
         "storm_limit" => ("0", "10000"),
@@ -35,6 +37,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "ovn_ports" => ("[]", "[3, 5]"),
         "vtep" => ("\"10.20.9.0\"", "\"10.20.8.0\""),
         "peers" => ("[]", "[{ address = \"10.1.0.2\" }]"),
+        "peers_file" => ("\"/a\"", "\"/b\""),
         "mtu" => ("1500", "1400"),
         "mac" | "peer_mac" => ("\"02:00:00:00:00:01\"", "\"02:00:00:00:00:02\""),
         "queues" => ("1", "2"),
@@ -84,7 +87,7 @@ fn with_port(kind: &str, other: &str, vlans: &str) -> Config {
     );
     text += &format!("[[port]]\nname = \"p\"\nkind = \"{kind}\"\n{vlans}");
     for key in port.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {
-        let vlan = matches!(key.name, "vlan" | "trunk" | "native_vlan" | "service_tag");
+        let vlan = matches!(key.name, "vlan" | "trunk" | "native_vlan" | "untagged" | "service_tag");
         let left_out = matches!(key.name, "name" | "kind") || (vlan && other != key.name);
         if left_out || (other == "queues" && key.name == "placement") {
             continue;
@@ -103,19 +106,31 @@ fn with_port(kind: &str, other: &str, vlans: &str) -> Config {
 
 #[test]
 fn each_key_of_each_port_kind_alone() {
-    let live =
-        ["network", "admin_up", "mtu", "placement", "mac_limit", "stations", "endpoints", "spoof_check", "mirror"];
-    let vlans = ["vlan", "trunk", "native_vlan", "service_tag"];
+    let live = [
+        "network",
+        "admin_up",
+        "mtu",
+        "placement",
+        "mac_limit",
+        "stations",
+        "endpoints",
+        "spoof_check",
+        "mirror",
+    ];
+    let vlans = ["vlan", "trunk", "native_vlan", "untagged", "service_tag"];
     let live: BTreeSet<_> = live.into_iter().chain(vlans).collect();
     let port = SECTIONS.iter().find(|s| s.name == "port").unwrap();
     for kind in ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"] {
         for key in port.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {
-            let tags = matches!(key.name, "trunk" | "native_vlan" | "service_tag");
+            let tags = matches!(key.name, "trunk" | "native_vlan" | "untagged" | "service_tag");
             if matches!(key.name, "name" | "kind") || (tags && kind == "tun") {
                 continue;
             }
-            let also =
-                if matches!(key.name, "native_vlan" | "service_tag") { "trunk = [1155]\n" } else { "" };
+            let also = if matches!(key.name, "native_vlan" | "untagged" | "service_tag") {
+                "trunk = [1155]\n"
+            } else {
+                ""
+            };
             let mut old = with_port(kind, "", also);
             if key.name == "queues" {
                 old.ports[0].placement.clear();
@@ -147,7 +162,8 @@ fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         _ => vec![],
     };
     match key {
-        "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "cidr" | "vtep" => {
+        "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "cidr"
+        | "vtep" => {
             keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")]);
         }
         "parent_mac" => keys.push(("mode", "\"demux\"")),

@@ -40,6 +40,8 @@ drop_reasons! {
     SamePort = "same_port",
     /// The destination's port is down.
     EgressDown = "egress_down",
+    /// To be flooded, and the port has flooded as many frames as `storm_limit` of the network allows.
+    StormLimit = "storm_limit",
     /// There is no other port in the network that could take a flooded frame.
     NoReceiver = "no_receiver",
     /// Longer than the egress port's maximum.
@@ -99,13 +101,16 @@ drop_reasons! {
     NoRoute = "no_route",
     /// The route to the destination says that packets are to be dropped.
     Blackhole = "blackhole",
+    /// An address within the `cidr` of an overlay that no peer and no endpoint has; its sender is told.
+    OverlayUnreachable = "overlay_unreachable",
     /// Its VLAN tag, or the lack of one, belongs to no network of the port it came in by.
     VlanMismatch = "vlan_mismatch",
     /// It came out of a tunnel and would go into a tunnel of the same network: whoever sent it should have sent it there.
     SplitHorizon = "split_horizon",
     /// Sent to a tunnel of ours, but of a network identifier or key that no network has.
     TunnelUnknownVni = "tunnel_unknown_vni",
-    /// Sent to a tunnel of ours by an address that is no peer of its network.
+    /// Sent to a tunnel of ours by an address that is no peer of its network, which is told nothing; or sent to a peer that is
+    /// no more.
     TunnelUnknownPeer = "tunnel_unknown_peer",
     /// Sent to a tunnel of ours, but its headers are not sound: flags, version, lengths or payload type.
     TunnelBadHeader = "tunnel_bad_header",

@@ -116,6 +116,8 @@ pub struct Network {
     pub masquerade: bool,
     /// Where connections of what is routed out of it are looked for: set when some network of its router is masqueraded.
     pub zone: Option<u16>,
+    /// Frames a second that each port may have flooded in it; 0 is any number.
+    pub storm_limit: u32,
 }
 
 /// A network whose stations share a MAC address and are told apart by IP address, each a given neighbour.
@@ -201,6 +203,8 @@ pub struct PlannedNetwork {
     pub masquerade: bool,
     /// The number that its router has among connections, the same as long as the router lives.
     pub zone: u16,
+    /// See [`Network::storm_limit`].
+    pub storm_limit: u32,
 }
 
 /// An immutable topology.
@@ -328,6 +332,7 @@ impl Topology {
                 mss_clamp: network.mss_clamp,
                 masquerade: network.masquerade,
                 zone: tracks(network).then_some(network.zone),
+                storm_limit: network.storm_limit,
                 has_l3,
                 depth: match () {
                     () if plan.full_key || wraps(id, network) || tracks(network) => Depth::Transport,

@@ -15,6 +15,7 @@ pub mod mailbox;
 pub(crate) mod output;
 pub(crate) mod reporter;
 mod sleep;
+mod storm;
 mod teacher;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::topology::Topology;
 use forward::{Flows, Forwarder, Openings};
 use mailbox::{Command, Inbox, Reply};
 pub use output::TxPort;
+use storm::Bucket;
 pub use teacher::Lesson;
 use teacher::Teacher;
 
@@ -69,6 +71,16 @@ pub struct RxPort {
     pub rx: RxQueue,
     /// The interface was down when the queue was last asked: its descriptor cannot be waited for.
     pub down: bool,
+    storm: Bucket,
+}
+
+impl RxPort {
+    /// The receive queues of `port`, all that it has, in the order of their numbers.
+    pub fn all(port: PortId, queues: Vec<RxQueue>) -> impl Iterator<Item = Self> {
+        let count = queues.len();
+        let numbered = queues.into_iter().zip(0..);
+        numbered.map(move |(rx, queue)| Self { port, queue, rx, down: false, storm: Bucket::of(count) })
+    }
 }
 
 /// What a worker is made of. Build it on the control thread, then [`Worker::run`] it on its own.
@@ -166,7 +178,7 @@ impl Worker {
                 Received::Frames(count) => {
                     slot.down = false;
                     total += count;
-                    forwarder.forward(topology, slot.port, burst, flows, now, counters);
+                    forwarder.forward(topology, (slot.port, &slot.storm), burst, flows, now, counters);
                 }
                 Received::Gone => gone = Some(index),
             }

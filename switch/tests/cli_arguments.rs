@@ -72,6 +72,37 @@ fn a_file_is_sent_whole_with_its_name() {
 }
 
 #[test]
+fn objects_are_told_from_a_configuration_by_name_or_first_words() {
+    let file = |suffix: &str, text: &str| {
+        let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    };
+    for (suffix, text, objects) in [
+        (".yaml", "---\n", true),
+        (".YML", "", true),
+        ("", "# a subnet\napiVersion: kubeovn.io/v1\n", true),
+        (".toml", "[workers]\ncount = 1\n", false),
+        ("", "", false),
+    ] {
+        let file = file(suffix, text);
+        let path = file.path().to_str().unwrap();
+        for words in [&["apply", path][..], &["apply", "-f", path], &["apply", "--filename", path]] {
+            let found = change(words).unwrap().unwrap();
+            let (text, origin) = (text.to_owned(), path.to_owned());
+            let wanted = match objects {
+                true => Change::Objects(proto::ApplyObjectsRequest { yaml: text, origin }),
+                false => Change::Apply(proto::ApplyRequest { toml: text, origin }),
+            };
+            assert_eq!(found, wanted, "{words:?}");
+        }
+    }
+    for words in [&["shunt", "apply"][..], &["shunt", "apply", "a", "-f", "b"]] {
+        assert_eq!(Options::try_parse_from(words).unwrap_err().exit_code(), 2, "{words:?}");
+    }
+}
+
+#[test]
 fn options_stand_before_or_after_the_command() {
     for words in [
         ["shunt", "--json", "--socket", "/s", "show", "drops"],
@@ -101,10 +132,13 @@ fn what_was_done_is_one_line() {
     let applied = |added: &[&str], removed: &[&str], changed: &[&str]| {
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let (added, removed, changed) = (names(added), names(removed), names(changed));
-        sentence(&proto::Applied { generation: 7, added, removed, changed })
+        sentence(&proto::Applied { generation: 7, added, removed, changed, notes: Vec::new() })
     };
     assert_eq!(applied(&["a", "b"], &["c"], &["d"]), "generation 7: added a, b; removed c; changed d\n");
     assert_eq!(applied(&[], &[], &[]), "generation 7: no port changed\n");
+    let noted =
+        proto::Applied { generation: 7, notes: vec!["a".into(), "b".into()], ..proto::Applied::default() };
+    assert_eq!(sentence(&noted), "generation 7: no port changed\nnote: a\nnote: b\n");
 }
 
 #[test]

@@ -179,14 +179,14 @@ fn three_tables_as_the_kernel_prints_them() {
         to: to.into(),
         kind: kind.into(),
         via: via.into(),
-        network: if kind == "blackhole" { "" } else { "vxlan.2" }.into(),
+        network: if kind == "unreachable" { "" } else { "vxlan.2" }.into(),
         port: port.into(),
         source: "10.20.9.0".into(),
         onlink: !via.is_empty(),
     };
     let rows = [
         route("0.0.0.0/0", "via", "10.186.152.254", ""),
-        route("10.20.0.0/16", "blackhole", "", ""),
+        route("10.20.0.0/16", "unreachable", "", ""),
         route("10.20.6.0/25", "via", "10.20.6.0", ""),
         route("10.20.9.60/32", "link", "", "upvx4279f78"),
         route("10.30.0.0/24", "link", "", ""),
@@ -194,7 +194,7 @@ fn three_tables_as_the_kernel_prints_them() {
     golden(
         &ip::routes(&rows, ""),
         "default via 10.186.152.254 dev vxlan.2 onlink \n\
-         blackhole 10.20.0.0/16 \n\
+         unreachable 10.20.0.0/16 \n\
          10.20.6.0/25 via 10.20.6.0 dev vxlan.2 onlink \n\
          10.20.9.60 dev upvx4279f78 scope link \n\
          10.30.0.0/24 dev vxlan.2 scope link src 10.20.9.0 \n",
@@ -203,7 +203,7 @@ fn three_tables_as_the_kernel_prints_them() {
         &ip::got(&rows[2], "10.20.6.10".parse().unwrap()),
         "10.20.6.10 via 10.20.6.0 dev vxlan.2 src 10.20.9.0 \n    cache \n",
     );
-    golden(&ip::got(&rows[1], "10.20.7.1".parse().unwrap()), "blackhole 10.20.7.1 \n");
+    golden(&ip::got(&rows[1], "10.20.7.1".parse().unwrap()), "unreachable 10.20.7.1 \n");
 
     let neighbor = |address: &str, fixed, own, age| proto::NeighborEntry {
         network: "vxlan.2".into(),

@@ -181,14 +181,22 @@ fn routed_networks() {
         to: (*to).into(),
         via: (*via).into(),
         network: (*network).into(),
+        unreachable: *to == "10.20.0.0/16",
     };
-    let routes =
-        [("0.0.0.0/0", "10.0.2.254", "right"), ("10.0.1.0/24", "", "left"), ("192.168.0.0/16", "", "")];
+    let routes = [
+        ("0.0.0.0/0", "10.0.2.254", "right"),
+        ("10.0.1.0/24", "", "left"),
+        ("10.20.0.0/16", "", ""),
+        ("192.168.0.0/16", "", ""),
+    ];
     let row = proto::Topology {
         networks: vec![
             network("alone", &[], ""),
             network("left", &["10.0.1.1/24", "fd00:1::1/64"], "02:00:00:00:00:fe"),
-            network("right", &["10.0.2.1/24"], "02:ad:a2:04:1c:b0"),
+            proto::Network {
+                peers_wrong: "/p.toml:1:1: peers: wrong".into(),
+                ..network("right", &["10.0.2.1/24"], "02:ad:a2:04:1c:b0")
+            },
         ],
         routers: vec![
             proto::Router {
@@ -210,11 +218,13 @@ NETWORK  ROUTER  GATEWAY-MAC        GATEWAYS
 left     r       02:00:00:00:00:fe  10.0.1.1/24 fd00:1::1/64
 right    r       02:ad:a2:04:1c:b0  10.0.2.1/24
 
-ROUTER  TO              VIA         NETWORK
-r       0.0.0.0/0       10.0.2.254  right
-r       10.0.1.0/24     connected   left
-r       192.168.0.0/16  blackhole   -
-r: the first 3 of 100005 routes
+ROUTER  TO              VIA          NETWORK
+r       0.0.0.0/0       10.0.2.254   right
+r       10.0.1.0/24     connected    left
+r       10.20.0.0/16    unreachable  -
+r       192.168.0.0/16  blackhole    -
+r: the first 4 of 100005 routes
+right: peers_file is not in force: /p.toml:1:1: peers: wrong
 ",
     );
 }

@@ -2,6 +2,7 @@
 
 mod node;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use node::station::{BROADCAST, SHORTEST, fence};
@@ -232,6 +233,46 @@ fn frames_of_every_length_pass_whole_and_longer_ones_are_counted() {
     let too_long = lengths.iter().filter(|&&length| length > 1500 + 14 + 8).count() as u64;
     assert_eq!(node.drops(), [("narrow: too_long".to_owned(), too_long)].into());
     assert_eq!(node.port("narrow").tx_packets, lengths.len() as u64 + 1 - too_long);
+}
+
+/// Frames a second that each port may have flooded.
+const FLOODS: u32 = 50;
+
+#[test]
+fn a_storm_is_cut_to_its_limit_and_harms_nobody_else() {
+    require!(root(), tool("perl"), shuntd());
+    let network = &format!("storm_limit = {FLOODS}");
+    let (node, [mut a, mut b, mut c]) = stations(&Plan { network, ..THREE });
+    learn(&node, &mut b, B, "pod2");
+    let started = std::time::Instant::now();
+    let (mut sent, mut passed) = (0, 0);
+    for dst in [BROADCAST, MULTICAST, UNKNOWN] {
+        let before = node.drops().get("pod1: storm_limit").copied().unwrap_or(0);
+        // All but the first are of one cached flow each.
+        let both: Vec<(u32, u32)> = (0..500).map(|_| (a.send(dst, A), a.send(B, A))).collect();
+        b.wait(both[499].1);
+        // What came to B of this kind, and all of it to C.
+        fence(&mut b, B, &[&c]);
+        let at = |station: &Station| -> BTreeSet<u32> { station.seen().iter().map(|it| it.number).collect() };
+        let (at_b, at_c) = (at(&b), at(&c));
+        let flooded = |at: &BTreeSet<u32>| both.iter().filter(|(flood, _)| at.contains(flood)).count() as u64;
+        assert!(both.iter().all(|(_, one)| at_b.contains(one)), "unicast is no storm");
+        assert_eq!(flooded(&at_b), flooded(&at_c));
+        sent += both.len() as u64;
+        passed += flooded(&at_b);
+        let dropped = node.drops()["pod1: storm_limit"];
+        assert!(dropped > before, "{dst}");
+        assert_eq!(passed + dropped, sent, "what is not dropped arrives");
+        // What the bucket held, and what has come into it since.
+        let most = f64::from(FLOODS) * (1.0 + started.elapsed().as_secs_f64());
+        assert!(passed as f64 <= most + 1.0, "{passed} of {sent} passed, {most} may");
+    }
+    assert!(passed >= u64::from(FLOODS), "{passed} passed");
+    let others: Vec<u32> = (0..FLOODS).map(|_| c.send(BROADCAST, C)).collect();
+    a.wait(others[others.len() - 1]);
+    b.wait(others[others.len() - 1]);
+    assert!(others.iter().all(|&number| (a.times(number), b.times(number)) == (1, 1)));
+    assert_eq!(node.drops().len(), 1, "{:?}", node.drops());
 }
 
 #[test]

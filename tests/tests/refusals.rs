@@ -164,6 +164,8 @@ fn frames_of_pods_and_trunks() {
     thief.ip = OTHER.ip;
     node.refuses_all(&[
         case("VLAN 1156 on a trunk of 1155", "trunk", tagged(1156), "vlan_mismatch"),
+        case("no tag on a trunk without a native VLAN", "trunk", hello.clone(), "vlan_mismatch"),
+        case("a priority and no VLAN on that trunk", "trunk", tagged(0xe000), "vlan_mismatch"),
         case(
             "another's MAC address",
             "pod",
@@ -187,7 +189,7 @@ fn frames_of_pods_and_trunks() {
             "an address of the overlay that nobody has",
             "routed",
             ethernet(GATEWAY.mac, [2, 0, 0, 0x70, 0, 2], &udp([10, 70, 0, 2], [10, 51, 0, 9], 64, b"hello")),
-            "blackhole",
+            "overlay_unreachable",
         ),
         case(
             "a tunnel that leads into a tunnel",

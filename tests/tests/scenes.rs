@@ -84,7 +84,7 @@ fn overlay_vxlan() {
     );
     pings(&scene, "node1", &[("upvx4279f78e5dc", "10.20.4.5")]);
     let (code, _, all) = ping(&scene, "node1", "vxlan.2", "10.20.3.5");
-    assert!(code == Some(1) && all.contains("From 10.20.9.0 icmp_seq=1 blackhole: "), "{all}");
+    assert!(code == Some(1) && all.contains("From 10.20.9.0 icmp_seq=1 overlay_unreachable: "), "{all}");
     // Pods of one node reach each other without a tunnel.
     let before = node.counter("bond0", "tx_packets").unwrap();
     let answers = Ping { count: 20, ..Ping::to("10.20.9.41") }.run(scene.place("pod-9-60")).unwrap();

@@ -191,6 +191,15 @@ pub(crate) fn port_vlans(port: &port::Draft, networks: &Networks<'_>, sink: &mut
                     sink.report(&port.key(key), foreign(vid, name.as_str(), known));
                 }
             }
+            let behind = |key: &str| match key {
+                "stations" => port.stations.as_ref().is_some_and(|list| !list.is_empty()),
+                _ => port.endpoints.as_ref().is_some_and(|list| !list.is_empty()),
+            };
+            let nowhere = wanted == "trunk" && vlans.native.is_none() && !vlans.untagged;
+            for key in ["stations", "endpoints"].into_iter().filter(|key| nowhere && behind(key)) {
+                let message = "they are in no VLAN, as this trunk refuses untagged frames; add native_vlan or untagged = true";
+                sink.report(&port.key(key), message);
+            }
             if wanted == "vlan" || port.kind.as_ref().is_none_or(|kind| kind.name() != "tun") {
                 return;
             }

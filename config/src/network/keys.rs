@@ -105,7 +105,8 @@ pub(crate) const KEYS: &[Key] = &[
         BRIDGE,
         "integer, 0 to 4294967295 frames per second",
         "0",
-        "most broadcast, multicast and unknown-unicast frames that each port may send; 0 is no limit. Not enforced yet",
+        "most broadcast, multicast and unknown-unicast frames a second that each port may have flooded, in all VLANs \
+         together and in underlays; further ones are dropped as `storm_limit`. 0 is no limit",
     ),
     key(
         "bridge",
@@ -207,7 +208,14 @@ pub(crate) const KEYS: &[Key] = &[
         "true",
         "sends broadcast, multicast and unknown frames of an L2 overlay to every peer",
     ),
-    key("udp_checksum", OVERLAY, "boolean", "false", "fills the outer UDP checksum; over IPv6 see RFC 6935"),
+    key(
+        "udp_checksum",
+        OVERLAY,
+        "boolean",
+        "`true` over IPv6, else `false`",
+        "fills the outer UDP checksum; over IPv6, `false` also takes packets without one from peers (RFC 6935), as \
+         `udp6zerocsumtx` and `udp6zerocsumrx` of a Linux device",
+    ),
     key(
         "dscp",
         OVERLAY,
@@ -235,5 +243,12 @@ pub(crate) const KEYS: &[Key] = &[
         "array of `{ address = ADDRESS, vtep = ADDRESS, mac = MAC, prefixes = [PREFIX, ...], endpoints = [...] }`",
         "[]",
         "the other ends of the tunnel and what is behind each",
+    ),
+    key(
+        "peers_file",
+        OVERLAY,
+        "absolute path",
+        "none",
+        "a TOML file with further `peers`; the daemon follows its changes",
     ),
 ];

@@ -1,6 +1,7 @@
 //! `kind = "overlay"`: the tunnels of a network.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
@@ -116,8 +117,9 @@ pub struct Overlay {
     pub learning: bool,
     /// Broadcast, multicast and unknown frames go to every peer (head-end replication); of L2 overlays only.
     pub flood: bool,
-    /// The outer UDP checksum is filled in.
-    pub udp_checksum: bool,
+    /// Whether the outer UDP checksum is filled in, as configured; see [`Overlay::udp_checksum_to`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp_checksum: Option<bool>,
     /// DSCP of the outer packets.
     pub dscp: Dscp,
     /// Logical ingress port (15 bits) and egress port (16 bits) in OVN's option of Geneve (ovn-architecture(7)); `None`
@@ -130,12 +132,24 @@ pub struct Overlay {
     /// The other ends, in the order of the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Peer>,
+    /// A file with further peers, by its absolute path. Reading it is the affair of whoever runs the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peers_file: Option<PathBuf>,
+    /// The peers that were read from that file; none as the configuration comes from its text.
+    #[serde(skip)]
+    pub file_peers: Vec<Peer>,
 }
 
 impl Overlay {
     /// The switch's own address in an L3 overlay: as configured, else the source of the outer packets.
     pub fn vtep(&self) -> IpAddr {
         self.vtep.unwrap_or(self.local)
+    }
+
+    /// True when outer packets to a peer at `peer` have a UDP checksum: as configured, else over IPv6, where receivers
+    /// drop those without (RFC 8200 section 8.1; RFC 6935 makes exceptions for tunnels that both ends agree on).
+    pub fn udp_checksum_to(&self, peer: IpAddr) -> bool {
+        self.udp_checksum.unwrap_or(peer.is_ipv6())
     }
 
     /// Bytes from the beginning of the outer IP header to the inner IP header: what a tunnel packet is larger than the
@@ -158,9 +172,14 @@ impl Overlay {
 
     /// True when some peer is reached over IPv6; without peers, when the source of the outer packets is IPv6.
     pub fn over_ipv6(&self) -> bool {
-        match self.peers.is_empty() {
-            true => self.local.is_ipv6(),
-            false => self.peers.iter().any(|peer| peer.address.is_ipv6()),
+        match self.all_peers().next() {
+            None => self.local.is_ipv6(),
+            Some(_) => self.all_peers().any(|peer| peer.address.is_ipv6()),
         }
+    }
+
+    /// The other ends, those of the text before those of the file.
+    pub fn all_peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().chain(&self.file_peers)
     }
 }

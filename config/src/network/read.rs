@@ -91,6 +91,7 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
     let dscp = section.or("dscp", Dscp::default(), dscp);
     let vtep = section.optional("vtep", peer::vtep);
     let peers = section.tables("peers", peer::KEYS, peer::EXAMPLE, peer::read);
+    let peers_file = section.optional("peers_file", value::file_path);
     let encap = encap?;
     let vni = vni(section, encap);
     let payload = payload(section, encap);
@@ -115,6 +116,8 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
         ovn_ports: ovn_ports?,
         vtep: vtep?,
         peers: peers.into_iter().collect::<Option<_>>().ok_or(Reported)?,
+        peers_file: peers_file?,
+        file_peers: Vec::new(),
     })))
 }
 
@@ -147,9 +150,12 @@ fn payload(section: Keys<'_, '_, '_>, encap: Encap) -> Result<Payload, Reported>
 
 /// UDP port and UDP checksum, which only VXLAN and Geneve have.
 #[allow(clippy::type_complexity, reason = "two results that are reported on their own")]
-fn udp(section: Keys<'_, '_, '_>, encap: Encap) -> (Result<Option<u16>, Reported>, Result<bool, Reported>) {
+fn udp(
+    section: Keys<'_, '_, '_>,
+    encap: Encap,
+) -> (Result<Option<u16>, Reported>, Result<Option<bool>, Reported>) {
     let port = section.optional("port", value::integer(1..=65_535));
-    let checksum = section.or("udp_checksum", false, value::boolean);
+    let checksum = section.optional("udp_checksum", value::boolean);
     let default = encap.default_port();
     if default.is_some() {
         return (port.map(|port| port.or(default)), checksum);
@@ -160,7 +166,7 @@ fn udp(section: Keys<'_, '_, '_>, encap: Encap) -> (Result<Option<u16>, Reported
         other => other,
     };
     let checksum = match checksum {
-        Ok(true) => Err(section.report("udp_checksum", message)),
+        Ok(Some(true)) => Err(section.report("udp_checksum", message)),
         other => other,
     };
     (port, checksum)

@@ -85,7 +85,14 @@ pub(crate) const KEYS: &[Key] = &[
         ALL,
         "VLAN, 1 to 4094",
         "none",
-        "of a trunk port, the VLAN of untagged frames; without it they are in the bridge's untagged domain",
+        "of a trunk port, the VLAN of untagged frames; without it they are dropped as `vlan_mismatch`, unless `untagged` is set",
+    ),
+    key(
+        "untagged",
+        ALL,
+        "boolean",
+        "false",
+        "of a trunk port without `native_vlan`: untagged frames pass, and are in the bridge's untagged domain",
     ),
     key("service_tag", ALL, "boolean", "false", "the tags of a trunk port are 802.1ad service tags (0x88a8)"),
     key(

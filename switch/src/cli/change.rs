@@ -17,6 +17,8 @@ const LONGEST_FILE: u64 = 16 << 20;
 pub enum Change {
     /// A configuration.
     Apply(proto::ApplyRequest),
+    /// Kubernetes objects.
+    Objects(proto::ApplyObjectsRequest),
     /// A new port.
     Add(proto::AddPortRequest),
     /// One port less.
@@ -34,7 +36,15 @@ impl Change {
     /// When the file cannot be read or a word is not `key=value`.
     pub fn of(command: &Command) -> Result<Option<Self>, Failure> {
         Ok(Some(match command {
-            Command::Apply { file } => Self::Apply(read(file)?),
+            Command::Apply { file, filename } => {
+                // One of the two is there.
+                let file = file.as_deref().or(filename.as_deref()).unwrap_or(Path::new("-"));
+                let (text, origin) = read(file)?;
+                match are_objects(file, &text) {
+                    true => Self::Objects(proto::ApplyObjectsRequest { yaml: text, origin }),
+                    false => Self::Apply(proto::ApplyRequest { toml: text, origin }),
+                }
+            }
             Command::Port { command } => match command.clone() {
                 PortCommand::Add { name, keys } => Self::Add(port(name, &keys)?),
                 PortCommand::Del { name } => Self::Delete(proto::DeletePortRequest { name }),
@@ -50,6 +60,7 @@ impl Change {
     pub(super) async fn send(self, client: &mut Client) -> Result<proto::Applied, Failure> {
         match self {
             Self::Apply(request) => client.apply(request).await,
+            Self::Objects(request) => client.apply_objects(request).await,
             Self::Add(request) => client.add_port(request).await,
             Self::Delete(request) => client.delete_port(request).await,
             Self::Set(request) => client.set_port(request).await,
@@ -58,8 +69,16 @@ impl Change {
     }
 }
 
-/// The text of `file`, or of standard input for `-`.
-fn read(file: &Path) -> Result<proto::ApplyRequest, Failure> {
+/// Whether a text is Kubernetes objects: by the name of its file, or because a line begins as all of them do and none of a
+/// configuration does.
+fn are_objects(file: &Path, text: &str) -> bool {
+    let named =
+        file.extension().is_some_and(|it| it.eq_ignore_ascii_case("yaml") || it.eq_ignore_ascii_case("yml"));
+    named || text.lines().any(|line| line.starts_with("apiVersion:"))
+}
+
+/// The text of `file`, or of standard input for `-`, and the name that messages give it.
+fn read(file: &Path) -> Result<(String, String), Failure> {
     let standard_input = file.as_os_str() == "-";
     let origin = if standard_input { "stdin".to_owned() } else { file.display().to_string() };
     let mut bytes = Vec::new();
@@ -78,9 +97,9 @@ fn read(file: &Path) -> Result<proto::ApplyRequest, Failure> {
             "shunt: {origin} is larger than {LONGEST_FILE} bytes; give the path of a configuration file"
         )));
     }
-    let toml = String::from_utf8(bytes)
+    let text = String::from_utf8(bytes)
         .map_err(|_| Failure::bad_input(format!("{origin}: not valid UTF-8; save the file as UTF-8 text")))?;
-    Ok(proto::ApplyRequest { toml, origin })
+    Ok((text, origin))
 }
 
 /// Words as `key=value`, the name first, so that its number among the arguments is 1.
@@ -104,7 +123,7 @@ fn port(name: String, words: &[String]) -> Result<proto::AddPortRequest, Failure
     }
 }
 
-/// What was done, in one line.
+/// What was done, in one line, and a line for each thing that has no effect.
 pub fn sentence(applied: &proto::Applied) -> String {
     let parts: Vec<String> =
         [("added", &applied.added), ("removed", &applied.removed), ("changed", &applied.changed)]
@@ -113,5 +132,6 @@ pub fn sentence(applied: &proto::Applied) -> String {
             .map(|(verb, ports)| format!("{verb} {}", ports.join(", ")))
             .collect();
     let what = if parts.is_empty() { "no port changed".to_owned() } else { parts.join("; ") };
-    format!("generation {}: {what}\n", applied.generation)
+    let notes = applied.notes.iter().map(|note| format!("note: {note}\n"));
+    format!("generation {}: {what}\n{}", applied.generation, notes.collect::<String>())
 }

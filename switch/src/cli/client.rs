@@ -107,6 +107,7 @@ macro_rules! calls {
 calls! {
     /// Applies a configuration.
     apply(ApplyRequest) -> Applied;
+    apply_objects(ApplyObjectsRequest) -> Applied;
     /// Adds a port.
     add_port(AddPortRequest) -> Applied;
     /// Removes a port.

@@ -33,10 +33,17 @@ pub struct Options {
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Apply a configuration file, all of it or nothing; says what changed.
+    /// Apply a configuration file or Kubernetes objects, all of it or nothing; says what changed.
+    ///
+    /// A configuration (TOML) takes the place of the running one; objects (YAML: kubeovn.io/v1 Subnet and Vlan) are applied to
+    /// it, and leave the rest as it is.
     Apply {
-        /// The file, TOML; `-` reads standard input.
-        file: PathBuf,
+        /// The file; `-` reads standard input.
+        #[arg(required_unless_present = "filename")]
+        file: Option<PathBuf>,
+        /// The same, as kubectl has it.
+        #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
+        filename: Option<PathBuf>,
     },
     /// Show what the daemon knows.
     Show {

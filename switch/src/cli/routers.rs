@@ -31,12 +31,17 @@ pub(super) fn routers(row: &proto::Topology) -> String {
             text.push_str(&format!("{}: the first {shown} of {} routes\n", router.name, router.route_count));
         }
     }
+    for network in &row.networks {
+        let lines = network.peers_wrong.lines();
+        text.extend(lines.map(|line| format!("{}: peers_file is not in force: {line}\n", network.name)));
+    }
     text
 }
 
 /// How a route goes on, in two words.
 fn hop(route: &proto::Route) -> [&str; 2] {
     match (route.via.as_str(), route.network.as_str()) {
+        ("", "") if route.unreachable => ["unreachable", "-"],
         ("", "") => ["blackhole", "-"],
         ("", network) => ["connected", network],
         (via, network) => [via, network],

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use shunt_config::{Network, NetworkName, UnderlayMode};
 
+use super::ports::PortState;
 use super::{Control, host};
 use crate::ids::PortId;
 use crate::wire::ethernet::Mac;
@@ -104,7 +105,11 @@ impl Control {
             for gateway in &network.gateways {
                 owners.insert((network.name.clone(), gateway.addr()), Owner { mac: own, port: host });
             }
-            for port in self.ports.iter().filter(|port| port.config.network == network.name && port.is_up()) {
+            let here = |port: &&PortState| {
+                let of = self.config.network_of(&port.config);
+                of.is_some_and(|it| it.name == network.name) && port.is_up()
+            };
+            for port in self.ports.iter().filter(here) {
                 for endpoint in &port.config.endpoints {
                     let Some(mac) = reached_by(network, endpoint.mac.into()) else { continue };
                     let owner = Owner { mac, port: Some(port.id) };

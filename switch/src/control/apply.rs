@@ -54,6 +54,8 @@ pub struct Applied {
     pub removed: Vec<PortName>,
     /// Ports changed in place or opened anew.
     pub changed: Vec<PortName>,
+    /// What was asked for that has no effect, one line each.
+    pub notes: Vec<String>,
 }
 
 /// True when the network's gateway comes, goes, or speaks for other addresses.
@@ -66,6 +68,8 @@ impl Control {
     /// missing pod does not keep a node from starting; the errors are returned for the log.
     pub fn apply_at_start(&mut self, config: &Config) -> Vec<OpenError> {
         let mut errors = Vec::new();
+        let filled = self.with_file_peers(config).inspect_err(|error| tracing::error!("{error}"));
+        let config = &filled.unwrap_or_else(|_| config.clone());
         self.config.networks.clone_from(&config.networks);
         self.config.routers.clone_from(&config.routers);
         // Routes lead to endpoints, too.
@@ -86,8 +90,14 @@ impl Control {
         errors
     }
 
-    /// Goes from the running configuration to `next`.
+    /// Goes from the running configuration to `next`, to which peers in files are added.
     pub fn apply(&mut self, next: &Config) -> Result<Applied, ApplyError> {
+        let next = self.with_file_peers(next)?;
+        self.apply_whole(&next)
+    }
+
+    /// Goes from the running configuration to `next`, in which the peers of files are.
+    pub(super) fn apply_whole(&mut self, next: &Config) -> Result<Applied, ApplyError> {
         let diff = shunt_config::diff(&self.config, next);
         if !diff.restart_required.is_empty() {
             return Err(ApplyError::Restart(diff.restart_required));
@@ -134,7 +144,7 @@ impl Control {
         let before = routes::Before { config: &running, routers: &self.routers };
         self.routers = routes::routers(&self.config, Some(&before));
         for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {
-            let has_l3 = has_l3_port(&self.ports, &change.to.name);
+            let has_l3 = has_l3_port(&self.ports, &self.domains, &change.to.name);
             self.learned.network(&change.to.name).change_gateway(&change.to, has_l3);
         }
         for change in diff.changed_ports.iter().filter(|change| !anew(change)) {
@@ -147,6 +157,7 @@ impl Control {
             added: diff.added_ports.into_iter().map(|port| port.name).collect(),
             removed: diff.removed_ports,
             changed: diff.changed_ports.into_iter().map(|change| change.to.name).collect(),
+            notes: Vec::new(),
         })
     }
 
@@ -166,6 +177,13 @@ impl Control {
                 self.learned.network(&network).forget(Place::Peer(number));
             }
         }
+    }
+
+    /// Applies Kubernetes objects to the running configuration.
+    pub fn apply_objects(&mut self, yaml: &str, origin: &str) -> Result<Applied, ApplyError> {
+        let merged = shunt_config::merge(&self.config, yaml, origin)?;
+        let applied = self.apply(&merged.config)?;
+        Ok(Applied { notes: merged.notes, ..applied })
     }
 
     /// Adds one port to the running configuration.
@@ -243,12 +261,11 @@ impl Control {
         let Some(port) = self.ports.by_name_mut(&to.name) else { return };
         let (id, moved) = (port.id, port.config.network != to.network);
         let went_down = port.config.admin_up && !to.admin_up;
-        let old = std::mem::replace(&mut port.config, to.clone());
+        port.config = to.clone();
         if moved || went_down {
             self.learned.forget_port(id);
         }
-        self.learned.network(&old.network).invalidate();
-        self.learned.network(&to.network).invalidate();
+        // What it gives is compared where tables are made, in whatever domain.
         self.replace_queues(id);
     }
 }

@@ -69,6 +69,11 @@ impl Domains {
         self.attached.get(port)
     }
 
+    /// The name of the domain of untagged frames of `port`.
+    pub(super) fn of_untagged(&self, port: &PortName) -> Option<&NetworkName> {
+        self.all.get(self.attached(port)?.0.index()).map(|domain| &domain.name)
+    }
+
     /// True when `port` is attached to other domains in `next`, by name.
     pub(super) fn moves(&self, next: &Self, port: &PortName) -> bool {
         let names = |domains: &Self| {
@@ -122,7 +127,8 @@ impl Domains {
                 access(self.of_vlan(config, network, port.vlan)?)
             }
             NetworkKind::Bridge(_) => {
-                let untagged = self.of_vlan(config, network, port.native_vlan);
+                let takes = port.takes_untagged();
+                let untagged = takes.then(|| self.of_vlan(config, network, port.native_vlan)).flatten();
                 // A native VLAN is sent without a tag.
                 let tagged = port.trunk.iter().filter(|vid| port.native_vlan != Some(*vid));
                 let vlans = Vlans {
@@ -179,6 +185,19 @@ mod tests {
         device = "e3"
         network = "br-phy"
         [[port]]
+        name = "strict"
+        kind = "veth"
+        device = "e5"
+        network = "br-phy"
+        trunk = ["1155-1156"]
+        [[port]]
+        name = "lax"
+        kind = "veth"
+        device = "e6"
+        network = "br-phy"
+        trunk = [1156]
+        untagged = true
+        [[port]]
         name = "other"
         kind = "veth"
         device = "e4"
@@ -201,5 +220,9 @@ mod tests {
         assert_eq!(attached("host"), (id(5), access(5)));
         assert_eq!(attached("mgm"), (id(0), access(0)), "the bridge's untagged domain");
         assert_eq!(attached("other"), (id(2), None), "tags are payload");
+        let vlans = |port| attached(port).1.unwrap();
+        assert_eq!((vlans("strict").untagged, vlans("strict").network(None)), (None, None));
+        assert_eq!(vlans("strict").network(Some(1156)), Some(id(4)));
+        assert_eq!(vlans("lax").network(None), Some(id(0)), "the bridge's untagged domain");
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct NetworkLessons {
     neighbors: Neighbors,
     /// The MAC table must be built anew.
     dirty: bool,
+    /// What configuration has put into it.
+    given: Vec<(Mac, Place)>,
     fdb: Arc<Fdb>,
     /// Addresses that turned up behind another port.
     pub(super) moves: u64,
@@ -58,6 +60,7 @@ impl Default for NetworkLessons {
             behind: HashMap::new(),
             neighbors: Neighbors::default(),
             dirty: true,
+            given: Vec::new(),
             fdb: Arc::new(Fdb::build([].into_iter())),
             moves: 0,
             refused: 0,
@@ -113,10 +116,12 @@ impl NetworkLessons {
         self.dirty |= self.macs.len() != before;
     }
 
-    /// The tables, each rebuilt if its rows changed.
+    /// The tables, each rebuilt if its rows changed: whoever changes what configuration gives need not know in which
+    /// domain.
     pub(super) fn tables(&mut self, given: &Given) -> (Arc<Fdb>, Arc<NeighborTable>) {
-        if self.dirty {
+        if self.dirty || self.given != given.stations {
             self.refresh();
+            self.given.clone_from(&given.stations);
             let stations = given.stations.iter();
             let fixed =
                 stations.map(|(mac, place)| Row { mac: *mac, place: *place, fixed: true, last_seen: 0 });
@@ -238,7 +243,7 @@ impl Control {
         let Some((_, domain)) = self.domains.named(&name) else { return };
         let Some(network) = self.config.networks.get(domain.network) else { return };
         let limit = network.mac_limit as usize;
-        let has_l3_port = || has_l3_port(&self.ports, &name);
+        let has_l3_port = || has_l3_port(&self.ports, &self.domains, &name);
         let neighbor =
             lesson.neighbor.filter(|&(address, mac)| learnable(network, has_l3_port, address, mac));
         let gateway = (!network.gateways.is_empty()).then(|| Mac::from(network.gateway_mac()));

@@ -13,6 +13,7 @@
 //! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
 //! | `routes` | routers and gateways of the configuration, as tables |
 //! | `overlay` | what peers of overlays put into the tables; their numbers |
+//! | `peer_files` | peers that files say, and what becomes of a file that changes |
 //! | `publish` | plans, generations, reclamation, reports |
 //! | `host` | what a host port shares with its network's gateway |
 //! | `announce` | who has which address: said when it appears or moves |
@@ -37,6 +38,7 @@ mod host;
 mod learn;
 mod neighbors;
 mod overlay;
+mod peer_files;
 pub mod picture;
 pub mod ping;
 mod ports;
@@ -100,6 +102,7 @@ pub struct Control {
     ports: ports::Ports,
     /// The peers of its overlays by number.
     peers: overlay::Numbers,
+    peer_files: peer_files::PeerFiles,
     learned: learn::Learned,
     lessons: Receiver<Lesson>,
     voice: voice::Voice,
@@ -202,6 +205,7 @@ impl Control {
     fn tick(&mut self) {
         self.collect_dead_ports();
         self.retry_closed_ports();
+        self.follow_peer_files();
         self.age();
         self.connections.sweep(self.now());
         self.announce();

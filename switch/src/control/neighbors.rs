@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use shunt_config::{Network, NetworkName};
 
+use super::domains::Domains;
 use super::ports::Ports;
 use crate::table::neighbor::{Neighbor, NeighborTable, Row};
 use crate::wire::ethernet::Mac;
@@ -48,6 +49,8 @@ pub(super) struct Neighbors {
     /// How many of `learned` each station has.
     of_station: HashMap<Mac, usize>,
     dirty: bool,
+    /// What configuration has put into the table.
+    given: Vec<(IpAddr, Neighbor)>,
     table: Arc<NeighborTable>,
     /// Addresses not learned because a limit was reached.
     refused: u64,
@@ -59,6 +62,7 @@ impl Default for Neighbors {
             learned: HashMap::new(),
             of_station: HashMap::new(),
             dirty: true,
+            given: Vec::new(),
             table: Arc::default(),
             refused: 0,
         }
@@ -79,8 +83,9 @@ impl Neighbors {
     /// The table, rebuilt if anything changed. `given` are the rows of configuration; of two for one address the first
     /// counts.
     pub(super) fn table(&mut self, given: &[(IpAddr, Neighbor)]) -> Arc<NeighborTable> {
-        if self.dirty {
+        if self.dirty || self.given != given {
             self.refresh();
+            self.given = given.to_vec();
             let given = given.iter().map(|&(address, neighbor)| Row { address, neighbor, last_seen: 0 });
             let learned = self.learned.iter().map(|(&address, &Learned { mac, last_seen, .. })| Row {
                 address,
@@ -187,9 +192,9 @@ impl Neighbors {
     }
 }
 
-/// True when `network` has an L3 port whose device is open.
-pub(super) fn has_l3_port(ports: &Ports, network: &NetworkName) -> bool {
-    ports.iter().any(|port| port.config.network == *network && port.l3().is_some())
+/// True when untagged frames of an L3 port whose device is open are in the domain `name`.
+pub(super) fn has_l3_port(ports: &Ports, domains: &Domains, name: &NetworkName) -> bool {
+    ports.iter().any(|port| port.l3().is_some() && domains.of_untagged(&port.config.name) == Some(name))
 }
 
 /// True when traffic may teach that `mac` has `address`. A gateway has use for addresses in its subnets only, and its own

@@ -34,7 +34,7 @@ pub(super) use routes::routes;
 pub(super) fn give(network: &Network, numbers: &Numbers, given: &mut Given) {
     let Some(overlay) = network.overlay() else { return };
     let l3 = network.is_l3_overlay();
-    for peer in &overlay.peers {
+    for peer in overlay.all_peers() {
         let Some(number) = numbers.get(&network.name, peer.address) else { continue };
         let place = Place::Peer(number);
         let mut add = |mac: Mac, addresses: &[IpAddr]| {
@@ -108,7 +108,7 @@ fn dscp(overlay: &Overlay) -> encap::Dscp {
 /// family the first address of that.
 fn locals(config: &Config, overlay: &Overlay) -> Box<[IpAddr]> {
     let mut locals = vec![overlay.local];
-    for peer in &overlay.peers {
+    for peer in overlay.all_peers() {
         let local = config.tunnel_local(overlay, peer.address);
         locals.extend(local.filter(|local| !locals.contains(local)));
     }

@@ -42,7 +42,7 @@ pub struct RouteEntry {
     pub router: String,
     /// Prefix.
     pub to: String,
-    /// `link`, `via` or `blackhole`.
+    /// `link`, `via`, `blackhole` or `unreachable`.
     pub kind: &'static str,
     /// Next router; empty unless `via`.
     pub via: String,
@@ -200,6 +200,7 @@ impl Picture {
             Route::Connected(network) => ("link", self.network(network), None),
             Route::Via(network, via) => ("via", self.network(network), Some(via)),
             Route::Blackhole => ("blackhole", None, None),
+            Route::Unreachable => ("unreachable", None, None),
         };
         let gateway = network.and_then(|network| network.gateway.as_ref());
         let host = row.prefix.prefix_len() == row.prefix.max_prefix_len();
@@ -252,7 +253,7 @@ impl Picture {
         let routes = self.routers.iter().flat_map(|router| router.fib.iter());
         let hop = |row: &Row| match row.route {
             Route::Via(network, address) => Some((network, address)),
-            Route::Connected(_) | Route::Blackhole => None,
+            Route::Connected(_) | Route::Blackhole | Route::Unreachable => None,
         };
         routes.filter_map(hop).collect()
     }

@@ -175,12 +175,7 @@ impl Control {
         for (worker, queue) in opened.tx.into_iter().enumerate() {
             self.attach_tx(worker, id, queue);
         }
-        let rx: Vec<RxPort> = opened
-            .rx
-            .into_iter()
-            .zip(0..)
-            .map(|(rx, queue)| RxPort { port: id, queue, rx, down: false })
-            .collect();
+        let rx = RxPort::all(id, opened.rx).collect();
         if let Some(Some(port)) = self.ports.slots.get_mut(id.index()) {
             port.state = State::Open {
                 device: opened.device,

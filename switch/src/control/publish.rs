@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use std::sync::Arc;
 
-use shunt_config::{KeyFields, MacAddr, Network, NetworkName, PortName};
+use shunt_config::{KeyFields, Network, PortName};
 use shunt_ffi::clock;
 
 use super::learn::Given;
@@ -160,11 +160,6 @@ impl Control {
         }
     }
 
-    /// The MAC address that the stations of a network share.
-    fn shared_mac(&self, network: &NetworkName) -> Option<MacAddr> {
-        self.config.network(network.as_str()).and_then(Network::parent_mac)
-    }
-
     /// What the next topology is built of.
     fn plan(&mut self) -> Plan {
         let full_key = self.config.flow_cache.key == KeyFields::Full;
@@ -175,7 +170,7 @@ impl Control {
         for port in self.ports.iter() {
             let Some((network, vlans)) = self.domains.attached(&port.config.name) else { continue };
             let Some(given) = given.get_mut(network.index()) else { continue };
-            let shares_mac = self.shared_mac(&port.config.network).is_some();
+            let shares_mac = self.config.network_of(&port.config).and_then(Network::parent_mac).is_some();
             give(port, shares_mac, given);
             let tag = if vlans.as_ref().is_some_and(|vlans| !vlans.tagged.is_empty()) { TAG } else { 0 };
             plan.ports.push(Port {
@@ -211,8 +206,7 @@ impl Control {
                 self.ports.iter().find(|port| port.config.name == *name).map(|port| port.id)
             };
             let host = host::port(network).filter(|_| whole).and_then(find);
-            let demux =
-                self.shared_mac(&network.name).filter(|_| whole).map(|mac| Demux { mac: mac.into(), host });
+            let demux = network.parent_mac().filter(|_| whole).map(|mac| Demux { mac: mac.into(), host });
             let answers = match () {
                 () if whole && network.proxy_arp() => Answers::Everybody,
                 () if network.overlay().is_some() => Answers::Given,
@@ -230,6 +224,7 @@ impl Control {
                 mss_clamp: network.mss_clamp,
                 masquerade: whole && network.masquerade,
                 zone: self.zones.of(network.router.as_ref()),
+                storm_limit: self.config.storm_limit(network),
             });
         }
         plan

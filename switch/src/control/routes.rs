@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Config, IpNet, Network, Router, StaticRoute};
+use shunt_config::{Config, IpNet, Network, Port, Router, StaticRoute};
 
 use super::overlay;
 use crate::ids::NetworkId;
@@ -154,7 +154,8 @@ fn near<'c>(config: &'c Config, router: &'c Router) -> impl Iterator<Item = Row>
 /// Who is reached directly in a network in which nobody else is: the stations of its ports and the routers in it. Whatever
 /// else is in its subnets goes by a route (reference 000: the gateway's MAC address also within the subnet).
 fn host_routes(config: &Config, router: &Router, network: &Network) -> Vec<IpNet> {
-    let ports = config.ports.iter().filter(|port| port.network == network.name);
+    let here = |port: &&Port| config.network_of(port).is_some_and(|it| it.name == network.name);
+    let ports = config.ports.iter().filter(here);
     let stations = ports.flat_map(|port| &port.endpoints).flat_map(|endpoint| endpoint.ip.iter().copied());
     // Many routes go by few routers.
     let routers: HashSet<IpAddr> = router.routes.iter().filter_map(|route| route.via).collect();
@@ -294,6 +295,39 @@ mod tests {
         let before = Before { config: &old, routers: &before };
         let (some, all) = (time(&|| routers(&new, Some(&before))), time(&|| routers(&new, None)));
         assert!(some * 4 < all, "{some:?} for one route, {all:?} for all");
+    }
+
+    #[test]
+    fn a_pod_is_routed_to_whether_its_port_names_the_underlay_or_the_vlan() {
+        let text = |port: &str| {
+            format!(
+                "[[router]]\nname = \"r\"\nroutes = [{{ to = \"0.0.0.0/0\", via = \"10.0.1.254\" }}]\n\
+                 [[network]]\nname = \"br\"\nvlans = [7, 8]\n\
+                 [[network]]\nname = \"pods\"\nkind = \"underlay\"\nbridge = \"br\"\nvlan = 7\nmode = \"routed\"\n\
+                 router = \"r\"\ngateways = [\"10.0.1.1/24\"]\n\
+                 [[port]]\nname = \"p\"\nkind = \"tap\"\n{port}\n\
+                 endpoints = [{{ mac = \"02:00:00:00:00:09\", ip = [\"10.0.1.9\"] }}]\n"
+            )
+        };
+        let pod = "10.0.1.9".parse().unwrap();
+        let route = |port: &str| routers(&config(&text(port)), None)[0].fib.get(pod);
+        let direct = Some(Route::Connected(NetworkId(1)));
+        for port in [
+            "network = \"pods\"",
+            "network = \"br\"\nvlan = 7",
+            "network = \"br\"\ntrunk = [8]\nnative_vlan = 7",
+        ] {
+            assert_eq!(route(port), direct, "{port}");
+        }
+        let gateway = "10.0.1.254".parse().unwrap();
+        assert_eq!(
+            route("network = \"br\"\nvlan = 8"),
+            Some(Route::Via(NetworkId(1), gateway)),
+            "of another VLAN"
+        );
+        // A port that comes into the VLAN brings its route.
+        let all = [text("network = \"br\"\nvlan = 8"), text("network = \"br\"\nvlan = 7")];
+        assert_eq!(step(&all[0], &all[1]), [false]);
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl Control {
             domains: super::domains::Domains::default(),
             ports: ports::Ports::default(),
             peers: overlay::Numbers::default(),
+            peer_files: super::peer_files::PeerFiles::default(),
             learned: learn::Learned::default(),
             lessons,
             voice: super::voice::Voice::default(),

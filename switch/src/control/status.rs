@@ -267,7 +267,7 @@ impl Control {
             seconds: port.since.elapsed().as_secs(),
             about: port.why_closed().map_or(status.about, ToOwned::to_owned),
             slot: id.index() as u32,
-            tag: untagged(topology, id),
+            tag: vlans.and_then(|_| self.config.untagged_vlan(&port.config)),
             trunks: vlans.map_or_else(Vec::new, |vlans| vlans.tagged.iter().map(|(vid, _)| *vid).collect()),
             service_tag: vlans.is_some_and(|vlans| vlans.service),
             endpoints: port.config.endpoints.iter().map(endpoint).collect(),
@@ -287,10 +287,10 @@ impl Control {
         let now = self.now();
         let mut rows = Vec::new();
         let topology = self.publisher.current();
-        for network in &self.config.networks {
-            let Some(lessons) = self.learned.get(&network.name) else { continue };
+        for (_, domain) in self.domains.iter() {
+            let Some(lessons) = self.learned.get(&domain.name) else { continue };
             rows.extend(lessons.rows(now).into_iter().map(|(mac, place, fixed, age)| FdbRow {
-                network: network.name.to_string(),
+                network: domain.name.to_string(),
                 mac: shunt_config::MacAddr::from(mac).to_string(),
                 port: match place {
                     Place::Port(port) => self.port_name(port),
@@ -298,7 +298,7 @@ impl Control {
                 },
                 fixed,
                 age: if fixed { 0 } else { age },
-                peer: remote(topology, &network.name, place),
+                peer: remote(topology, &domain.name, place),
             }));
         }
         rows.sort_by(|a, b| (&a.network, &a.mac).cmp(&(&b.network, &b.mac)));
@@ -395,12 +395,6 @@ impl Control {
             uptime: self.started.elapsed().as_secs(),
         }
     }
-}
-
-/// The VLAN that untagged frames of a port belong to: known by the tag that its network has at another port.
-fn untagged(topology: &Topology, id: PortId) -> Option<u16> {
-    let network = topology.network(topology.port(id)?.vlans.as_ref()?.untagged?)?;
-    network.attached.iter().find_map(|member| Some(member.tag?.vid))
 }
 
 /// The address of the peer at a place of a network; empty when it is a port.

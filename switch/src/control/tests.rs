@@ -237,3 +237,87 @@ fn traffic_teaches_a_gateways_neighbours_and_cannot_take_its_address() {
     assert_eq!(control.publisher.current().networks()[1].neighbors.len(), 1, "the gateway itself");
     control.shut_down();
 }
+
+/// A bridge with two VLANs, of which one is an underlay; nobody else carries their tags.
+const VLANS: &str = r#"
+    [memory]
+    hugepages = "never"
+    mbufs = 1024
+    [flow_cache]
+    entries = 1024
+    [[network]]
+    name = "br"
+    vlans = [7, 8]
+    [[network]]
+    name = "pods"
+    kind = "underlay"
+    bridge = "br"
+    vlan = 7
+    mode = "bridged"
+    [[port]]
+    name = "p"
+    kind = "dpdk"
+    devargs = "net_null0,no-rx=1"
+    network = "br"
+    vlan = 8
+    stations = ["02:00:00:00:00:01"]
+    [[port]]
+    name = "q"
+    kind = "dpdk"
+    devargs = "net_null1,no-rx=1"
+    network = "pods"
+    stations = ["02:00:00:00:00:02"]
+    [[port]]
+    name = "native"
+    kind = "dpdk"
+    devargs = "net_null2,no-rx=1"
+    network = "br"
+    trunk = [7]
+    native_vlan = 7
+    [[port]]
+    name = "strict"
+    kind = "dpdk"
+    devargs = "net_null3,no-rx=1"
+    network = "br"
+    trunk = [7]
+"#;
+
+/// Where given stations are, as listed: `network mac port`.
+fn listed(control: &Control) -> Vec<String> {
+    control.fdb().into_iter().map(|row| format!("{} {} {}", row.network, row.mac, row.port)).collect()
+}
+
+#[test]
+fn what_a_port_says_about_its_vlan_is_in_the_tables_and_listings_of_that() {
+    let config = parse(VLANS);
+    let mut control = Control::start(&config).unwrap();
+    assert!(control.apply_at_start(&config).is_empty());
+    assert_eq!(listed(&control), ["br.8 02:00:00:00:00:01 p", "pods 02:00:00:00:00:02 q"]);
+    let tags: Vec<_> = control.ports().into_iter().map(|row| (row.name, row.tag, row.trunks)).collect();
+    let row = |name: &str, tag, trunks: &[u16]| (name.to_owned(), tag, trunks.to_vec());
+    let wanted = [
+        row("native", Some(7), &[]),
+        row("p", Some(8), &[]),
+        row("q", Some(7), &[]),
+        row("strict", None, &[7]),
+    ];
+    assert_eq!(tags, wanted);
+    let names: Vec<_> = control.topology().networks.into_iter().map(|row| row.name).collect();
+    assert_eq!(names, ["br", "pods", "br.8"]);
+
+    // Another station behind the access port: its VLAN's table is made anew, and the underlay's is not.
+    let (kept, _) = apply(&mut control, &VLANS.replace("02:00:00:00:00:01", "02:00:00:00:00:03"));
+    assert_eq!(kept.1, [(true, true), (true, true), (false, true)]);
+    assert_eq!(listed(&control), ["br.8 02:00:00:00:00:03 p", "pods 02:00:00:00:00:02 q"]);
+    // Into the underlay by its VLAN, and back out.
+    apply(&mut control, &VLANS.replace("vlan = 8", "vlan = 7"));
+    assert_eq!(listed(&control), ["pods 02:00:00:00:00:01 p", "pods 02:00:00:00:00:02 q"]);
+    apply(&mut control, VLANS);
+    assert_eq!(listed(&control), ["br.8 02:00:00:00:00:01 p", "pods 02:00:00:00:00:02 q"]);
+    // A port that goes leaves nothing, one that comes brings its own.
+    control.remove_port("p").unwrap();
+    assert_eq!(listed(&control), ["pods 02:00:00:00:00:02 q"]);
+    apply(&mut control, VLANS);
+    assert_eq!(listed(&control), ["br.8 02:00:00:00:00:01 p", "pods 02:00:00:00:00:02 q"]);
+    control.shut_down();
+}

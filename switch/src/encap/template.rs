@@ -5,13 +5,14 @@
 //!
 //! Patched: lengths, IPv4 checksum (RFC 1624), traffic class (ECN, and DSCP if inherited: RFC 6040 section 4.1), UDP source
 //! port or IPv6 flow label. The UDP checksum is 0, which means none (RFC 7348 section 5, over IPv6 RFC 6935 section 5), unless
-//! the tunnel is to have one: then it is computed, in one pass over the packet.
+//! the tunnel is to have one: then it is computed, in one pass over the packet, or over the headers alone of a packet whose
+//! own checksum is unfinished.
 //!
 //! Offload state: a partial checksum of the inner packet is carried through, so that the egress port or the next kernel
 //! finishes it. A frame still to be cut (GSO) must be cut before, or goes in as a train ([`super::train`]).
 
 use shunt_ffi::Mbuf;
-use shunt_ffi::offload::UDP_CHECKSUM;
+use shunt_ffi::offload::{Checksum, UDP_CHECKSUM};
 use thiserror::Error;
 
 use super::{Payload, ecn, outer};
@@ -221,8 +222,8 @@ impl Template {
                 return Err(DropReason::TunnelNotSegmented);
             }
             let growth = i16::from(self.len) - removed as i16;
-            // The outer checksum covers the inner one; and some headers are longer than the state can say.
-            if self.udp_checksum || frame.move_transport(growth).is_err() {
+            // Some headers are longer than the state can say.
+            if frame.move_transport(growth).is_err() {
                 complete(frame).map_err(|_| DropReason::BadOffload)?;
             }
         }
@@ -337,12 +338,18 @@ impl Template {
         Ok(())
     }
 
-    /// Computes the UDP checksum of the whole packet.
-    #[cold]
+    /// Computes the UDP checksum of the whole packet: in one pass over it, or over the headers alone when the inner checksum is
+    /// still to be finished (local checksum offload, Linux's `lco_csum`).
     fn sum_datagram(&self, frame: &mut Mbuf) -> Result<(), DropReason> {
         let start = self.len() - usize::from(self.udp_length);
         let pseudo = self.pseudo_header(frame, start)?;
-        let sum = sum_from(frame, start, pseudo).ok_or(DropReason::TooLong)?;
+        let state = frame.offload().map_err(|_| DropReason::BadOffload)?;
+        let sum = match state.checksum {
+            Checksum::Partial { start: inner, offset } => {
+                sum_unfinished(frame.data(), start, (inner, offset), pseudo).ok_or(DropReason::BadOffload)?
+            }
+            _ => sum_from(frame, start, pseudo).ok_or(DropReason::TooLong)?,
+        };
         write(frame.data_mut(), start as u16, UDP_CHECKSUM, sum).map_err(|_| DropReason::TooLong)
     }
 
@@ -355,6 +362,15 @@ impl Template {
         let addresses = ip.get(start - addresses..).ok_or(DropReason::TooLong)?;
         Ok(Sum::new().bytes(addresses).word(u16::from(crate::wire::protocol::UDP)).word(length as u16))
     }
+}
+
+/// Adds to `sum` what the bytes from `start` on will sum up to when the checksum at `inner` (start of its transport header,
+/// and the field's offset there) is finished: whatever the payload, all from that header on is then the complement of what
+/// stands in the field now.
+fn sum_unfinished(data: &[u8], start: usize, inner: (u16, u16), sum: Sum) -> Option<Sum> {
+    let (inner, offset) = (usize::from(inner.0), usize::from(inner.1));
+    let field = data.get(inner + offset..)?.first_chunk::<2>()?;
+    Some(sum.bytes(data.get(start..inner)?).bytes(&field.map(|byte| !byte)))
 }
 
 /// Cuts off what is behind the IP packet at offset `at`: the padding of a short Ethernet frame is not part of it.

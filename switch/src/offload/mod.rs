@@ -99,6 +99,15 @@ pub fn longest_segment(frame: &Mbuf) -> Result<u32, OffloadError> {
     segment::longest(frame)
 }
 
+/// How many frames become of this one on its way, or one more: it may be a large send. No more than
+/// [`segment::MAX_SEGMENTS`].
+pub fn pieces(frame: &Mbuf) -> u32 {
+    // What the state says wrongly is dropped where it is finished.
+    let gso = frame.offload().ok().and_then(|state| state.gso);
+    let pieces = |gso: Gso| frame.len().div_ceil(u32::from(gso.size).max(1));
+    gso.map_or(1, |gso| pieces(gso).min(segment::MAX_SEGMENTS as u32))
+}
+
 /// Finishes whatever the egress port cannot do and gives each resulting frame to `emit`, in order.
 ///
 /// After an error the rest of the frame is freed. Only [`OffloadError::NoBuffers`] can come after frames were emitted,

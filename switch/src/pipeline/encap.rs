@@ -9,8 +9,8 @@ use super::packet::Packet;
 use super::{Ingress, leave};
 use crate::drop::DropReason;
 use crate::encap::entropy;
-use crate::flow::Verdict;
 use crate::flow::actions::Edits;
+use crate::flow::{Answer, Verdict};
 use crate::topology::tunnels::Blocked;
 use crate::topology::{Network, Topology};
 
@@ -29,13 +29,14 @@ pub fn encap(
     see.step(Step::Table(TABLE, "encap"));
     packet.rests_on.tunnel(network.id, peer);
     let overlay = topology.overlay(network.id);
-    let (overlay, tunnel) = overlay
-        .and_then(|overlay| Some((overlay, overlay.tunnel(peer)?)))
-        .ok_or(DropReason::TunnelUnknownPeer)?;
+    let found = overlay.and_then(|overlay| Some((overlay, overlay.tunnel(peer)?)));
+    let Some((overlay, tunnel)) = found else {
+        return Err(lost(packet, DropReason::TunnelUnknownPeer));
+    };
     see.step(Step::Tunnel(topology, overlay, tunnel));
     let way = match tunnel.way {
         Ok(way) => way,
-        Err(Blocked::By(reason)) => return Err(reason),
+        Err(Blocked::By(reason)) => return Err(lost(packet, reason)),
         Err(Blocked::Unresolved(question)) => return Err(packet.ask(question)),
     };
     leave::wrapped(ingress, packet);
@@ -43,4 +44,16 @@ pub fn encap(
     packet.actions.entropy = entropy(packet.key());
     packet.actions.edits = packet.actions.edits.and(Edits::ENCAP);
     Ok(Verdict::Port(way.port))
+}
+
+/// Gives up a packet that has no way to its peer. Whoever sent a routed one hears that the host cannot be reached: to a sender
+/// the tunnel is a link (RFC 2003 section 4, RFC 2473 section 8). A bridge tells nobody, nor does a black hole.
+fn lost(packet: &mut Packet<'_>, reason: DropReason) -> DropReason {
+    let edits = packet.actions.edits;
+    let routed = edits.has(Edits::TTL) || edits.has(Edits::HOP_LIMIT);
+    match reason {
+        DropReason::Blackhole => reason,
+        reason if routed => packet.reject(reason, Answer::NoHost),
+        reason => reason,
+    }
 }

@@ -47,11 +47,9 @@ pub fn admit(
     }
     if let Some(sender) = ingress.peer {
         peer::admit(topology, ingress, sender, packet)?;
-        // What has no Ethernet header is for the router.
-        if packet.dst == Mac(0)
-            && let Some(gateway) = &ingress.network.gateway
-        {
-            packet.dst = gateway.mac;
+        // What has no Ethernet header is for the router. Configuration sees that there is one.
+        if peer::carries_ip(topology, ingress) {
+            packet.dst = ingress.network.gateway.as_ref().ok_or(DropReason::NoRoute)?.mac;
         }
     } else if is_gateway(ingress, source) && !host::is_ingress(ingress) {
         return Err(DropReason::SourceIsGateway);

@@ -5,8 +5,8 @@ use super::packet::{Packet, Question};
 use super::route::Hop;
 use super::{Ingress, Next, conntrack, host, leave};
 use crate::drop::DropReason;
-use crate::flow::Verdict;
 use crate::flow::actions::Edits;
+use crate::flow::{Answer, Verdict};
 use crate::table::fdb::{Entry, Place};
 use crate::topology::{Network, Topology};
 use crate::wire::protocol::TCP;
@@ -64,7 +64,7 @@ pub fn resolve<'t>(
         Some(Place::Peer(peer)) => Next::Encap(peer),
         // In an overlay whose peers are all known, nobody has it.
         None if topology.overlay(network.id).is_some_and(|overlay| !overlay.planned.learning) => {
-            return Err(DropReason::NoFdbEntry);
+            return Err(packet.reject(DropReason::NoFdbEntry, Answer::NoHost));
         }
         None => Next::Done(leave::by_many(ingress, packet, Verdict::FloodInto(network.id))),
     };

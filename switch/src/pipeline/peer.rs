@@ -7,6 +7,7 @@ use super::Ingress;
 use super::packet::Packet;
 use super::spoof::is_nobodys;
 use crate::drop::DropReason;
+use crate::encap::Payload;
 use crate::ids::NetworkId;
 use crate::table::fdb::{Entry, Place};
 use crate::table::fib::Route;
@@ -74,6 +75,12 @@ pub fn admit(
             Err(DropReason::TunnelInnerSource)
         }
     }
+}
+
+/// True when the tunnel carries IP packets, whose Ethernet addresses are nobody's.
+pub fn carries_ip(topology: &Topology, ingress: &Ingress<'_>) -> bool {
+    let overlay = topology.overlay(ingress.network.id);
+    overlay.is_some_and(|overlay| overlay.planned.encap.payload() == Payload::Ip)
 }
 
 fn is_fixed(network: &Network, mac: Mac) -> bool {

@@ -73,6 +73,7 @@ pub fn route(
         Some(Route::Connected(network)) => Ok(Hop { network, address: destination, own: false }),
         Some(Route::Via(network, address)) => Ok(Hop { network, address, own: false }),
         Some(Route::Blackhole) => Err(DropReason::Blackhole),
+        Some(Route::Unreachable) => Err(packet.reject(DropReason::OverlayUnreachable, Answer::NoHost)),
         None => Err(packet.reject(DropReason::NoRoute, Answer::NoRoute)),
     }
 }

@@ -34,6 +34,8 @@ pub enum Route {
     Via(NetworkId, IpAddr),
     /// Nowhere.
     Blackhole,
+    /// Nowhere, as far as is known: an address of an overlay that nobody has. Its sender hears of it.
+    Unreachable,
 }
 
 /// One row given to [`Fib::build`].

@@ -36,8 +36,8 @@ pub struct PlannedOverlay {
     pub port: u16,
     /// DSCP of outer packets.
     pub dscp: Dscp,
-    /// Outer packets have a UDP checksum.
-    pub udp_checksum: bool,
+    /// Outer packets have a UDP checksum; `None`: over IPv6 only.
+    pub udp_checksum: Option<bool>,
     /// The nodes at the other end, by peer number; `None` for a number that nobody has.
     pub peers: Box<[Option<PlannedPeer>]>,
     /// Frames to many are sent to every peer (head-end replication).
@@ -185,8 +185,8 @@ pub(super) fn build(
                 local: *local,
                 encap: overlay.encap,
                 port: overlay.port,
-                // RFC 6935: tunnels over IPv6 may do without, and ours do.
-                zero_checksum: true,
+                // RFC 6936 section 4: only where that was agreed on.
+                zero_checksum: local.is_ipv4() || overlay.udp_checksum == Some(false),
                 binding: binding(overlay.network),
                 peers: numbered.filter_map(|(number, peer)| Some((peer.as_ref()?.address, number))).collect(),
             });
@@ -236,6 +236,7 @@ fn reach(
         Some(Route::Connected(id)) => (network(id)?, remote),
         Some(Route::Via(id, hop)) => (network(id)?, hop),
         Some(Route::Blackhole) => return Err(Blocked::By(DropReason::Blackhole)),
+        Some(Route::Unreachable) => return Err(Blocked::By(DropReason::OverlayUnreachable)),
         None => return Err(no_route),
     };
     let ours = gateway(through)?;
@@ -262,7 +263,7 @@ fn reach(
         ttl: Outer::TTL,
         dscp: overlay.dscp,
         port: overlay.port,
-        udp_checksum: overlay.udp_checksum,
+        udp_checksum: overlay.udp_checksum.unwrap_or(remote.is_ipv6()),
     };
     let template = overlay.encap.template(&outer).map_err(|_| Blocked::By(DropReason::NoRewrite))?;
     Ok(Path { network: through.id, hop, port, template })

@@ -14,13 +14,14 @@ mod tunnel;
 
 use std::sync::Arc;
 
-use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool};
+use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool, clock};
 
 use super::asker::Asker;
 use super::capture::Point;
 use super::held::Held;
 use super::output::Output;
 use super::reporter::{Reply, Reporter};
+use super::storm::Bucket;
 use super::teacher::Teacher;
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::drop::DropReason;
@@ -29,8 +30,8 @@ use crate::flow::actions::Edits;
 use crate::flow::cache::Place;
 use crate::flow::parse::{Layout, Unparsed, parse_frame, parse_into};
 use crate::flow::{Actions, Answer, Depth, FlowCache, FlowKey, Verdict, execute};
-use crate::ids::PortId;
-use crate::offload::linearize::linearize;
+use crate::ids::{NetworkId, PortId};
+use crate::offload::{self, linearize::linearize};
 use crate::pipeline::Ingress;
 use crate::topology::{Inlet, Topology};
 pub(super) use connect::Openings;
@@ -64,6 +65,15 @@ impl Default for Flows {
     fn default() -> Self {
         Self(Box::new([Flow::default(); MAX_BURST]))
     }
+}
+
+/// Whether the frame may be flooded into `network`, as often as its port has flooded before. What comes out of a tunnel
+/// ([`Verdict::FloodLocal`]) is of an overlay, which has no limit.
+#[inline(never)]
+fn may_flood(scene: &Scene<'_>, network: NetworkId, frame: &Mbuf) -> bool {
+    let limit = scene.topology.network(network).map_or(0, |network| network.storm_limit);
+    let Some(bucket) = scene.storm.filter(|_| limit != 0) else { return true };
+    bucket.take(limit, offload::pieces(frame), clock::tsc(), clock::tsc_hz())
 }
 
 /// What is known of one frame of the burst.
@@ -118,6 +128,8 @@ struct Scene<'t> {
     now: u32,
     /// The newest change of the port and its networks.
     changed: u32,
+    /// What the queue may flood. A packet that has waited for its next hop has none: few of them wait.
+    storm: Option<&'t Bucket>,
 }
 
 impl Forwarder {
@@ -145,13 +157,13 @@ impl Forwarder {
         }
     }
 
-    /// Carries a burst from `port` to the transmit queues. Not inlined: its instructions are counted by its name
+    /// Carries a burst from a queue of `port` to the transmit queues. Not inlined: its instructions are counted by its name
     /// (`scripts/ci.sh instructions`).
     #[inline(never)]
     pub(super) fn forward(
         &mut self,
         topology: &Topology,
-        port: PortId,
+        (port, storm): (PortId, &Bucket),
         burst: &mut Burst,
         flows: &mut Flows,
         now: u32,
@@ -178,7 +190,7 @@ impl Forwarder {
             self.era = era;
         }
         let changed = topology.stamps().ingress(port);
-        let scene = Scene { topology, port, inlet, ours, now, changed };
+        let scene = Scene { topology, port, inlet, ours, now, changed, storm: Some(storm) };
         let flows = flows.0.get_mut(..burst.len()).unwrap_or_default();
         ours.rx_bytes.add(self.parse(&scene, burst, flows));
         if self.cache.is_on() {
@@ -396,6 +408,9 @@ impl Forwarder {
             }
         }
         if let Verdict::Flood(network) | Verdict::FloodInto(network) = actions.verdict {
+            if !may_flood(scene, network, &frame) {
+                return self.lose(scene, DropReason::StormLimit, &frame);
+            }
             self.flood_peers(scene, network, actions, flow, &frame);
         }
         if !actions.edits.is_none() {

@@ -47,8 +47,8 @@ pub(super) fn make() -> Result<Scene, LabError> {
         streams("pod-6-10", "10.20.9.60", "pod-9-60"),
         streams("pod-4-5", "10.20.6.10", "pod-6-10"),
         answers("pod-9-41", "10.20.4.5", "pod-4-5"),
-        dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "blackhole"),
-        dropped("pod-9-60", "10.20.9.61", "no pod has that address", "node1", "blackhole"),
+        dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "overlay_unreachable"),
+        dropped("pod-9-60", "10.20.9.61", "no pod has that address", "node1", "overlay_unreachable"),
     ];
     build.finish(
         checks,

@@ -48,7 +48,7 @@ pub(super) fn make() -> Result<Scene, LabError> {
         answers("pod-9-60", "10.20.9.41", "pod-9-41 of the same node"),
         streams("pod-9-60", "10.20.6.10", "pod-6-10"),
         streams("pod-6-10", "10.20.9.60", "pod-9-60"),
-        dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "blackhole"),
+        dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "overlay_unreachable"),
         silence("internet", "10.20.9.60", "an overlay pod: the physical network has no route"),
         // Underlay.
         streams("pod_a", "10.186.155.7", "pod_d"),

@@ -37,7 +37,7 @@ endpoints = [{ mac = "02:00:00:50:00:01", ip = ["10.50.0.1", "fd00:50::1"] }]
 "#;
 
 /// The configuration of a node with one tunnel to the far side.
-pub(crate) fn config(kind: Kind, transport: Transport, fdb: Fdb, keys: &str) -> String {
+pub(crate) fn config(kind: Kind, transport: Transport, fdb: Fdb) -> String {
     let peer = match fdb {
         Fdb::Learning => String::new(),
         Fdb::Static { mac } => format!(
@@ -48,7 +48,7 @@ pub(crate) fn config(kind: Kind, transport: Transport, fdb: Fdb, keys: &str) -> 
     };
     format!(
         "{BASE}[[network]]\nname = \"overlay\"\nkind = \"overlay\"\nencap = \"{}\"\nvni = {}\ntransport = \"transport\"\n\
-         local = \"{}\"\nlearning = {}\nflood = true\n{keys}peers = [{{ address = \"{}\"{peer} }}]\n",
+         local = \"{}\"\nlearning = {}\nflood = true\npeers = [{{ address = \"{}\"{peer} }}]\n",
         kind.name(),
         plan::VNI,
         Side::Near.outer(transport),

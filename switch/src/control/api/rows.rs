@@ -25,6 +25,7 @@ impl From<Applied> for proto::Applied {
             added: names(applied.added),
             removed: names(applied.removed),
             changed: names(applied.changed),
+            notes: applied.notes,
         }
     }
 }
@@ -141,13 +142,15 @@ impl From<NetworkRow> for proto::Network {
             router: row.router,
             gateways: row.gateways,
             gateway_mac: row.gateway_mac,
+            peers_wrong: row.peers_wrong,
         }
     }
 }
 
 impl From<RouterRow> for proto::Router {
     fn from(row: RouterRow) -> Self {
-        let route = |RouteRow { to, via, network }| proto::Route { to, via, network };
+        let route =
+            |RouteRow { to, via, network, unreachable }| proto::Route { to, via, network, unreachable };
         Self {
             name: row.name,
             networks: row.networks,

@@ -82,6 +82,14 @@ impl Switch for Service {
         self.change(move |control| control.apply(&next)).await
     }
 
+    async fn apply_objects(
+        &self,
+        request: Request<proto::ApplyObjectsRequest>,
+    ) -> Result<Response<proto::Applied>, Status> {
+        let proto::ApplyObjectsRequest { yaml, origin } = request.into_inner();
+        self.change(move |control| control.apply_objects(&yaml, &origin)).await
+    }
+
     async fn add_port(
         &self,
         request: Request<proto::AddPortRequest>,

@@ -64,7 +64,7 @@ impl Numbers {
 impl Network {
     /// Takes over the peers of `overlay`; returns the numbers of those that are no more.
     fn follow(&mut self, overlay: &Overlay) -> BTreeSet<u16> {
-        let kept: HashSet<IpAddr> = overlay.peers.iter().map(|peer| peer.address).collect();
+        let kept: HashSet<IpAddr> = overlay.all_peers().map(|peer| peer.address).collect();
         let mut freed = BTreeSet::new();
         self.by_address.retain(|address, number| {
             let stays = kept.contains(address);
@@ -78,7 +78,7 @@ impl Network {
         let mut free: BTreeSet<u16> = (0..=u16::MAX).zip(&self.by_number).filter_map(is_free).collect();
         free.retain(|number| !freed.contains(number));
         let mut last_resort = freed.clone();
-        for peer in &overlay.peers {
+        for peer in overlay.all_peers() {
             if self.by_address.contains_key(&peer.address) {
                 continue;
             }

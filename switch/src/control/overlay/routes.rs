@@ -12,11 +12,11 @@ pub(in crate::control) fn routes(config: &Config, router: &Router) -> impl Itera
     let joined = numbered.filter(|(_, network)| network.router.as_ref() == Some(&router.name));
     let overlays = joined.filter_map(|(id, network)| Some((id, network.overlay()?)));
     overlays.flat_map(|(id, overlay)| {
-        let prefixes = overlay.peers.iter().flat_map(move |peer| {
+        let prefixes = overlay.all_peers().flat_map(move |peer| {
             let route = Route::Via(id, peer.vtep());
             peer.prefixes.iter().map(move |prefix| Row { prefix: *prefix, route })
         });
-        let nowhere = overlay.cidr.iter().map(|prefix| Row { prefix: *prefix, route: Route::Blackhole });
+        let nowhere = overlay.cidr.iter().map(|prefix| Row { prefix: *prefix, route: Route::Unreachable });
         prefixes.chain(nowhere)
     })
 }

@@ -231,7 +231,7 @@ impl Rules<'_> {
             Route::Via(network, hop) => {
                 vec!["dec_ttl".into(), self.enter(network), set_hop(hop), goto(nexthop::TABLE)]
             }
-            Route::Blackhole => drop(),
+            Route::Blackhole | Route::Unreachable => drop(),
         };
         let priority = priority::prefix(address.is_ipv4(), len);
         self.add(RuleId::Route(router.id, prefix), lookup::TABLE, priority, terms, actions);

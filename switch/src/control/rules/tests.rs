@@ -63,6 +63,7 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         mss_clamp: false,
         masquerade: false,
         zone: 0,
+        storm_limit: 0,
     }
 }
 
@@ -198,7 +199,7 @@ fn routes_and_neighbours_as_rows() {
     let routes = [
         ("10.20.9.60/32", Route::Connected(NetworkId(0))),
         ("10.20.6.0/25", Route::Via(NetworkId(0), address("10.20.6.0"))),
-        ("10.20.0.0/16", Route::Blackhole),
+        ("10.20.0.0/16", Route::Unreachable),
     ];
     let rows = routes.map(|(prefix, route)| fib::Row { prefix: prefix.parse().unwrap(), route });
     let gateway =
@@ -220,7 +221,7 @@ fn routes_and_neighbours_as_rows() {
     assert_eq!((host.kind, host.port.as_str(), host.network.as_str()), ("link", "upvx4279f78", "vxlan.2"));
     let via = picture.route_to("", address("10.20.6.10")).unwrap();
     assert_eq!((via.via.as_str(), via.onlink, via.source.as_str()), ("10.20.6.0", true, "169.254.1.1"));
-    assert_eq!(picture.route_to("r", address("10.20.7.1")).unwrap().kind, "blackhole");
+    assert_eq!(picture.route_to("r", address("10.20.7.1")).unwrap().kind, "unreachable");
     let none = picture.route_to("r", address("8.8.8.8")).unwrap_err();
     assert_eq!(none.to_string(), "8.8.8.8 is unreachable: router r has no route to it");
     assert!(picture.routes("q").is_err() && picture.neighbors("q").is_err());

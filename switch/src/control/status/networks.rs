@@ -37,6 +37,8 @@ pub struct NetworkRow {
     pub gateways: Vec<String>,
     /// The router's MAC address in it; empty when there is none.
     pub gateway_mac: String,
+    /// Why what its `peers_file` says is not in force; empty when it is.
+    pub peers_wrong: String,
 }
 
 /// A router of the running topology.
@@ -57,23 +59,29 @@ pub struct RouterRow {
 pub struct RouteRow {
     /// Prefix.
     pub to: String,
-    /// Next router; empty for subnets of the router's networks and for black holes.
+    /// Next router; empty for subnets of the router's networks and for routes that lead nowhere.
     pub via: String,
-    /// Network it leads into; empty for black holes.
+    /// Network it leads into; empty when it leads nowhere.
     pub network: String,
+    /// Leads nowhere, and the sender is told.
+    pub unreachable: bool,
 }
 
 impl Control {
-    /// The networks of `current` in the order of the configuration.
+    /// The networks of `current` in the order of the configuration, then the VLANs of bridges that some port is in.
     pub(super) fn network_rows(&self, current: &Topology) -> Vec<NetworkRow> {
         let name = |member: &Member| {
             current.port(member.port).map_or_else(String::new, |port| port.name.to_string())
         };
-        let rows = self.config.networks.iter().filter_map(|config| {
-            let network = current.networks().iter().find(|network| network.name == config.name)?;
-            let lessons = self.learned.get(&config.name);
+        let rows = self.domains.iter().filter_map(|(id, domain)| {
+            let config = self.config.networks.get(domain.network)?;
+            let network = current.network(id).filter(|network| network.name == domain.name)?;
+            if domain.vlan.is_some() && network.attached.is_empty() {
+                return None;
+            }
+            let lessons = self.learned.get(&domain.name);
             Some(NetworkRow {
-                name: config.name.to_string(),
+                name: domain.name.to_string(),
                 members: network.members.iter().map(name).collect(),
                 macs: network.fdb.len(),
                 mac_limit: config.mac_limit,
@@ -82,12 +90,20 @@ impl Control {
                 neighbors: network.neighbors.len(),
                 neighbors_refused: lessons.map_or(0, NetworkLessons::neighbors_refused),
                 mtu: self.config.network_mtu(config),
-                router: config.router.as_ref().map_or_else(String::new, ToString::to_string),
-                gateways: config.gateways.iter().map(ToString::to_string).collect(),
+                router: network
+                    .gateway
+                    .as_ref()
+                    .and(config.router.as_ref())
+                    .map_or_else(String::new, ToString::to_string),
+                gateways: match network.gateway {
+                    Some(_) => config.gateways.iter().map(ToString::to_string).collect(),
+                    None => Vec::new(),
+                },
                 gateway_mac: network
                     .gateway
                     .as_ref()
                     .map_or_else(String::new, |gateway| shunt_config::MacAddr::from(gateway.mac).to_string()),
+                peers_wrong: self.peer_files.wrong(&domain.name),
             })
         });
         rows.collect()
@@ -107,12 +123,13 @@ fn row(topology: &Topology, router: &Router) -> RouterRow {
         let (network, via) = match row.route {
             Route::Connected(network) => (Some(network), None),
             Route::Via(network, via) => (Some(network), Some(via)),
-            Route::Blackhole => (None, None),
+            Route::Blackhole | Route::Unreachable => (None, None),
         };
         RouteRow {
             to: row.prefix.to_string(),
             via: via.map_or_else(String::new, |via| via.to_string()),
             network: network.and_then(|id| topology.network(id)).map_or_else(String::new, name),
+            unreachable: row.route == Route::Unreachable,
         }
     });
     RouterRow {

@@ -84,6 +84,7 @@ impl<'t> Notes<'t> {
                 format!("{address}: route {prefix} via {hop} in network {}", name(id))
             }
             Some(Route::Blackhole) => format!("{address}: route {prefix}, blackhole"),
+            Some(Route::Unreachable) => format!("{address}: route {prefix}, unreachable"),
             None => format!("{address}: no route"),
         }
     }

@@ -22,6 +22,8 @@ const CONNECTED: Slot = 1 << 29;
 /// With the index into the list of hops.
 const VIA: Slot = 2 << 29;
 const BLACKHOLE: Slot = 3 << 29;
+/// A blackhole that the sender hears of.
+const UNREACHABLE: Slot = BLACKHOLE | 1;
 
 /// The next hops of [`Route::Via`] rows, each once. A hop keeps its number in all later versions of the list; versions
 /// without a new hop are the same list.
@@ -41,6 +43,7 @@ impl Hops {
             Route::Connected(network) => CONNECTED | Slot::from(network.0),
             Route::Via(network, hop) => VIA | self.number((network, hop)),
             Route::Blackhole => BLACKHOLE,
+            Route::Unreachable => UNREACHABLE,
         }
     }
 
@@ -65,6 +68,7 @@ impl Hops {
                 let hop = self.0.by_number.get((slot & !KIND) as usize);
                 hop.map(|&(network, hop)| Route::Via(network, hop))
             }
+            BLACKHOLE if slot == UNREACHABLE => Some(Route::Unreachable),
             BLACKHOLE => Some(Route::Blackhole),
             _ => None,
         }

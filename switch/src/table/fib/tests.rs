@@ -20,7 +20,12 @@ fn naive(rows: &[Row], address: IpAddr) -> Option<Route> {
 fn route() -> impl Strategy<Value = Route> {
     let hop = (0_u16..3, 0_u32..4)
         .prop_map(|(network, host)| Route::Via(NetworkId(network), Ipv4Addr::from_bits(host).into()));
-    prop_oneof![(0..=u16::MAX).prop_map(|id| Route::Connected(NetworkId(id))), hop, Just(Route::Blackhole)]
+    prop_oneof![
+        (0..=u16::MAX).prop_map(|id| Route::Connected(NetworkId(id))),
+        hop,
+        Just(Route::Blackhole),
+        Just(Route::Unreachable)
+    ]
 }
 
 /// Few distinct bytes, so that prefixes contain each other, and share paths of every length.

@@ -72,7 +72,7 @@ impl Forwarder {
             };
             let flow = Flow { hash: self.cache.hash(&key), key, layout, ..Flow::default() };
             let changed = topology.stamps().ingress(port);
-            let scene = Scene { topology, port, inlet, ours, now, changed };
+            let scene = Scene { topology, port, inlet, ours, now, changed, storm: None };
             let (mut decided, _) = judge(&scene, &flow, frame);
             self.connect(&scene, &flow, frame, &mut decided);
             match decided.question {

@@ -50,7 +50,7 @@ impl Forwarder {
             return Err(reason);
         }
         let (inlet, ours) = (topology.inlet(port.id), counters.port(port.id));
-        let scene = Scene { topology, port: port.id, inlet, ours, now: 0, changed: 0 };
+        let scene = Scene { topology, port: port.id, inlet, ours, now: 0, changed: 0, storm: None };
         let flow = Flow { key, layout, ..Flow::default() };
         let sent = clock::tsc();
         self.execute(&scene, &actions, &flow, frame);

@@ -57,7 +57,7 @@ fn both(
     }
     let counters = WorkerCounters::new();
     let changed = topology.stamps().ingress(port);
-    let scene = Scene { topology, port, inlet, ours: counters.port(port), now, changed };
+    let scene = Scene { topology, port, inlet, ours: counters.port(port), now, changed, storm: None };
     let mut flows = [Flow::default()];
     let mut burst = Burst::new();
     burst.push(pool().frame(bytes).unwrap()).unwrap();

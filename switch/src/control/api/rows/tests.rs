@@ -32,11 +32,13 @@ fn network() -> NetworkRow {
         router: "r".into(),
         gateways: vec!["10.0.1.1/24".into(), "fd00:1::1/64".into()],
         gateway_mac: "02:00:00:00:00:fe".into(),
+        peers_wrong: "line 1".into(),
     }
 }
 
 fn router() -> RouterRow {
-    let route = RouteRow { to: "::/0".into(), via: "fd00:1::2".into(), network: "blue".into() };
+    let route =
+        RouteRow { to: "::/0".into(), via: "fd00:1::2".into(), network: "blue".into(), unreachable: true };
     RouterRow { name: "r".into(), networks: vec!["blue".into()], route_count: 6, routes: vec![route] }
 }
 

@@ -442,6 +442,7 @@ impl World {
                 mss_clamp: false,
                 masquerade: false,
                 zone: 0,
+                storm_limit: 0,
             }
         });
         let ports = self.ports.iter().enumerate().map(|(port, (network, up, trunk))| Port {
@@ -467,7 +468,7 @@ impl World {
             encap: Encap::Vxlan { vni: VNI },
             port: 4789,
             dscp: Dscp::Fixed(0),
-            udp_checksum: false,
+            udp_checksum: None,
             peers: (0..PEERS)
                 .map(|peer| {
                     let address = peer_address(peer).into();
@@ -592,6 +593,7 @@ impl World {
                     DropReason::NoRoute => Some(Answer::NoRoute),
                     DropReason::TtlExceeded => Some(Answer::Expired),
                     DropReason::ForSwitch => Some(Answer::Own),
+                    DropReason::NoFdbEntry => Some(Answer::NoHost),
                     _ => None,
                 };
                 let verdict = answer.map_or(Verdict::Drop(reason), |answer| Verdict::Reject(reason, answer));
@@ -628,7 +630,10 @@ impl World {
             }
             Some(At::Peer(peer)) => {
                 if !self.knows(peer) {
-                    return Some((Verdict::Drop(DropReason::TunnelUnknownPeer), arrived));
+                    let reason = DropReason::TunnelUnknownPeer;
+                    // A bridge tells nobody.
+                    let told = decided.routed.map(|_| Verdict::Reject(reason, Answer::NoHost));
+                    return Some((told.unwrap_or(Verdict::Drop(reason)), arrived));
                 }
                 // Unresolved: somebody is asked.
                 let hop = station_mac(*self.neighbors[TRANSPORT].get(&(2 + peer))?);

@@ -1,0 +1,153 @@
+//! YAML documents as values that know where they stand.
+//!
+//! Of YAML as much as an API server writes: scalars, lists and mappings. Anchors and aliases, which let a small text stand for
+//! a huge one, are refused, and so is what is nested deeper than any object.
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+
+use crate::error::{Place, Reported, Sink};
+use crate::raw::quote;
+
+/// Deeper than any object: a `NetworkPolicy` has 10.
+const DEPTH: usize = 32;
+
+/// One document of a text.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// From 1.
+    pub(super) number: usize,
+    pub(super) value: Value,
+}
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(super) struct Value {
+    pub(super) place: Place,
+    pub(super) node: Node,
+}
+
+/// What a value is.
+#[derive(Debug)]
+pub(super) enum Node {
+    /// Text; a number, `true` or nothing when it is `plain`, without quotes.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
+    List(Vec<Value>),
+    Map(Vec<Entry>),
+}
+
+/// One line of a mapping.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+impl Value {
+    /// Nothing: an empty value or `null` (YAML 1.2 section 10.2.1.1).
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.node, Node::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// The value for a message.
+    pub(super) fn describe(&self) -> String {
+        match &self.node {
+            Node::Scalar { .. } if self.is_null() => "nothing".to_owned(),
+            Node::Scalar { text, .. } => quote(text),
+            Node::List(_) => "a list".to_owned(),
+            Node::Map(_) => "a mapping".to_owned(),
+        }
+    }
+}
+
+/// A list or mapping that is not closed yet.
+enum Open {
+    List(Place, Vec<Value>),
+    Map(Place, Vec<Entry>, Option<(String, Place)>),
+}
+
+/// All documents of `text` but empty ones, which count all the same.
+pub(super) fn documents(text: &str, sink: &mut Sink) -> Result<Vec<Document>, Reported> {
+    let mut documents = Vec::new();
+    let mut number = 0;
+    let mut open: Vec<Open> = Vec::new();
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| {
+            sink.report_at(
+                place(error.marker()),
+                "",
+                format!("not valid YAML: {}; correct the syntax", error.info()),
+            )
+        })?;
+        let at = place(&span.start);
+        let mut report = |message: &str| sink.report_at(at, &format!("document {number}"), message);
+        if anchored(&event) {
+            return Err(report("anchors and aliases (& and *) are not taken; write the value out"));
+        }
+        let value = match event {
+            Event::DocumentStart(_) => {
+                number += 1;
+                continue;
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) if open.len() == DEPTH => {
+                return Err(report("nested deeper than any object; remove what does not belong there"));
+            }
+            Event::SequenceStart(..) => {
+                open.push(Open::List(at, Vec::new()));
+                continue;
+            }
+            Event::MappingStart(..) => {
+                open.push(Open::Map(at, Vec::new(), None));
+                continue;
+            }
+            Event::Scalar(text, style, ..) => {
+                let plain = style == ScalarStyle::Plain;
+                Value { place: at, node: Node::Scalar { text: text.into_owned(), plain } }
+            }
+            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
+                Some(Open::List(place, items)) => Value { place, node: Node::List(items) },
+                Some(Open::Map(place, entries, _)) => Value { place, node: Node::Map(entries) },
+                None => continue,
+            },
+            _ => continue,
+        };
+        match open.last_mut() {
+            None if value.is_null() => {}
+            None => documents.push(Document { number, value }),
+            Some(Open::List(_, items)) => items.push(value),
+            Some(Open::Map(_, entries, key @ None)) => {
+                let Node::Scalar { text, .. } = value.node else {
+                    return Err(report("a list or mapping is no key; write a word"));
+                };
+                if entries.iter().any(|entry| entry.key == text) {
+                    return Err(report(&format!("{} is given twice; give it once", quote(&text))));
+                }
+                *key = Some((text, at));
+            }
+            Some(Open::Map(_, entries, key @ Some(_))) => {
+                if let Some((key, place)) = key.take() {
+                    entries.push(Entry { key, place, value });
+                }
+            }
+        }
+    }
+    Ok(documents)
+}
+
+/// True for an alias, and for what has a name that an alias could use.
+fn anchored(event: &Event<'_>) -> bool {
+    match event {
+        Event::Alias(_) => true,
+        Event::Scalar(_, _, anchor, _) | Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+            *anchor != 0
+        }
+        _ => false,
+    }
+}
+
+fn place(marker: &Marker) -> Place {
+    Place { line: marker.line(), column: marker.col() + 1 }
+}
