@@ -168,7 +168,9 @@ fn names(ports: &[Draft], sink: &mut Sink) {
 /// A mirror must be there, and another port: a copy is never copied.
 fn mirrors(ports: &[Draft], sink: &mut Sink) {
     // A name that holds a mistake may be the one that is meant.
-    let Some(mut known) = ports.iter().map(|port| port.name.as_ref()).collect::<Option<Vec<_>>>() else { return };
+    let Some(mut known) = ports.iter().map(|port| port.name.as_ref()).collect::<Option<Vec<_>>>() else {
+        return;
+    };
     known.sort_unstable();
     let known: Vec<&str> = known.into_iter().map(|name| name.as_str()).collect();
     for port in ports {

@@ -298,8 +298,10 @@ impl Topology {
         };
         let router = |network: &PlannedNetwork| network.gateway.as_ref().map(|gateway| gateway.router);
         let tracks = |network: &PlannedNetwork| {
-            let joined = |other: &&PlannedNetwork| router(other).is_some() && router(other) == router(network);
-            plan.rewrites.connections.is_some() && plan.networks.iter().filter(joined).any(|other| other.masquerade)
+            let joined =
+                |other: &&PlannedNetwork| router(other).is_some() && router(other) == router(network);
+            plan.rewrites.connections.is_some()
+                && plan.networks.iter().filter(joined).any(|other| other.masquerade)
         };
         let networks = plan.networks.iter().zip(&attached).enumerate().map(|(index, (network, attached))| {
             let id = NetworkId(index as u16);

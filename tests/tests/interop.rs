@@ -67,7 +67,7 @@ fn the_lab_open_vswitch_with_itself() {
 #[track_caller]
 fn with_us(kind: Kind, transport: Transport, fdb: Fdb, far: &Far) {
     // A kernel drops UDP over IPv6 without a checksum (RFC 8200 section 8.1): the default is made for that.
-    let near = Near::start(&near::config(kind, transport, fdb), plan::inner_mtu(kind, transport), far);
+    let near = Near::start(&near::config(kind, transport, fdb, ""), plan::inner_mtu(kind, transport), far);
     talk::everything(&near.pod, far.station(), &|| near.state() + &far.state());
     let drops = near.shuntd.cli(&["show", "drops", "--json"]).unwrap();
     let known = ["neighbor_unresolved", "no_receiver", "split_horizon"];

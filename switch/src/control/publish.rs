@@ -165,7 +165,8 @@ impl Control {
         let full_key = self.config.flow_cache.key == KeyFields::Full;
         let overlays = overlay::planned(&self.config, &self.peers);
         let rewrites = Arc::new(Rewrites { connections: self.connections.table(), ..Rewrites::default() });
-        let mut plan = Plan { full_key, routers: self.routers.clone(), overlays, rewrites, ..Plan::default() };
+        let mut plan =
+            Plan { full_key, routers: self.routers.clone(), overlays, rewrites, ..Plan::default() };
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
             let Some((network, vlans)) = self.domains.attached(&port.config.name) else { continue };

@@ -10,7 +10,8 @@ use crate::{Cmd, LabError, paths};
 const PACKAGE: &str = "linux-image-cloud-amd64";
 const WANTED: &str = "virtio_pci virtio_net";
 // What a guest may load: networks that the kernel of the machine that tests may be without.
-const OTHERS: &[&str] = &["bridge", "8021q", "vxlan", "geneve", "ip_gre", "ip6_gre", "ipip", "sit", "ip6_tunnel"];
+const OTHERS: &[&str] =
+    &["bridge", "8021q", "vxlan", "geneve", "ip_gre", "ip6_gre", "ipip", "sit", "ip6_tunnel"];
 const FETCH: Duration = Duration::from_secs(300);
 
 /// A kernel image and the modules for virtio-net, in loading order.

@@ -36,8 +36,8 @@ network = "overlay"
 endpoints = [{ mac = "02:00:00:50:00:01", ip = ["10.50.0.1", "fd00:50::1"] }]
 "#;
 
-/// The configuration of a node with one tunnel to the far side.
-pub(crate) fn config(kind: Kind, transport: Transport, fdb: Fdb) -> String {
+/// The configuration of a node with one tunnel to the far side; `keys` are further lines of the overlay.
+pub(crate) fn config(kind: Kind, transport: Transport, fdb: Fdb, keys: &str) -> String {
     let peer = match fdb {
         Fdb::Learning => String::new(),
         Fdb::Static { mac } => format!(
@@ -48,7 +48,7 @@ pub(crate) fn config(kind: Kind, transport: Transport, fdb: Fdb) -> String {
     };
     format!(
         "{BASE}[[network]]\nname = \"overlay\"\nkind = \"overlay\"\nencap = \"{}\"\nvni = {}\ntransport = \"transport\"\n\
-         local = \"{}\"\nlearning = {}\nflood = true\npeers = [{{ address = \"{}\"{peer} }}]\n",
+         local = \"{}\"\nlearning = {}\nflood = true\npeers = [{{ address = \"{}\"{peer} }}]\n{keys}",
         kind.name(),
         plan::VNI,
         Side::Near.outer(transport),

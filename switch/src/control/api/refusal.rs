@@ -18,7 +18,9 @@ pub(super) fn apply(error: &ApplyError) -> Status {
     let code = match error {
         ApplyError::Config(_) | ApplyError::TooMany(_) => Code::InvalidArgument,
         ApplyError::NoPort(_) => Code::NotFound,
-        ApplyError::Restart(_) | ApplyError::Ports(_) | ApplyError::Connections(_) => Code::FailedPrecondition,
+        ApplyError::Restart(_) | ApplyError::Ports(_) | ApplyError::Connections(_) => {
+            Code::FailedPrecondition
+        }
     };
     Status::new(code, bounded(&error.to_string()))
 }

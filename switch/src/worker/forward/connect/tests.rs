@@ -62,6 +62,7 @@ fn network(number: usize) -> PlannedNetwork {
         host: None,
         mtu: 1500,
         mss_clamp: false,
+        storm_limit: 0,
         masquerade: number == INSIDE,
         zone: 7,
     }
@@ -121,8 +122,15 @@ fn pass(
 ) -> Result<Out, DropReason> {
     let port = PortId::new(side).unwrap();
     let (counters, changed) = (WorkerCounters::new(), topology.stamps().ingress(port));
-    let scene =
-        Scene { topology, port, inlet: topology.inlet(port), ours: counters.port(port), now, changed };
+    let scene = Scene {
+        topology,
+        port,
+        inlet: topology.inlet(port),
+        ours: counters.port(port),
+        now,
+        changed,
+        storm: None,
+    };
     let (mut flows, mut burst) = ([Flow::default()], Burst::new());
     burst.push(pool().frame(bytes).unwrap()).unwrap();
     forwarder.parse(&scene, &burst, &mut flows);
