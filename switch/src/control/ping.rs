@@ -158,7 +158,7 @@ fn source(gateway: &Gateway, target: IpAddr) -> Option<IpAddr> {
     };
     gateway
         .source_for(target)
-        .or_else(|| of_family().filter(|address| !link_local(address)).last())
+        .or_else(|| of_family().rfind(|address| !link_local(address)))
         .or_else(|| of_family().next())
 }
 

@@ -85,15 +85,8 @@ pub(super) enum Track {
 
 impl Forwarder {
     /// Makes a decision for a packet that opens a connection one for packets of that connection; or a drop.
-    #[inline]
-    pub(super) fn connect(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &Mbuf, decided: &mut Decision) {
-        if let Some(opens) = decided.opens.take() {
-            self.open_connection(scene, flow, frame, &opens, decided);
-        }
-    }
-
     #[inline(never)]
-    fn open_connection(
+    pub(super) fn connect(
         &mut self,
         scene: &Scene<'_>,
         flow: &Flow,

@@ -2,7 +2,7 @@
 
 use shunt_ffi::Mbuf;
 
-use super::resolve::judge;
+use super::resolve::{Judged, judge};
 use super::{Flow, Forwarder, Scene};
 use crate::counters::WorkerCounters;
 use crate::drop::DropReason;
@@ -73,8 +73,10 @@ impl Forwarder {
             let flow = Flow { hash: self.cache.hash(&key), key, layout, ..Flow::default() };
             let changed = topology.stamps().ingress(port);
             let scene = Scene { topology, port, inlet, ours, now, changed, storm: None };
-            let (mut decided, _) = judge(&scene, &flow, frame);
-            self.connect(&scene, &flow, frame, &mut decided);
+            let Judged { decision: mut decided, opens, .. } = judge(&scene, &flow, frame);
+            if let Some(opens) = opens {
+                self.connect(&scene, &flow, frame, &opens, &mut decided);
+            }
             match decided.question {
                 None => self.execute(&scene, &decided.actions, &flow, packet.frame),
                 Some(_) if packet.is_over(now) => {

@@ -13,10 +13,17 @@ pub(super) struct Decision {
     pub(super) actions: Actions,
     rests_on: Dependencies,
     pub(super) question: Option<Question>,
-    /// The connection that the packet opens.
-    pub(super) opens: Option<Opens>,
     /// The decision holds for all frames of the flow.
     pub(super) keep: bool,
+}
+
+/// What the stages say of a frame, before anything comes of it.
+pub(super) struct Judged {
+    pub(super) decision: Decision,
+    /// The connection that the packet opens: then the decision is one for packets of that connection.
+    pub(super) opens: Option<Opens>,
+    /// What the frame teaches besides its source.
+    teach: Teach,
 }
 
 impl Forwarder {
@@ -105,8 +112,10 @@ impl Forwarder {
     /// Walks the stages, and tells the control thread what the frame teaches.
     #[inline]
     pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        let (mut decision, teach) = judge(scene, flow, frame);
-        self.connect(scene, flow, frame, &mut decision);
+        let Judged { mut decision, opens, teach } = judge(scene, flow, frame);
+        if let Some(opens) = opens {
+            self.connect(scene, flow, frame, &opens, &mut decision);
+        }
         scene.topology.activity().note(&decision.rests_on, scene.now);
         match teach {
             Teach::Nothing => self.learn(scene, &flow.key),
@@ -129,17 +138,16 @@ impl Forwarder {
     }
 }
 
-/// What the stages say of a frame, and what it teaches besides its source.
+/// What the stages say of a frame.
 #[inline]
-pub(super) fn judge(scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> (Decision, Teach) {
+pub(super) fn judge(scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Judged {
     let mut packet = Packet::new(frame, &flow.key, flow.layout, scene.now);
     let actions = pipeline::run(scene.topology, &mut packet, &mut Silent);
     let decision = Decision {
         actions,
         rests_on: packet.rests_on,
         question: packet.question,
-        opens: packet.opens,
         keep: packet.is_cacheable(),
     };
-    (decision, packet.teach)
+    Judged { decision, opens: packet.opens, teach: packet.teach }
 }
