@@ -11,16 +11,9 @@ use super::key::FlowKey;
 pub struct Seed([u64; 8]);
 
 impl Seed {
-    /// A seed spread from one number (splitmix64).
+    /// A seed spread from one number.
     pub fn new(number: u64) -> Self {
-        let mut state = number;
-        Self(std::array::from_fn(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut word = state;
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word ^ (word >> 31)
-        }))
+        Self(spread(number))
     }
 
     /// The hash of `key`.
@@ -30,6 +23,18 @@ impl Seed {
         let pair = |first: usize| fold(words[first] ^ self.0[first], words[first + 1] ^ self.0[first + 1]);
         fold(pair(0) ^ pair(4).rotate_left(17), (pair(2) ^ pair(6).rotate_left(17)) | 1)
     }
+}
+
+/// Words without visible order, made of one number (splitmix64): the seed of a hash.
+pub(crate) fn spread<const WORDS: usize>(number: u64) -> [u64; WORDS] {
+    let mut state = number;
+    std::array::from_fn(|_| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    })
 }
 
 /// High and low half of the product, mixed: every bit of both factors goes into every bit of the result.

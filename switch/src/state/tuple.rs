@@ -13,7 +13,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::flow::execute::{Addresses, Translation};
-use crate::flow::hash::fold;
+use crate::flow::hash::{fold, spread};
 use crate::flow::key::{Depth, FlowKey, Fragment, L3, L4};
 use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
@@ -54,16 +54,9 @@ pub struct Parts {
 pub struct Seed([u64; 6]);
 
 impl Seed {
-    /// A seed spread from one random number (splitmix64).
+    /// A seed spread from one random number.
     pub fn new(number: u64) -> Self {
-        let mut state = number;
-        Self(std::array::from_fn(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut word = state;
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word ^ (word >> 31)
-        }))
+        Self(spread(number))
     }
 
     /// The hash of `tuple`: four folded multiplications. The last one is needed: many tuples differ in a port alone, and one
