@@ -107,8 +107,8 @@ impl Forwarder {
         }
     }
 
-    /// Tells the connection that `actions` name of a packet.
-    #[inline]
+    /// Tells the connection that `actions` name of a packet. Not inlined: what is not tracked must not pay for it.
+    #[inline(never)]
     pub(super) fn track(
         &mut self,
         scene: &Scene<'_>,
@@ -148,9 +148,11 @@ impl Forwarder {
     /// True when `actions` name no connection, or one that lives and, if `exactly`, is the one of `key`.
     #[inline]
     pub(super) fn is_joined(scene: &Scene<'_>, actions: &Actions, key: &FlowKey, exactly: bool) -> bool {
-        if !actions.edits.has(Edits::TRACK) {
-            return true;
-        }
+        !actions.edits.has(Edits::TRACK) || Self::is_still_joined(scene, actions, key, exactly)
+    }
+
+    #[inline(never)]
+    fn is_still_joined(scene: &Scene<'_>, actions: &Actions, key: &FlowKey, exactly: bool) -> bool {
         let Some((conn, direction)) = scene.topology.rewrites().joined(actions) else { return false };
         if !exactly {
             return true;
