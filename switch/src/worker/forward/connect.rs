@@ -15,9 +15,9 @@ use crate::flow::{Actions, FlowKey, Verdict};
 use crate::pipeline::{Opens, conntrack};
 use crate::state::ports::{DEFAULT_RANGE, Refused, Share, Translated};
 use crate::state::{
-    Direction, Found, Insert, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, tcp,
+    Direction, Found, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, tcp,
 };
-use crate::wire::protocol::{SCTP, TCP};
+use crate::wire::protocol::TCP;
 
 /// Ports for an address that the node's own stack uses, too: above Linux's `ip_local_port_range`, so that they never meet.
 const BESIDE_THE_NODE: RangeInclusive<u16> = 61_000..=u16::MAX;
@@ -51,17 +51,6 @@ impl Openings {
         let original = opens.tuple;
         let reply = original.with_source(opens.source).reversed();
         let new = New { original, reply, opening, rule: 0, now };
-        // The checksum of SCTP is not one that can be brought up to date (RFC 9260 section 6.8): its ports stay.
-        if original.protocol() == SCTP {
-            return match table.insert(&mut self.stock, &new) {
-                Insert::Created(conn) => Ok(Found { conn, direction: Direction::Original }),
-                Insert::Exists(found) => Ok(found),
-                Insert::Clash => Err(DropReason::MasqueradePorts),
-                Insert::Full => Err(DropReason::ConnectionsFull),
-                Insert::OverLimit(_) => Err(DropReason::ConnectionLimit),
-                Insert::Busy => Err(DropReason::ConnectionBusy),
-            };
-        }
         let share = if opens.shared { &mut self.shared } else { &mut self.own };
         match share.insert(table, &mut self.stock, &new) {
             Ok(Translated::Created(conn)) => Ok(Found { conn, direction: Direction::Original }),
@@ -138,7 +127,7 @@ impl Forwarder {
         }
     }
 
-    /// A packet whose connection is gone, or has made way for the one that it opens: once more by the stages.
+    /// A packet whose connection has made way for the one that it opens: once more by the stages.
     #[cold]
     pub(super) fn decide_anew(&mut self, scene: &Scene<'_>, flow: &Flow, mut frame: Mbuf) {
         let decided = self.decide(scene, flow, &mut frame);
