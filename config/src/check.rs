@@ -4,6 +4,7 @@
 mod claims;
 pub(crate) mod overlay;
 pub(crate) mod routing;
+pub(crate) mod services;
 pub(crate) mod underlay;
 
 use std::collections::HashMap;

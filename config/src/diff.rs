@@ -1,6 +1,7 @@
 //! What to do to a running configuration so that it becomes another. Pure; cost linear in the number of ports.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::Config;
 use crate::check::{self, Around};
@@ -11,6 +12,8 @@ use crate::network::kind::NetworkKind;
 use crate::port::kind::PortKind;
 use crate::port::{Draft, Port};
 use crate::router::Router;
+use crate::service::Service;
+use crate::service::name::ServiceName;
 
 /// The differences between two configurations, each list in the order of the configuration it is taken from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,12 @@ pub struct ConfigDiff {
     pub added_routers: Vec<Router>,
     /// Routers of both that differ.
     pub changed_routers: Vec<RouterChange>,
+    /// The node calls itself otherwise, or has other ports for services.
+    pub node_changed: bool,
+    /// Services of the old that the new has not.
+    pub removed_services: Vec<ServiceName>,
+    /// Services of the new that the old has not, or has otherwise; and, when the node calls itself otherwise, all.
+    pub changed_services: Vec<ServiceName>,
     /// Keys that differ and are read only when the daemon starts: the running one keeps the old value.
     pub restart_required: Vec<&'static str>,
 }
@@ -119,6 +128,8 @@ impl Config {
             routers: self.routers.clone(),
             networks: self.networks.clone(),
             ports: self.ports.clone(),
+            node: self.node.clone(),
+            services: self.services.clone(),
         };
         let mut sink = Sink::new(origin);
         let drafts: Vec<_> = self.ports.iter().map(Draft::of).collect();
@@ -170,6 +181,28 @@ impl ConfigDiff {
         let gone = old.routers.iter().filter(|r| !kept.contains(&r.name));
         self.removed_routers = gone.map(|r| r.name.clone()).collect();
     }
+
+    fn services(&mut self, old: &Config, new: &Config) {
+        // Most often nearly all are the very same ones.
+        let same_place = |at: usize| {
+            let pair = old.services.get(at).zip(new.services.get(at));
+            pair.is_some_and(|(old, new)| Arc::ptr_eq(old, new))
+        };
+        let same_node = old.node == new.node;
+        self.node_changed = !same_node;
+        if same_node && old.services.len() == new.services.len() && (0..new.services.len()).all(same_place) {
+            return;
+        }
+        let known: HashMap<_, _> = old.services.iter().map(|service| (&service.name, service)).collect();
+        let stays = |service: &Arc<Service>| {
+            known.get(&service.name).is_some_and(|old| Arc::ptr_eq(old, service) || *old == service)
+        };
+        let changed = new.services.iter().filter(|service| !same_node || !stays(service));
+        self.changed_services = changed.map(|service| service.name.clone()).collect();
+        let kept: HashSet<_> = new.services.iter().map(|service| &service.name).collect();
+        let gone = old.services.iter().filter(|service| !kept.contains(&service.name));
+        self.removed_services = gone.map(|service| service.name.clone()).collect();
+    }
 }
 
 /// The differences that turn `old` into `new`.
@@ -202,6 +235,8 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     }
     let gone = old.ports.iter().filter(|p| !new_names.contains(&p.name));
     diff.removed_ports = gone.map(|p| p.name.clone()).collect();
+
+    diff.services(old, new);
     diff
 }
 

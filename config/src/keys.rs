@@ -1,7 +1,7 @@
 //! The list of all keys: what each takes, its default, what it means. The readers ask it which keys exist, the
 //! documentation and the embedded default are tested against it, the command line may complete from it.
 
-use crate::{connections, daemon, flow_cache, memory, network, port, router, workers};
+use crate::{connections, daemon, flow_cache, memory, network, node, port, router, service, workers};
 
 /// One key of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,11 @@ pub const SECTIONS: &[SectionKeys] = &[
     SectionKeys { name: "workers", repeated: false, keys: workers::KEYS },
     SectionKeys { name: "flow_cache", repeated: false, keys: flow_cache::KEYS },
     SectionKeys { name: "connections", repeated: false, keys: connections::KEYS },
+    SectionKeys { name: "node", repeated: false, keys: node::KEYS },
     SectionKeys { name: "router", repeated: true, keys: router::KEYS },
     SectionKeys { name: "network", repeated: true, keys: network::keys::KEYS },
     SectionKeys { name: "port", repeated: true, keys: port::KEYS },
+    SectionKeys { name: "service", repeated: true, keys: service::keys::KEYS },
 ];
 
 /// The candidate nearest to `word`, when it is near enough that a slip of the finger explains it.

@@ -8,21 +8,28 @@
 //! |---|---|
 //! | `yaml` | text to values with places; documents |
 //! | `object` | one object: its kind, name and fields |
-//! | `subnet`, `vlan` | kinds, one file each: which fields it has and what becomes of each |
+//! | `fields` | a mapping within an object, field by field |
+//! | `subnet`, `vlan`, `service`, `endpoint_slice` | kinds, one file each: which fields it has and what becomes of each |
 //!
 //! A further kind is a file with a reader, and a line in [`read`].
 
+mod endpoint_slice;
+mod fields;
 mod object;
+mod service;
 mod subnet;
 mod vlan;
 mod yaml;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use crate::check;
 use crate::error::{ConfigError, Place, Reported, Sink};
 use crate::network::Network;
 use crate::router::Router;
-use crate::{Config, ConfigErrors, RouterName};
+use crate::{Config, ConfigErrors, RouterName, Service, ServiceName};
+use endpoint_slice::Slice;
 use object::Object;
 use vlan::Vlan;
 
@@ -44,18 +51,29 @@ pub struct Merged {
 pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, ConfigErrors> {
     let mut sink = Sink::new(origin);
     let read = yaml::documents(text, &mut sink).and_then(|documents| read(running, &documents, &mut sink));
-    let Objects { networks, routers, notes } = sink.finish(read.ok())?;
+    let Objects { networks, routers, notes, services, slices } = sink.finish(read.ok())?;
     let mut config = running.clone();
+    let only_services = networks.is_empty() && routers.is_empty();
     for router in routers {
         if config.router(router.name.as_str()).is_none() {
             config.routers.push(router);
         }
     }
-    let mut places = HashMap::new();
+    let mut places = Places::default();
+    let touched = merge_services(&mut config, services, slices, &mut places, origin)?;
+    if only_services && touched.iter().all(|at| stands(running, &config, *at)) {
+        // Nobody else notices another endpoint: the rest need not be looked at again.
+        let mut sink = Sink::new(origin);
+        for at in touched {
+            check::services::one(&format!("service[{at}]"), &config.services[at], &config.node, &mut sink);
+        }
+        let merged = sink.finish(Some(Merged { config, notes }));
+        return merged.map_err(|errors| told(errors, &places));
+    }
     for Wanted { network, number, place } in networks {
         let known = config.networks.iter().position(|it| it.name == network.name);
         let at = known.unwrap_or(config.networks.len());
-        places.insert(at, (number, place));
+        places.networks.insert(at, (number, place));
         match config.networks.get_mut(at) {
             Some(known) => *known = network,
             None => config.networks.push(network),
@@ -71,6 +89,17 @@ struct Objects {
     networks: Vec<Wanted>,
     routers: Vec<Router>,
     notes: Vec<String>,
+    services: Vec<At<service::Wanted>>,
+    slices: Vec<At<Slice>>,
+}
+
+/// Something that an object asks for, and where that stands.
+#[derive(Debug)]
+struct At<T> {
+    what: T,
+    /// Of the document.
+    number: usize,
+    place: Place,
 }
 
 /// A network as an object wants it.
@@ -94,6 +123,17 @@ fn read(running: &Config, documents: &[yaml::Document], sink: &mut Sink) -> Resu
         };
         match (object.api.as_str(), object.kind.as_str()) {
             ("kubeovn.io/v1", "Subnet") => subnets.push(object),
+            ("v1", "Service") => match service::read(&object, running, sink) {
+                Ok(what) => {
+                    objects.notes.extend(what.notes.iter().cloned());
+                    objects.services.push(At { what, number: object.number, place: object.place });
+                }
+                Err(Reported) => failed = true,
+            },
+            ("discovery.k8s.io/v1", "EndpointSlice") => match endpoint_slice::read(&object, sink) {
+                Ok(what) => objects.slices.push(At { what, number: object.number, place: object.place }),
+                Err(Reported) => failed = true,
+            },
             ("kubeovn.io/v1", "Vlan") => match vlan::read(&object, sink) {
                 Ok(vlan) => drop(vlans.insert(object.name.clone(), vlan)),
                 Err(Reported) => failed = true,
@@ -121,23 +161,108 @@ fn read(running: &Config, documents: &[yaml::Document], sink: &mut Sink) -> Resu
 }
 
 /// The kinds, for messages.
-const TAKEN: &str = "kubeovn.io/v1 Subnet, kubeovn.io/v1 Vlan";
+const TAKEN: &str = "v1 Service, discovery.k8s.io/v1 EndpointSlice, kubeovn.io/v1 Subnet, kubeovn.io/v1 Vlan";
+
+/// Where the object stands from which a section of the configuration came, by the number of the section.
+#[derive(Debug, Default)]
+struct Places {
+    networks: HashMap<usize, (usize, Place)>,
+    services: HashMap<usize, (usize, Place)>,
+}
+
+/// Puts Services and EndpointSlices into `config`; gives the places of those that were touched.
+fn merge_services(
+    config: &mut Config,
+    services: Vec<At<service::Wanted>>,
+    slices: Vec<At<Slice>>,
+    places: &mut Places,
+    origin: &str,
+) -> Result<Vec<usize>, ConfigErrors> {
+    let mut sink = Sink::new(origin);
+    let mut touched = Vec::new();
+    // Of those that have no address the endpoints are nobody's affair.
+    let bare = services.iter().filter(|it| it.what.service.is_none());
+    let without: HashSet<ServiceName> = bare.map(|it| it.what.name.clone()).collect();
+    config.services.retain(|known| !without.contains(&known.name));
+    let mut by_name: HashMap<ServiceName, usize> =
+        config.services.iter().enumerate().map(|(at, service)| (service.name.clone(), at)).collect();
+    for At { what, number, place } in services {
+        let Some(service) = what.service else { continue };
+        let at = *by_name.entry(what.name).or_insert(config.services.len());
+        match config.services.get_mut(at) {
+            Some(known) => *known = Arc::new(service),
+            None => config.services.push(Arc::new(service)),
+        }
+        places.services.insert(at, (number, place));
+        touched.push(at);
+    }
+    for At { what: Slice { service, name, endpoints }, number, place } in slices {
+        let Some(&at) = by_name.get(&service) else {
+            if !without.contains(&service) {
+                let message = format!(
+                    "of service {service}, which is not there; apply that first, or in the same file"
+                );
+                sink.report_at(place, &format!("document {number}: metadata.labels"), message);
+            }
+            continue;
+        };
+        let known = Arc::make_mut(&mut config.services[at]);
+        known.endpoints.retain(|endpoint| endpoint.slice.as_ref() != Some(&name));
+        for endpoint in endpoints {
+            // While a pod moves from slice to slice it is in both.
+            match known.endpoints.iter_mut().find(|other| other.address == endpoint.address) {
+                Some(other) if endpoint.ready || !other.ready => *other = endpoint,
+                Some(_) => {}
+                None => known.endpoints.push(endpoint),
+            }
+        }
+        places.services.insert(at, (number, place));
+        touched.push(at);
+    }
+    // A slice may still have ports that the service no longer has.
+    for at in &touched {
+        let service = Arc::make_mut(&mut config.services[*at]);
+        let ports: Vec<String> = service.ports.iter().map(|port| port.name.clone()).collect();
+        for endpoint in &mut service.endpoints {
+            let had = !endpoint.ports.is_empty();
+            endpoint.ports.retain(|name, _| ports.contains(name));
+            // Without any it would have the service's own.
+            if had && endpoint.ports.is_empty() {
+                (endpoint.ready, endpoint.serving, endpoint.weight) = (false, false, 0);
+            }
+        }
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    sink.finish(Some(touched))
+}
+
+/// True when service number `at` has the same addresses and ports as before, by the same number.
+fn stands(before: &Config, after: &Config, at: usize) -> bool {
+    let bare = |service: &Arc<Service>| Service { endpoints: Vec::new(), ..Service::clone(service) };
+    let pair = before.services.get(at).zip(after.services.get(at));
+    before.services.len() == after.services.len() && pair.is_some_and(|(old, new)| bare(old) == bare(new))
+}
 
 fn router(name: RouterName) -> Router {
-    Router { name, routes: Vec::new() }
+    Router { name, routes: Vec::new(), external_ips: Vec::new() }
 }
 
 /// Mistakes of the whole configuration, at the objects that they come from: its own lines are nobody's.
-fn told(errors: ConfigErrors, places: &HashMap<usize, (usize, Place)>) -> ConfigErrors {
+fn told(errors: ConfigErrors, places: &Places) -> ConfigErrors {
+    let sections = [("network", &places.networks), ("service", &places.services)];
     let retold = |error: ConfigError| {
-        let index = error.key.strip_prefix("network[").and_then(|rest| rest.split_once(']'));
-        let object = index.and_then(|(index, field)| Some((places.get(&index.parse().ok()?)?, field)));
+        let object = sections.iter().find_map(|(what, places)| {
+            let rest = error.key.strip_prefix(what)?.strip_prefix('[')?;
+            let (index, field) = rest.split_once(']')?;
+            Some((places.get(&index.parse().ok()?)?, *what, field))
+        });
         match object {
-            Some((&(number, Place { line, column }), field)) => ConfigError {
+            Some((&(number, Place { line, column }), what, field)) => ConfigError {
                 line,
                 column,
                 key: format!("document {number}"),
-                message: format!("as a network, {}: {}", field.trim_start_matches('.'), error.message),
+                message: format!("as a {what}, {}: {}", field.trim_start_matches('.'), error.message),
                 ..error
             },
             None => ConfigError {

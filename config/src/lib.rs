@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `raw`, `section`, `value` | text with places; one section key by key; what single values may be |
-//! | `daemon`, `memory`, `workers`, `flow_cache`, `connections`, `router`, `network`, `port` | one section each: its type, its list of keys, its reader |
+//! | `daemon`, `memory`, `workers`, `flow_cache`, `connections`, `node`, `router`, `network`, `port`, `service` | one section each: its type, its list of keys, its reader |
 //! | `check` | mistakes that show only between sections |
 //! | `read`, `write` | whole documents, in and out |
 //! | `peers` | peers of overlays in files of their own |
@@ -32,20 +32,23 @@ mod mac;
 mod memory;
 mod names;
 mod network;
+mod node;
 mod peers;
 mod port;
 mod raw;
 mod read;
 mod router;
 mod section;
+mod service;
 mod value;
 mod vlan;
 mod workers;
 mod write;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use connections::Connections;
 pub use daemon::Daemon;
@@ -65,6 +68,7 @@ pub use network::mtu::{MTU_ETHERNET, MTU_MAX, MTU_MIN, Mtu};
 pub use network::overlay::{Dscp, Encap, GENEVE_PORT, Overlay, PEERS_MAX, Payload, VNI_MAX, VXLAN_PORT};
 pub use network::peer::Peer;
 pub use network::{MAC_LIMIT_MAX, Network};
+pub use node::Node;
 pub use peers::{check_files, load_peers, parse_peers};
 pub use port::endpoint::Endpoint;
 pub use port::kind::{MemifRole, PortKind, VhostMode};
@@ -74,6 +78,10 @@ pub use port::secret::Secret;
 pub use port::{Port, QUEUES_MAX};
 pub use read::{load, parse, parse_port};
 pub use router::{Router, StaticRoute};
+pub use service::endpoint::ServiceEndpoint;
+pub use service::name::{ServiceName, ServiceNameError};
+pub use service::port::{ServicePort, ServiceProtocol};
+pub use service::{Affinity, Service, TrafficPolicy};
 pub use value::SOCKET_PATH_MAX;
 pub use vlan::{VID_MAX, VID_MIN, VlanSet};
 pub use workers::{Poll, WORKERS_MAX, Workers};
@@ -91,6 +99,8 @@ pub struct Config {
     pub flow_cache: FlowCache,
     /// What all workers remember of connections.
     pub connections: Connections,
+    /// Who the node is among others.
+    pub node: Node,
     /// What joins networks, in the order of the text.
     #[serde(rename = "router", skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<Router>,
@@ -100,6 +110,15 @@ pub struct Config {
     /// Attachments, in the order of the text.
     #[serde(rename = "port")]
     pub ports: Vec<Port>,
+    /// Addresses that stand for backends, in the order of the text. Shared: there may be ten thousand, of which a change
+    /// touches one.
+    #[serde(rename = "service", skip_serializing_if = "Vec::is_empty", serialize_with = "each")]
+    pub services: Vec<Arc<Service>>,
+}
+
+/// Writes what is shared as what it is.
+fn each<S: Serializer>(services: &[Arc<Service>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(services.iter().map(|service| &**service))
 }
 
 impl Default for Config {
@@ -110,9 +129,11 @@ impl Default for Config {
             workers: Workers::default(),
             flow_cache: FlowCache::default(),
             connections: Connections::default(),
+            node: Node::default(),
             routers: Vec::new(),
             networks: vec![Network::default()],
             ports: Vec::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -131,6 +152,21 @@ impl Config {
     /// The router of that name.
     pub fn router(&self, name: &str) -> Option<&Router> {
         self.routers.iter().find(|r| r.name == *name)
+    }
+
+    /// The service of that name.
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.iter().find(|service| service.name.as_str() == name)
+    }
+
+    /// The network that answers ARP and ND for `address`, one of `load_balancer_ips` of `service`: the one that the service
+    /// names, else the one of its router whose subnet has the address. `None`: somebody routes the address to this node.
+    pub fn answers_for(&self, service: &Service, address: IpAddr) -> Option<&Network> {
+        if let Some(named) = &service.load_balancer_network {
+            return self.network(named.as_str());
+        }
+        let joined = self.networks.iter().filter(|network| network.router.as_ref() == Some(&service.router));
+        joined.into_iter().find(|network| network.gateways.iter().any(|subnet| subnet.contains(&address)))
     }
 
     /// The MTU of a network in bytes after the Ethernet header: as configured, else 1500 for a bridge, its bridge's for an

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -13,7 +14,8 @@ use crate::keys::{SECTIONS, nearest};
 use crate::port::{Draft, Port};
 use crate::raw::{Lines, Table, note_places};
 use crate::section::Section;
-use crate::{Config, connections, daemon, flow_cache, memory, network, port, router, workers};
+use crate::service::Only;
+use crate::{Config, connections, daemon, flow_cache, memory, network, node, port, router, service, workers};
 
 /// Largest configuration file, in bytes: enough for 50,000 ports, and not for a disk given by mistake.
 const FILE_MAX: u64 = 16 << 20;
@@ -119,6 +121,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
 
     let flow_cache = single(document, "flow_cache", flow_cache::KEYS, sink, flow_cache::read);
     let connections = single(document, "connections", connections::KEYS, sink, connections::read);
+    let node = single(document, "node", node::KEYS, sink, node::read);
 
     let mut routers = Vec::new();
     let sections = repeated(document, "router", sink);
@@ -158,6 +161,25 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     check::underlay::give_parent_macs(&mut drafts, around.networks(), sink);
     check::ports(&drafts, &around, sink);
     check::underlay::host_ports(&networks, &drafts, all_ports, sink);
+
+    let mut services = Vec::new();
+    let sections = repeated(document, "service", sink);
+    let all_services = sections.iter().all(|(_, table)| table.is_some());
+    let only = match routers.as_slice() {
+        _ if !all_routers => Only::Unknown,
+        [router::Draft { name: Some(name), .. }] => Only::Is(name),
+        routers => Only::Of(routers.len()),
+    };
+    for (path, table) in sections.into_iter().filter_map(|(path, table)| Some((path, table?))) {
+        let section = &mut Section::new(path.clone(), table, service::keys::KEYS, sink);
+        services.push(service::read(path, section, only));
+    }
+    let fallback = node::Node::default();
+    let around =
+        check::services::Around { node: node.as_ref().unwrap_or(&fallback), joined: &joined, ports: &drafts };
+    check::services::all(&services, &around, sink);
+    let services = services.into_iter().map(|draft| Some(Arc::new(draft.service?)));
+    let services = services.collect::<Option<Vec<_>>>().filter(|_| all_services);
     let ports = drafts.into_iter().map(Draft::complete).collect::<Option<Vec<_>>>()?;
     Some(Config {
         daemon: daemon.ok()?,
@@ -165,9 +187,11 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
         workers: workers.ok()?,
         flow_cache: flow_cache.ok()?,
         connections: connections.ok()?,
+        node: node.ok()?,
         routers: routers.into_iter().map(router::Draft::complete).collect::<Option<_>>()?,
         networks: networks.into_iter().map(|draft| draft.network).collect(),
         ports,
+        services: services?,
     })
 }
 

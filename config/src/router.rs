@@ -20,6 +20,10 @@ pub struct Router {
     /// Routes besides those to the subnets of its networks, in the order of the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<StaticRoute>,
+    /// Where `external_ips` of services may be: nowhere else, so that nobody takes over an address that is not his
+    /// (CVE-2020-8554).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub external_ips: Vec<IpNet>,
 }
 
 /// A route that configuration gives. Exactly one of `via` and `blackhole` is set.
@@ -50,6 +54,13 @@ pub(crate) const KEYS: &[Key] = &[
         default: "[]",
         meaning: "routes besides those to the subnets of its networks; `via` is in one of these subnets, `blackhole` drops",
     },
+    Key {
+        name: "external_ips",
+        kinds: &[],
+        takes: "array of prefixes",
+        default: "[]",
+        meaning: "where `external_ips` of services may be; outside of it they are refused",
+    },
 ];
 
 const ROUTE_KEYS: &[Key] = &[
@@ -65,19 +76,25 @@ pub(crate) struct Draft {
     pub(crate) name: Option<RouterName>,
     /// Each at its place in the text.
     pub(crate) routes: Option<Vec<Option<StaticRoute>>>,
+    pub(crate) external_ips: Option<Vec<IpNet>>,
 }
 
 impl Draft {
     pub(crate) fn complete(self) -> Option<Router> {
-        Some(Router { name: self.name?, routes: self.routes?.into_iter().collect::<Option<_>>()? })
+        Some(Router {
+            name: self.name?,
+            routes: self.routes?.into_iter().collect::<Option<_>>()?,
+            external_ips: self.external_ips?,
+        })
     }
 }
 
 pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let name = section.required("name", "\"r\"", value::parsed::<RouterName>).ok();
     let routes = section.tables("routes", ROUTE_KEYS, "{ to = \"10.9.0.0/16\", via = \"10.0.2.7\" }", route);
+    let external_ips = section.list("external_ips", prefix);
     section.refuse_others(None);
-    Draft { path, name, routes: routes.ok() }
+    Draft { path, name, routes: routes.ok(), external_ips: external_ips.ok() }
 }
 
 fn route(section: &mut Section<'_, '_>) -> Result<StaticRoute, Reported> {

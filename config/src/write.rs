@@ -9,6 +9,7 @@ use crate::network::kind::NetworkKind;
 use crate::port::Port;
 use crate::port::kind::PortKind;
 use crate::router::Router;
+use crate::service::Service;
 
 impl Config {
     /// The configuration as TOML, defaults included; [`parse`](crate::parse) gives an equal one. Secrets are written in
@@ -24,6 +25,7 @@ impl Config {
         push(&mut text, "[workers]", &self.workers);
         push(&mut text, "[flow_cache]", &self.flow_cache);
         push(&mut text, "[connections]", &self.connections);
+        push(&mut text, "[node]", &self.node);
         for router in &self.routers {
             push(&mut text, "[[router]]", &Router { routes: Vec::new(), ..router.clone() });
             push_tables(&mut text, "routes", &router.routes);
@@ -46,6 +48,12 @@ impl Config {
             push(&mut text, "[[port]]", &Clear(&alone));
             push_tables(&mut text, "endpoints", &port.endpoints);
             push_tables(&mut text, "routes", &routes);
+        }
+        for service in &self.services {
+            let alone = Service { ports: Vec::new(), endpoints: Vec::new(), ..Service::clone(service) };
+            push(&mut text, "[[service]]", &alone);
+            push_tables(&mut text, "ports", &service.ports);
+            push_tables(&mut text, "endpoints", &service.endpoints);
         }
         text
     }

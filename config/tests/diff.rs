@@ -73,6 +73,9 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "router" => ("\"r\"", "\"s\""),
         "gateways" => ("[\"10.0.0.1/24\"]", "[\"10.0.0.1/24\", \"fd00::1/64\"]"),
         "gateway_mac" => ("\"02:00:00:00:00:0a\"", "\"02:00:00:00:00:0b\""),
+        "zone" => ("\"a\"", "\"b\""),
+        "node_ports" => ("\"1-2\"", "\"1-3\""),
+        "external_ips" => ("[]", "[\"203.0.113.0/28\"]"),
         "routes" => ("[]", "[{ to = \"::/0\", blackhole = true }]"),
         other => panic!("no values for the new key {other}: add some, and see that diff() compares it"),
     }
@@ -231,7 +234,7 @@ fn each_key_of_each_network_kind_alone() {
 
 #[test]
 fn each_key_of_the_other_sections_alone() {
-    for section in SECTIONS.iter().filter(|s| !matches!(s.name, "port" | "network")) {
+    for section in SECTIONS.iter().filter(|s| !matches!(s.name, "port" | "network" | "service")) {
         for key in section.keys.iter().filter(|k| !matches!(k.name, "name" | "kind")) {
             let (first, second) = two_values(key.name);
             let head = match section.name {
@@ -244,11 +247,61 @@ fn each_key_of_the_other_sections_alone() {
                 let change = &found.changed_routers[0];
                 assert_eq!((&change.from, &change.to), (&old.routers[1], &new.routers[1]));
                 assert_eq!(found.steps(), [Step::ChangeRouter(change)]);
+            } else if section.name == "node" {
+                assert!(found.node_changed && found.restart_required.is_empty(), "{}", key.name);
             } else {
                 assert_eq!(found.restart_required, [format!("{}.{}", section.name, key.name)]);
                 assert!(found.steps().is_empty() && !found.is_empty());
             }
         }
+    }
+}
+
+/// A service with one key.
+fn with_service(key: &str, value: &str) -> Config {
+    let ports = if key == "ports" { "" } else { "ports = [{ port = 80 }]\n" };
+    let balancer =
+        if key.starts_with("load_balancer") { "" } else { "load_balancer_ips = [\"192.0.2.1\"]\n" };
+    let balancer =
+        if key == "load_balancer_network" { "load_balancer_ips = [\"192.0.2.1\"]\n" } else { balancer };
+    let router = if key == "router" { "" } else { "router = \"r\"\n" };
+    config(&format!(
+        "[[router]]\nname = \"r\"\nexternal_ips = [\"203.0.113.0/28\"]\n[[router]]\nname = \"s\"\n\
+         [[network]]\nname = \"a\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\"]\n\
+         [[network]]\nname = \"b\"\nrouter = \"r\"\ngateways = [\"10.0.2.1/24\"]\n\
+         [[service]]\nname = \"n/other\"\nrouter = \"s\"\n\
+         [[service]]\nname = \"n/s\"\n{router}{ports}{balancer}{key} = {value}\n"
+    ))
+}
+
+#[test]
+fn each_key_of_a_service_alone() {
+    let section = SECTIONS.iter().find(|section| section.name == "service").unwrap();
+    for key in section.keys.iter().filter(|key| key.name != "name") {
+        let (first, second) = match key.name {
+            "router" => ("\"r\"", "\"s\""),
+            "cluster_ips" | "load_balancer_ips" => ("[]", "[\"10.96.0.1\"]"),
+            "external_ips" => ("[]", "[\"203.0.113.1\"]"),
+            "load_balancer_network" => ("\"a\"", "\"b\""),
+            "ports" => ("[{ port = 80 }]", "[{ port = 81 }]"),
+            "affinity" => ("\"none\"", "\"client_ip\""),
+            "affinity_timeout" => ("\"1m\"", "\"2m\""),
+            "external_traffic_policy" | "internal_traffic_policy" => ("\"cluster\"", "\"local\""),
+            "source_ranges" => ("[]", "[\"10.0.0.0/8\"]"),
+            "endpoints" => {
+                ("[{ address = \"10.0.0.1\" }]", "[{ address = \"10.0.0.1\", terminating = true }]")
+            }
+            other => panic!("no values for the new key {other}"),
+        };
+        let [old, new] = [first, second].map(|value| with_service(key.name, value));
+        let found = diff(&old, &new);
+        let name = shunt_config::ServiceName::new("n/s").unwrap();
+        assert_eq!(found.changed_services, [name.clone()], "{}", key.name);
+        assert!(found.removed_services.is_empty() && found.restart_required.is_empty(), "{}", key.name);
+        let mut without = old.clone();
+        without.services.pop();
+        assert_eq!(diff(&old, &without).removed_services, [name.clone()]);
+        assert_eq!(diff(&without, &old).changed_services, [name]);
     }
 }
 

@@ -75,8 +75,10 @@ fn each_kind_has_its_example_and_each_example_loads() {
         let config = parse(&examples[name], name).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(parse(&config.to_toml(), name), Ok(config), "{name} written out");
     }
-    // Besides these: the embedded default, routing, and masquerading.
-    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 3, "an example nobody checks");
+    let config = parse(&examples["service"], "service").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(parse(&config.to_toml(), "service"), Ok(config), "services written out");
+    // Besides these: the embedded default, routing, masquerading, and services.
+    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 4, "an example nobody checks");
 }
 
 #[test]
@@ -151,7 +153,8 @@ fn is_toml(key: &&Key) -> bool {
 #[test]
 fn the_listed_defaults_are_the_real_ones() {
     let mut text = String::new();
-    for section in SECTIONS.iter().filter(|s| s.name != "port") {
+    // A service has a namespace: it is looked at by itself.
+    for section in SECTIONS.iter().filter(|s| !matches!(s.name, "port" | "service")) {
         match section.repeated {
             true => writeln!(text, "[[{}]]\nname = \"default\"", section.name).unwrap(),
             false => writeln!(text, "[{}]", section.name).unwrap(),
@@ -163,6 +166,13 @@ fn the_listed_defaults_are_the_real_ones() {
     }
     let routers = parse("[[router]]\nname = \"default\"", "router").unwrap().routers;
     assert_eq!(parse(&text, "defaults").unwrap(), Config { routers, ..Config::default() });
+
+    let least = "[[router]]\nname = \"r\"\n[[service]]\nname = \"shop/web\"\n";
+    let mut full = least.to_owned();
+    for key in keys_of("service", "-").filter(is_toml) {
+        writeln!(full, "{} = {}", key.name, key.default).unwrap();
+    }
+    assert_eq!(parse(least, "service").unwrap(), parse(&full, "service").unwrap());
 
     for kind in KINDS {
         let needed = match kind {

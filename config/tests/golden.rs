@@ -67,6 +67,11 @@ fn mistakes_of_ovns_option() {
 }
 
 #[test]
+fn mistakes_of_services() {
+    compare("services");
+}
+
+#[test]
 fn syntax_errors() {
     compare("syntax");
 }

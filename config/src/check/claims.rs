@@ -33,6 +33,11 @@ impl<K: Eq + Hash> Claims<K> {
             }
         }
     }
+
+    /// Who has claimed `what`.
+    pub(crate) fn owner(&self, what: &K) -> Option<&str> {
+        self.0.get(what).map(String::as_str)
+    }
 }
 
 /// Reports everything that is claimed twice.

@@ -4,6 +4,7 @@ use crate::error::{Place, Reported, Sink};
 use crate::keys::nearest;
 use crate::raw::Raw;
 
+use super::fields::Fields;
 use super::yaml::{Document, Entry, Node, Value};
 
 /// An object.
@@ -17,13 +18,26 @@ pub(super) struct Object<'d> {
     pub(super) kind: String,
     /// `metadata.name`.
     pub(super) name: String,
+    /// `metadata.namespace`; `default` when it is left out.
+    pub(super) namespace: String,
     annotations: &'d [Entry],
+    labels: &'d [Entry],
     spec: &'d [Entry],
+    status: &'d [Entry],
+    entries: &'d [Entry],
+}
+
+/// Fields that objects have at the top, besides `apiVersion`, `kind` and `metadata`.
+fn top(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "EndpointSlice" => &["apiVersion", "kind", "metadata", "addressType", "endpoints", "ports"],
+        _ => &["apiVersion", "kind", "metadata", "spec", "status"],
+    }
 }
 
 impl<'d> Object<'d> {
-    /// The object that `document` is. `status` and all of `metadata` but name and annotations belong to the API server and say
-    /// nothing to us.
+    /// The object that `document` is. All of `metadata` but name, namespace, labels and annotations belongs to the API server
+    /// and says nothing to us, and so does `status` of most kinds.
     pub(super) fn of(document: &'d Document, sink: &mut Sink) -> Result<Self, Reported> {
         let Document { number, value } = document;
         let report = |place: Place, key: &str, message: String, sink: &mut Sink| {
@@ -36,9 +50,9 @@ impl<'d> Object<'d> {
             );
             return Err(report(value.place, "", message, sink));
         };
-        let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+        let known = top(find(entries, "kind").and_then(text).unwrap_or_default());
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            report(entry.place, &format!(": {}", entry.key), unknown(&entry.key, &known), sink);
+            report(entry.place, &format!(": {}", entry.key), unknown(&entry.key, known), sink);
         }
         let mut word = |within: &'d [Entry], place: Place, key: &str, full: &str| {
             let found = find(within, key).and_then(text);
@@ -61,9 +75,39 @@ impl<'d> Object<'d> {
             api: api?,
             kind: kind?,
             name: name?,
+            namespace: find(metadata, "namespace").and_then(text).unwrap_or("default").to_owned(),
             annotations: find(metadata, "annotations").map_or(&[][..], mapping),
+            labels: find(metadata, "labels").map_or(&[][..], mapping),
             spec: find(entries, "spec").map_or(&[][..], mapping),
+            status: find(entries, "status").map_or(&[][..], mapping),
+            entries,
         })
+    }
+
+    /// The object's own fields.
+    pub(super) fn fields(&self) -> Fields<'d> {
+        Fields::new(self.number, "", self.place, self.entries)
+    }
+
+    /// Those of `spec`.
+    pub(super) fn spec(&self) -> Fields<'d> {
+        Fields::new(self.number, "spec", self.place, self.spec)
+    }
+
+    /// Those of `status`.
+    pub(super) fn status(&self) -> Fields<'d> {
+        Fields::new(self.number, "status", self.place, self.status)
+    }
+
+    /// A label as `read` takes it.
+    pub(super) fn label<T>(
+        &self,
+        key: &str,
+        read: impl Fn(Raw<'_>) -> Result<T, String>,
+        sink: &mut Sink,
+    ) -> Result<Option<T>, Reported> {
+        let Some(value) = find(self.labels, key) else { return Ok(None) };
+        self.one(&format!("metadata.labels.{key}"), value, read, sink).map(Some)
     }
 
     /// The value of a field of `spec`; `None` when it is not there, or nothing.
@@ -141,25 +185,25 @@ pub(super) fn is_off(value: &Value) -> bool {
     }
 }
 
-fn find<'d>(entries: &'d [Entry], key: &str) -> Option<&'d Value> {
+pub(super) fn find<'d>(entries: &'d [Entry], key: &str) -> Option<&'d Value> {
     entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
 }
 
-fn mapping(value: &Value) -> &[Entry] {
+pub(super) fn mapping(value: &Value) -> &[Entry] {
     match &value.node {
         Node::Map(entries) => entries,
         _ => &[],
     }
 }
 
-fn text(value: &Value) -> Option<&str> {
+pub(super) fn text(value: &Value) -> Option<&str> {
     match &value.node {
         Node::Scalar { text, .. } => Some(text),
         _ => None,
     }
 }
 
-fn unknown(key: &str, known: &[&str]) -> String {
+pub(super) fn unknown(key: &str, known: &[&str]) -> String {
     match nearest(key, known.iter().copied()) {
         Some(near) => format!("unknown field; did you mean {near}?"),
         None => format!("unknown field; remove it, or use one of: {}", known.join(", ")),

@@ -1,6 +1,8 @@
 //! Random valid configurations. Two of them share names, devices and networks by chance, so that differences between
 //! them are of every sort.
 
+mod service;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -36,12 +38,15 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                         .collect::<Vec<_>>()
                 },
             );
-            (networks, ports).prop_map(move |((routers, networks), ports)| Config {
+            let services = (0_u8..4).prop_flat_map(|count| (0..count).map(service::one).collect::<Vec<_>>());
+            (networks, ports, services).prop_map(move |((routers, networks), ports, services)| Config {
                 daemon: Daemon { socket: PathBuf::from(format!("/run/{file}")) },
                 memory: memory.clone(),
                 workers: workers.clone(),
                 flow_cache: flow_cache.clone(),
                 connections: shunt_config::Connections::default(),
+                node: shunt_config::Node::default(),
+                services: services.into_iter().map(std::sync::Arc::new).collect(),
                 routers,
                 ports: endpoints_in_their_subnets(&networks, ports),
                 networks,
@@ -93,8 +98,9 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             let via = hop.filter(|_| !blackhole);
             StaticRoute { to: to.into(), via, blackhole: via.is_none() }
         });
-        let r = Router { name: router("r"), routes: routes.collect() };
-        let s = Router { name: router("s"), routes: Vec::new() };
+        let external_ips = vec!["203.0.113.0/28".parse().unwrap()];
+        let r = Router { name: router("r"), routes: routes.collect(), external_ips };
+        let s = Router { name: router("s"), routes: Vec::new(), external_ips: Vec::new() };
         (std::iter::once(r).chain(second.then_some(s)).collect(), networks)
     })
 }
