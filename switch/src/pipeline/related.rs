@@ -7,10 +7,11 @@ use shunt_ffi::Mbuf;
 
 use super::packet::{Known, Packet};
 use crate::flow::FlowKey;
-use crate::flow::execute::{Addresses, Translation};
+use crate::flow::execute::Translation;
 use crate::flow::key::{Fragment, L3, L4};
 use crate::flow::parse::Layout;
 use crate::offload;
+use crate::state::tuple::Parts;
 use crate::state::{Table, Tuple};
 use crate::wire::checksum::Sum;
 use crate::wire::protocol::{ICMP, ICMPV6};
@@ -57,7 +58,9 @@ pub fn translate(packet: &mut Packet<'_>, table: &Table, zone: u16) -> Option<Kn
     let Some(translation) = quoted.tuple.translation(&to.reversed()) else { return Some(known) };
     let inside = Layout { l3: u16::try_from(inner).ok()?, l4: u16::try_from(inner + quoted.l4).ok()? };
     translation.apply(inside, frame).ok()?;
-    outside(packet.key(), &from, &to).apply(layout, packet.look_inside().0).ok()?;
+    if let Some(translation) = outside(packet.key(), &from, &to) {
+        translation.apply(layout, packet.look_inside().0).ok()?;
+    }
     let (frame, _) = packet.look_inside();
     frame.data_mut().get_mut(l4 + CHECKSUM..)?.first_chunk_mut::<2>()?.fill(0);
     let checksum = sum(frame, layout, is_v4, frame.data().get(l4..end)?)?.checksum();
@@ -65,28 +68,21 @@ pub fn translate(packet: &mut Packet<'_>, table: &Table, zone: u16) -> Option<Kn
     Some(known)
 }
 
-/// What the error's own addresses become: those of the connection as the connection says, a router's stays.
-fn outside(key: &FlowKey, from: &Tuple, to: &Tuple) -> Translation {
-    let addresses = key.addresses();
-    let source = addresses.filter(|(source, _)| *source == from.source()).map(|_| to.source());
-    let destination = addresses.filter(|(_, it)| *it == from.destination()).map(|_| to.destination());
-    let addresses = match (source, destination) {
-        (Some(std::net::IpAddr::V6(_)), _) | (_, Some(std::net::IpAddr::V6(_))) => {
-            let v6 = |address| match address {
-                Some(std::net::IpAddr::V6(address)) => Some(address),
-                _ => None,
-            };
-            Addresses::V6(v6(source), v6(destination))
-        }
-        _ => {
-            let v4 = |address| match address {
-                Some(std::net::IpAddr::V4(address)) => Some(address),
-                _ => None,
-            };
-            Addresses::V4(v4(source), v4(destination))
-        }
-    };
-    Translation { addresses, source: None, destination: None }
+/// What the error's own addresses become: those of the connection as the connection says, a router's stays. `None` when
+/// neither changes.
+fn outside(key: &FlowKey, from: &Tuple, to: &Tuple) -> Option<Translation> {
+    let (source, destination) = key.addresses()?;
+    let (zone, protocol) = (from.zone(), key.protocol());
+    let own =
+        Tuple::new(&Parts { zone, protocol, source, destination, source_port: 0, destination_port: 0 })?;
+    let mut translated = own;
+    if source == from.source() {
+        translated = translated.with_source(to.source());
+    }
+    if destination == from.destination() {
+        translated = translated.with_destination(to.destination());
+    }
+    own.translation(&translated)
 }
 
 /// The end of the packet, whose header was found sound: what is behind is padding.
