@@ -203,6 +203,7 @@ pub fn cluster() -> Plan {
         mss_clamp: false,
         masquerade: false,
         zone: 0,
+        tracks_bridged: false,
         storm_limit: 0,
         host: None,
     };

@@ -114,8 +114,11 @@ pub struct Network {
     pub mss_clamp: bool,
     /// What its stations send to networks that are not masqueraded leaves with the router's address there.
     pub masquerade: bool,
-    /// Where connections of what is routed out of it are looked for: set when some network of its router is masqueraded.
+    /// Where connections of what is routed out of it are looked for: set when some network of its router is masqueraded, or
+    /// what is bridged has connections, too.
     pub zone: Option<u16>,
+    /// Connections are looked for also of what is only bridged in it: a service's answers may be, and what a policy forbids.
+    pub tracks_bridged: bool,
     /// Frames a second that each port may have flooded in it; 0 is any number.
     pub storm_limit: u32,
 }
@@ -203,6 +206,8 @@ pub struct PlannedNetwork {
     pub masquerade: bool,
     /// The number that its router has among connections, the same as long as the router lives.
     pub zone: u16,
+    /// See [`Network::tracks_bridged`]; then it has connections whether or not something is masqueraded.
+    pub tracks_bridged: bool,
     /// See [`Network::storm_limit`].
     pub storm_limit: u32,
 }
@@ -230,6 +235,8 @@ pub struct Inlet {
     pub up: bool,
     /// Tunnels end behind it: [`Topology::openers`] parse its frames.
     pub opens: bool,
+    /// Some of its frames may belong to connections.
+    pub tracks: bool,
     /// How deep its frames are looked into: as deep as the deepest of its networks reads.
     pub depth: Depth,
 }
@@ -301,7 +308,8 @@ impl Topology {
             let joined =
                 |other: &&PlannedNetwork| router(other).is_some() && router(other) == router(network);
             plan.rewrites.connections.is_some()
-                && plan.networks.iter().filter(joined).any(|other| other.masquerade)
+                && (network.tracks_bridged
+                    || plan.networks.iter().filter(joined).any(|other| other.masquerade))
         };
         let networks = plan.networks.iter().zip(&attached).enumerate().map(|(index, (network, attached))| {
             let id = NetworkId(index as u16);
@@ -334,6 +342,7 @@ impl Topology {
                 mss_clamp: network.mss_clamp,
                 masquerade: network.masquerade,
                 zone: tracks(network).then_some(network.zone),
+                tracks_bridged: network.tracks_bridged,
                 storm_limit: network.storm_limit,
                 has_l3,
                 depth: match () {
@@ -362,10 +371,18 @@ impl Topology {
         let tunnels = tunnels::build(&plan.overlays, &networks, &routers, &plan.rewrites);
         let openers: Box<[Option<Openers>]> =
             ports.iter().map(|port| tunnels.openers(port.as_ref()?, &networks, plan.full_key)).collect();
+        let tracks_in =
+            |id: NetworkId| networks.get(id.index()).is_some_and(|network| network.zone.is_some());
+        let tracks_at = |port: &Port| {
+            let tunnels = openers.get(port.id.index()).is_some_and(Option::is_some);
+            port.attachments().any(|(network, _)| tracks_in(network))
+                || tunnels && plan.overlays.iter().any(|overlay| tracks_in(overlay.network))
+        };
         let inlets = ports.iter().map(|port| match port {
             Some(port) if port.up => Inlet {
                 up: true,
                 opens: openers.get(port.id.index()).is_some_and(Option::is_some),
+                tracks: tracks_at(port),
                 depth: depth(port, &networks),
             },
             _ => Inlet::default(),

@@ -225,6 +225,7 @@ impl Control {
                 mss_clamp: network.mss_clamp,
                 masquerade: whole && network.masquerade,
                 zone: self.zones.of(network.router.as_ref()),
+                tracks_bridged: false,
                 storm_limit: self.config.storm_limit(network),
             });
         }

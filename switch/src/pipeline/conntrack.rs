@@ -1,5 +1,5 @@
-//! Table 4, conntrack: the connection of a packet that is sent to a router. Reads the key; writes the connection, whose
-//! destination the later stages route by, and the edits that count and translate the packet (RFC 3022, RFC 4787).
+//! Table 4, conntrack: the connection of a packet that is sent to a router, or of any in networks where what is bridged
+//! may be translated, too. Reads the key; writes the connection, whose destination the later stages route by, and the edits that count and translate the packet (RFC 3022, RFC 4787).
 //!
 //! The stages find connections and never make one: a trace changes nothing. What opens one says so ([`Opens`]), and the
 //! worker enters it.
@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::observe::{Observe, Step};
-use super::packet::{Known, Opens, Packet};
+use super::packet::{Guise, Known, Opens, Packet};
 use super::{Ingress, related};
 use crate::drop::DropReason;
 use crate::flow::Actions;
@@ -18,11 +18,14 @@ use crate::topology::{Network, Topology};
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 4;
 
-/// Looks for the connection of a packet that is sent to its network's gateway.
+/// Looks for the connection of a packet that is sent to its network's gateway; of every packet where answers of a
+/// translated connection may be sent straight to a station of the same subnet.
 #[inline]
 pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Observe) {
     let (Some(zone), Some(table)) = (ingress.network.zone, topology.connections()) else { return };
-    if ingress.network.gateway.as_ref().is_none_or(|gateway| gateway.mac != packet.dst) {
+    let network = ingress.network;
+    let routed = network.gateway.as_ref().is_some_and(|gateway| gateway.mac == packet.dst);
+    if !routed && !(network.tracks_bridged && !packet.dst.is_group()) {
         return;
     }
     see.step(Step::Table(TABLE, "conntrack"));
@@ -74,7 +77,14 @@ pub fn masquerade(
         return Ok(());
     }
     let (Some(zone), Some(gateway)) = (ingress.network.zone, &egress.gateway) else { return Ok(()) };
-    let tuple = Tuple::of(packet.key(), zone).ok_or(DropReason::Untracked)?;
+    let mut opens = match packet.opens {
+        Some(opens) => opens,
+        None => Opens::plain(Tuple::of(packet.key(), zone).ok_or(DropReason::Untracked)?),
+    };
+    let tuple = &opens.tuple;
+    if opens.source.is_some() {
+        return Ok(());
+    }
     if !tuple.may_open() {
         return Err(DropReason::InvalidState);
     }
@@ -82,6 +92,7 @@ pub fn masquerade(
     let source = gateway.source_for(hop).filter(|source| source.is_ipv4() == tuple.is_v4());
     let source = source.ok_or(DropReason::NoMasqueradeAddress)?;
     see.step(Step::Masquerade(source));
-    packet.opens = Some(Opens { tuple, source, shared: egress.host.is_some() });
+    opens.source = Some(Guise { address: source, shared: egress.host.is_some() });
+    packet.opens = Some(opens);
     Ok(())
 }

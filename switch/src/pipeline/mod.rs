@@ -30,7 +30,7 @@ pub mod route;
 pub mod spoof;
 
 pub use observe::{Observe, Silent, Step};
-pub use packet::{Opens, Packet, Question, Teach};
+pub use packet::{Guise, Opens, Packet, Question, Target, Teach};
 
 use std::net::IpAddr;
 

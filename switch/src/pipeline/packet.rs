@@ -46,15 +46,57 @@ pub struct Known {
     pub to: Tuple,
 }
 
-/// A connection to be opened by a packet's worker: the stages change nothing.
+/// A connection to be opened by a packet's worker: the stages change nothing. Each of them may add to it; without
+/// translations it is opened for its answers to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opens {
     /// What the packet comes with.
     pub tuple: Tuple,
-    /// The source address that it gets; a port is chosen with it.
-    pub source: IpAddr,
+    /// Who gets it instead of whom it was sent to.
+    pub destination: Option<Target>,
+    /// Who it seems to come from.
+    pub source: Option<Guise>,
+}
+
+/// A new destination, of the packet's address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; `None` leaves the packet's.
+    pub port: Option<u16>,
+}
+
+/// A new source, of the packet's address family. A port is chosen with it: the packet's own, if nobody has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guise {
+    /// Its address.
+    pub address: IpAddr,
     /// The node's own stack has that address, too, and chooses ports of its own.
     pub shared: bool,
+}
+
+impl Opens {
+    /// Without translations.
+    pub fn plain(tuple: Tuple) -> Self {
+        Self { tuple, destination: None, source: None }
+    }
+
+    /// What the packet becomes, but for a port that is to be chosen.
+    pub fn translated(&self) -> Tuple {
+        let mut to = self.tuple;
+        if let Some(target) = self.destination {
+            to = to.with_destination(target.address);
+            // Of an echo it is the type, which stays.
+            if let Some(port) = target.port.filter(|_| to.echo().is_none()) {
+                to = to.with_destination_port(port);
+            }
+        }
+        match self.source {
+            Some(guise) => to.with_source(guise.address),
+            None => to,
+        }
+    }
 }
 
 /// A frame and what the stages have found out about it.
@@ -115,13 +157,16 @@ impl<'f> Packet<'f> {
         self.key
     }
 
-    /// Destination address of an IP packet, as its connection has it.
+    /// Destination address of an IP packet, as its connection has it or the one that it opens.
     #[inline]
     pub fn destination(&self) -> Option<IpAddr> {
-        match &self.connection {
-            Some(known) => Some(known.to.destination()),
-            None => self.key.addresses().map(|(_, destination)| destination),
+        if let Some(known) = &self.connection {
+            return Some(known.to.destination());
         }
+        if let Some(target) = self.opens.as_ref().and_then(|opens| opens.destination) {
+            return Some(target.address);
+        }
+        self.key.addresses().map(|(_, destination)| destination)
     }
 
     /// The frame itself, to read what the key does not have, or to turn it into an answer. The decision is then not kept.

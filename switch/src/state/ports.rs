@@ -88,6 +88,20 @@ impl Share {
         in_range.then_some(preserved).into_iter().chain(own).chain(around(0, others, mixed as u32))
     }
 
+    /// Enters `new`, whose source keeps its address: with its port, too, unless another connection is answered in the same
+    /// way. That is one to a service, when there is one to its backend itself, and the other way round.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn insert_as_it_is(
+        &mut self,
+        table: &Table,
+        stock: &mut Stock,
+        new: &New,
+    ) -> Result<Translated, Refused> {
+        settled(table.insert(stock, new)).unwrap_or_else(|| self.insert(table, stock, new))
+    }
+
     /// Enters `new`, whose reply goes to a translated source, with a port for it. The reply's destination port is what is
     /// looked for; the rest of `new.reply` stays.
     ///

@@ -154,6 +154,7 @@ mod tests {
             mss_clamp: false,
             masquerade: false,
             zone: 0,
+            tracks_bridged: false,
             storm_limit: 0,
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {

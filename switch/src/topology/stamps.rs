@@ -261,6 +261,7 @@ fn decides_alike(old: &Topology, before: &Network, new: &Topology, after: &Netwo
     before.depth == after.depth
         && before.has_l3 == after.has_l3
         && before.zone == after.zone
+        && before.tracks_bridged == after.tracks_bridged
         && before.answers == after.answers
         && before.demux == after.demux
         && before.gateway == after.gateway

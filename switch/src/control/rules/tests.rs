@@ -63,6 +63,7 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         mss_clamp: false,
         masquerade: false,
         zone: 0,
+        tracks_bridged: false,
         storm_limit: 0,
     }
 }

@@ -40,7 +40,7 @@ impl Openings {
         Self { stock: Stock::default(), own: share(DEFAULT_RANGE), shared: share(BESIDE_THE_NODE) }
     }
 
-    /// Enters a connection into the table, with a port that is free.
+    /// Enters a connection into the table, with a source port that is free.
     fn enter(
         &mut self,
         table: &Table,
@@ -48,11 +48,14 @@ impl Openings {
         opening: Opening,
         now: u32,
     ) -> Result<Found, DropReason> {
-        let original = opens.tuple;
-        let reply = original.with_source(opens.source).reversed();
-        let new = New { original, reply, opening, rule: 0, now };
-        let share = if opens.shared { &mut self.shared } else { &mut self.own };
-        match share.insert(table, &mut self.stock, &new) {
+        let new = New { original: opens.tuple, reply: opens.translated().reversed(), opening, rule: 0, now };
+        let shared = opens.source.is_some_and(|guise| guise.shared);
+        let share = if shared { &mut self.shared } else { &mut self.own };
+        let entered = match opens.source {
+            Some(_) => share.insert(table, &mut self.stock, &new),
+            None => share.insert_as_it_is(table, &mut self.stock, &new),
+        };
+        match entered {
             Ok(Translated::Created(conn)) => Ok(Found { conn, direction: Direction::Original }),
             Ok(Translated::Exists(found)) => Ok(found),
             Err(Refused::Exhausted) => Err(DropReason::MasqueradePorts),

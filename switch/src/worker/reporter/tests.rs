@@ -39,6 +39,7 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         mss_clamp: false,
         masquerade: false,
         zone: 0,
+        tracks_bridged: false,
         storm_limit: 0,
     };
     let port = Port {

@@ -65,6 +65,7 @@ fn network(number: usize) -> PlannedNetwork {
         storm_limit: 0,
         masquerade: number == INSIDE,
         zone: 7,
+        tracks_bridged: false,
     }
 }
 

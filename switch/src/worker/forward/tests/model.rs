@@ -442,6 +442,7 @@ impl World {
                 mss_clamp: false,
                 masquerade: false,
                 zone: 0,
+                tracks_bridged: false,
                 storm_limit: 0,
             }
         });
