@@ -68,6 +68,14 @@ impl<T> Region<T> {
         }
     }
 
+    /// The same for cache line `line` of an element that starts one.
+    #[inline]
+    pub fn prefetch_line(&self, index: usize, line: usize) {
+        if let Some(element) = self.get(index) {
+            crate::mbuf::prefetch(std::ptr::from_ref(element).cast::<u8>().wrapping_add(64 * line));
+        }
+    }
+
     /// The same for an element of two cache lines.
     #[inline]
     pub fn prefetch_pair(&self, index: usize) {

@@ -2,10 +2,11 @@
 //!
 //! Fixed memory: [`ENTRY_BYTES`] for each flow, no allocation after [`FlowCache::new`]. Each key has two buckets of
 //! [`WAYS`] entries; a 16-bit tag of each entry lies apart, so that a search reads one or two lines of tags and then,
-//! nearly always, the one right entry. Nothing here is shared: a hit costs no atomic instruction.
+//! nearly always, the one right entry. So does the second of its last frame, so that who looks for a place need not read
+//! sixteen entries. Nothing here is shared: a hit costs no atomic instruction.
 //!
-//! **Who gets a place**: an empty one, one that was silent for the idle timeout, else that of an entry that had no frame
-//! in this second. When all 16 places are busy, a new flow displaces one only now and then ([`DISPLACE`]): with more live
+//! **Who gets a place**: an empty one, else that of the entry that was silent for longest, if it had no frame in this second.
+//! When all 16 places are busy, a new flow displaces one only now and then ([`DISPLACE`]): with more live
 //! flows than places, those that are in stay and are served, instead of all chasing each other.
 //!
 //! **When it does not pay**: if of [`WINDOW`] lookups fewer than one in [`PAYS`] hit, only one miss in [`DISPLACE`] is
@@ -22,7 +23,7 @@ use crate::topology::stamps::Dependencies;
 /// Entries in a bucket.
 pub const WAYS: usize = 8;
 /// Bytes that one flow takes.
-pub const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<u16>();
+pub const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * size_of::<u16>();
 /// Of so many unwelcome flows one gets a place.
 const DISPLACE: u32 = 16;
 /// A flow goes to its second bucket when its first has no more empty places than this, and the second has more.
@@ -78,6 +79,8 @@ impl Place {
 #[derive(Debug)]
 pub struct FlowCache {
     tags: Region<[u16; WAYS]>,
+    /// Low half of each entry's second.
+    seconds: Region<[u16; WAYS]>,
     entries: Region<Entry>,
     buckets: usize,
     seed: Seed,
@@ -120,6 +123,7 @@ impl FlowCache {
         let missing = NoMemory { entries };
         Ok(Self {
             tags: Region::filled(buckets, [0; WAYS]).ok_or(missing)?,
+            seconds: Region::filled(buckets, [0; WAYS]).ok_or(missing)?,
             entries: Region::filled(buckets * WAYS, empty).ok_or(missing)?,
             buckets,
             seed: Seed::new(seed),
@@ -187,6 +191,12 @@ impl FlowCache {
         Place::NONE
     }
 
+    /// The actions at `found`, before it is sure that they are those of the key: only for fetching what they name.
+    #[inline]
+    pub fn peek(&self, found: Place) -> Option<&Actions> {
+        Some(&self.entries.get(found.index())?.actions)
+    }
+
     /// The entry of `key`, whose search by tags gave `found`. Counts the lookup.
     #[inline]
     pub fn confirm(&mut self, found: Place, hash: u64, key: &FlowKey) -> Option<Place> {
@@ -222,6 +232,17 @@ impl FlowCache {
         self.entries[place.index()].actions
     }
 
+    /// Notes that the flow at `place` has a frame in second `now`: the first one of that second.
+    #[inline]
+    pub fn note_second(&mut self, place: Place, now: u32) {
+        if let Some(entry) = self.entries.get_mut(place.index()) {
+            entry.second = now;
+        }
+        if let Some(seconds) = self.seconds.get_mut(place.index() / WAYS) {
+            seconds[place.index() % WAYS] = now as u16;
+        }
+    }
+
     /// The entry at `place`.
     #[inline]
     pub fn at(&mut self, place: Place) -> Option<&mut Entry> {
@@ -244,12 +265,12 @@ impl FlowCache {
             return None;
         }
         self.skipped = 0;
-        if let Some(place) = self.search(hash, &entry.key) {
-            *self.at(place)? = entry;
-            return Some(place);
-        }
-        let place = self.place_for(hash, entry.second)?;
+        let place = match self.search(hash, &entry.key) {
+            Some(place) => place.index(),
+            None => self.place_for(hash, entry.second)?,
+        };
         *self.tags.get_mut(place / WAYS)?.get_mut(place % WAYS)? = Self::tag(hash);
+        *self.seconds.get_mut(place / WAYS)?.get_mut(place % WAYS)? = entry.second as u16;
         *self.entries.get_mut(place)? = entry;
         Some(Place(place as u32))
     }
@@ -267,17 +288,17 @@ impl FlowCache {
             let way = lanes::position(self.tags.get(bucket)?, 0)?;
             return Some(bucket * WAYS + way);
         }
-        let mut quietest = (u32::MAX, first * WAYS);
+        let mut quietest = (0, first * WAYS);
         for bucket in [first, second] {
-            for place in bucket * WAYS..(bucket + 1) * WAYS {
-                let second = self.entries.get(place)?.second;
-                if now.saturating_sub(second) >= self.idle {
-                    return Some(place);
+            for (way, second) in self.seconds.get(bucket)?.iter().enumerate() {
+                // Right for eighteen hours; what is silent for longer has to wait for its turn once in that time.
+                let silence = (now as u16).wrapping_sub(*second);
+                if silence > quietest.0 {
+                    quietest = (silence, bucket * WAYS + way);
                 }
-                quietest = quietest.min((second, place));
             }
         }
-        if quietest.0 != now {
+        if quietest.0 != 0 {
             return Some(quietest.1);
         }
         self.turn = self.turn.wrapping_add(1);

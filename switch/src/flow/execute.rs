@@ -44,19 +44,30 @@ impl Rewrites {
     #[inline]
     pub fn joined(&self, actions: &Actions) -> Option<(ConnRef, Direction)> {
         let conn = self.connections.as_ref()?.resume(actions.translation, actions.generation)?;
-        let reply = actions.edits.has(Edits::REPLY);
-        Some((conn, if reply { Direction::Reply } else { Direction::Original }))
+        Some((conn, direction(actions)))
     }
 
-    /// What the connection that `actions` name makes of the packet.
-    fn of_connection(&self, actions: &Actions) -> Result<Option<Translation>, DropReason> {
-        let path = || {
-            let (conn, direction) = self.joined(actions)?;
-            Some(self.connections.as_ref()?.get(conn)?.path(direction))
-        };
-        let (from, to) = path().ok_or(DropReason::ConnectionGone)?;
-        Ok(from.translation(&to))
+    /// Gives the packet the addresses and ports that its connection says.
+    fn translate(&self, actions: &Actions, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
+        let gone = DropReason::ConnectionGone;
+        let (conn, direction) = self.joined(actions).ok_or(gone)?;
+        let table = self.connections.as_ref().ok_or(gone)?;
+        let back = table.back(conn, direction).ok_or(gone)?;
+        if translate::whole_v4(&back, layout, frame) {
+            return Ok(());
+        }
+        let (from, to) = table.get(conn).ok_or(gone)?.path(direction);
+        match from.translation(&to) {
+            Some(translation) => translation.apply(layout, frame),
+            None => Ok(()),
+        }
     }
+}
+
+/// Which way packets with these actions go in their connection.
+#[inline]
+pub fn direction(actions: &Actions) -> Direction {
+    if actions.edits.has(Edits::REPLY) { Direction::Reply } else { Direction::Original }
 }
 
 /// Makes all edits.
@@ -108,9 +119,7 @@ fn edit_rare(
 ) -> Result<(), DropReason> {
     let edits = actions.edits;
     if edits.has(Edits::TRACK) {
-        if let Some(translation) = rewrites.of_connection(actions)? {
-            translation.apply(layout, frame)?;
-        }
+        rewrites.translate(actions, layout, frame)?;
     } else if edits.has(Edits::TRANSLATE) {
         let translation = rewrites.translations.get(actions.translation as usize);
         translation.ok_or(DropReason::NoRewrite)?.apply(layout, frame)?;

@@ -1,6 +1,8 @@
 //! The record of a connection: three cache lines of atomics.
 //!
-//! Line 0 is all that a packet of a cached flow needs, line 1 is read with a reply's tuple, line 2 counts. While the slot is
+//! A packet of a cached flow needs two of them: line 0, with the connection's life, and the one in which its direction is
+//! counted. What it is translated to is in one of the two: original packets count beside the reply's tuple, replies get the
+//! original one. TCP's numbers are looked at once a second. While the slot is
 //! free nobody but its owner writes to it; while it holds a connection the tuples, `created` and `rule` do not change.
 //!
 //! A reader takes the generation, then what it wants, then the generation again: when both are the same odd number, all of
@@ -25,20 +27,27 @@ pub(super) struct Record {
     pub(super) next: AtomicU32,
 
     reply: [AtomicU64; 5],
+    sent: Count,
     /// First slot of the chain below, plus one, while the slot is free and the first of a chain.
     pub(super) below: AtomicU32,
     /// TCP window scales (RFC 7323 section 2), the replier's in the second byte.
     pub(super) scales: AtomicU32,
-    _spare: [AtomicU64; 2],
 
-    pub(super) flow: [Flow; 2],
+    answered: Count,
+    pub(super) numbers: [Numbers; 2],
+    _spare: [AtomicU64; 2],
 }
 
-/// One direction's traffic, by its sender.
+/// What was sent in one direction.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct Count {
     packets: AtomicU64,
     bytes: AtomicU64,
+}
+
+/// What is known of one side's sequence numbers.
+#[derive(Debug)]
+pub(super) struct Numbers {
     /// TCP: the highest sequence number it is known to have reached, plus one.
     pub(super) end: AtomicU32,
     /// TCP: the highest acknowledgement it is known to have sent.
@@ -52,22 +61,38 @@ pub(super) struct Flow {
 #[cfg(not(feature = "loom"))]
 const _: () = assert!(size_of::<Record>() == 192);
 
-impl Flow {
+/// The cache line of a record in which packets of `direction` are counted.
+#[cfg(not(feature = "loom"))]
+pub(super) const fn line(direction: Direction) -> usize {
+    const LINE: usize = 64;
+    match direction {
+        Direction::Original => std::mem::offset_of!(Record, sent) / LINE,
+        Direction::Reply => std::mem::offset_of!(Record, answered) / LINE,
+    }
+}
+
+impl Numbers {
     fn new() -> Self {
-        Self {
-            packets: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            end: AtomicU32::new(0),
-            ack: AtomicU32::new(0),
-            window: AtomicU32::new(0),
-            mark: AtomicU32::new(0),
+        let word = || AtomicU32::new(0);
+        Self { end: word(), ack: word(), window: word(), mark: word() }
+    }
+
+    fn reset(&self) {
+        for word in [&self.end, &self.ack, &self.window, &self.mark] {
+            word.store(0, Ordering::Relaxed);
         }
+    }
+}
+
+impl Count {
+    fn new() -> Self {
+        Self { packets: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     /// Adds to the counts. A plain load and store: one direction of a flow comes from one queue and thus one worker; should
     /// two ever count at once, one of the two counts is lost.
     #[inline]
-    pub(super) fn count(&self, packets: u32, bytes: u32) {
+    pub(super) fn add(&self, packets: u32, bytes: u32) {
         self.packets.store(self.packets.load(Ordering::Relaxed) + u64::from(packets), Ordering::Relaxed);
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + u64::from(bytes), Ordering::Relaxed);
     }
@@ -83,9 +108,6 @@ impl Flow {
     fn reset(&self) {
         self.packets.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
-        for word in [&self.end, &self.ack, &self.window, &self.mark] {
-            word.store(0, Ordering::Relaxed);
-        }
     }
 }
 
@@ -101,10 +123,12 @@ impl Record {
             rule: AtomicU32::new(0),
             next: AtomicU32::new(0),
             reply: words(),
+            sent: Count::new(),
             below: AtomicU32::new(0),
             scales: AtomicU32::new(0),
+            answered: Count::new(),
+            numbers: [Numbers::new(), Numbers::new()],
             _spare: std::array::from_fn(|_| AtomicU64::new(0)),
-            flow: [Flow::new(), Flow::new()],
         }
     }
 
@@ -112,6 +136,29 @@ impl Record {
     #[inline]
     pub(super) fn life(&self) -> Life {
         Life(self.life.load(Ordering::Acquire))
+    }
+
+    /// What was sent in `direction`.
+    #[inline]
+    pub(super) fn count(&self, direction: Direction) -> &Count {
+        match direction {
+            Direction::Original => &self.sent,
+            Direction::Reply => &self.answered,
+        }
+    }
+
+    /// What packets of the other direction than `direction` of the connection `conn` come with; `None` when it is gone.
+    #[inline]
+    pub(super) fn back(&self, conn: ConnRef, direction: Direction) -> Option<Tuple> {
+        if !self.life().is(conn) {
+            return None;
+        }
+        let back = match direction {
+            Direction::Original => &self.reply,
+            Direction::Reply => &self.original,
+        };
+        let back = Tuple::from_words(std::array::from_fn(|at| back[at].load(Ordering::Relaxed)));
+        self.is_still(conn.generation).then_some(back)
     }
 
     /// True when no connection but `generation` has been in the slot since it was loaded with [`Record::life`].
@@ -154,10 +201,13 @@ impl Record {
         self.created.store(now, Ordering::Relaxed);
         self.rule.store(rule, Ordering::Relaxed);
         self.scales.store(u32::from(opening.scale), Ordering::Relaxed);
-        for flow in &self.flow {
-            flow.reset();
+        for count in [&self.sent, &self.answered] {
+            count.reset();
         }
-        let opener = &self.flow[Direction::Original.index()];
+        for numbers in &self.numbers {
+            numbers.reset();
+        }
+        let opener = &self.numbers[Direction::Original.index()];
         opener.end.store(opening.end, Ordering::Relaxed);
         opener.ack.store(opening.ack, Ordering::Relaxed);
         opener.window.store(opening.window, Ordering::Relaxed);
@@ -211,7 +261,7 @@ impl Record {
             created: self.created.load(Ordering::Relaxed),
             seen: self.seen.load(Ordering::Relaxed),
             rule: self.rule.load(Ordering::Relaxed),
-            traffic: [self.flow[0].traffic(), self.flow[1].traffic()],
+            traffic: [self.sent.traffic(), self.answered.traffic()],
         };
         self.is_still(conn.generation).then(|| Connection { nat: Nat::of(&original, &reply), ..copy })
     }

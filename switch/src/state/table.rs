@@ -188,13 +188,16 @@ impl Table {
         let _ = hash;
     }
 
-    /// Fetches what [`Table::touch`] reads of a connection.
+    /// Fetches what [`Table::touch`] and [`Table::back`] read of the connection in `slot`.
     #[inline]
-    pub fn prefetch_record(&self, conn: ConnRef) {
+    pub fn prefetch_record(&self, slot: u32, direction: Direction) {
         #[cfg(not(feature = "loom"))]
-        self.records.prefetch(conn.slot as usize);
+        {
+            self.records.prefetch(slot as usize);
+            self.records.prefetch_line(slot as usize, super::record::line(direction));
+        }
         #[cfg(feature = "loom")]
-        let _ = conn;
+        let _ = (slot, direction);
     }
 
     /// The connection that a packet with `tuple` belongs to.
@@ -244,6 +247,13 @@ impl Table {
     #[inline]
     pub fn is_live(&self, conn: ConnRef) -> bool {
         self.record(conn).is_some_and(|record| record.life().is(conn))
+    }
+
+    /// What its packets of the other direction than `direction` come with; `None` when it is gone. Reversed, it is what those
+    /// of `direction` are sent on with.
+    #[inline]
+    pub fn back(&self, conn: ConnRef, direction: Direction) -> Option<Tuple> {
+        self.record(conn)?.back(conn, direction)
     }
 
     /// A copy of it; `None` when it is gone.

@@ -74,7 +74,7 @@ impl Table {
         if !life.is(conn) {
             return Touch::Gone;
         }
-        record.flow[direction.index()].count(packets, bytes);
+        record.count(direction).add(packets, bytes);
         let calm = !life.marks().has(Marks::WATCH);
         if calm && record.seen.load(Ordering::Relaxed) == now {
             return Touch::Done;
@@ -181,8 +181,9 @@ impl Record {
     fn sides(&self) -> [Side; 2] {
         let scales = self.scales.load(Ordering::Relaxed);
         [Direction::Original, Direction::Reply].map(|direction| {
-            let (own, other) = (&self.flow[direction.index()], &self.flow[direction.other().index()]);
-            let units = ((own.bytes() >> UNIT) as u32).wrapping_sub(other.mark.load(Ordering::Relaxed));
+            let (own, other) = (&self.numbers[direction.index()], &self.numbers[direction.other().index()]);
+            let sent = (self.count(direction).bytes() >> UNIT) as u32;
+            let units = sent.wrapping_sub(other.mark.load(Ordering::Relaxed));
             Side {
                 end: own.end.load(Ordering::Relaxed),
                 ack: own.ack.load(Ordering::Relaxed),
@@ -196,7 +197,7 @@ impl Record {
 
     /// Remembers the numbers of a segment that goes in `direction`.
     fn note(&self, direction: Direction, segment: &Segment, marks: Marks, sides: &[Side; 2]) {
-        let (own, other) = (&self.flow[direction.index()], &self.flow[direction.other().index()]);
+        let (own, other) = (&self.numbers[direction.index()], self.count(direction.other()));
         let known = sides[direction.index()];
         let syn = segment.is_syn();
         if syn {

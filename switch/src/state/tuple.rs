@@ -221,6 +221,15 @@ impl Tuple {
         Self { words }
     }
 
+    /// Source address, destination address and both ports of the TCP or UDP packet that is answered with it, as they are in
+    /// headers of IPv4.
+    #[inline]
+    pub(crate) fn answered_v4(&self) -> ([u8; 4], [u8; 4], [u8; 4]) {
+        let bytes = |word: u64| (word as u32).to_be_bytes();
+        let ports = (self.words[0] as u32).rotate_left(16).to_be_bytes();
+        (bytes(self.words[3]), bytes(self.words[1]), ports)
+    }
+
     /// The same from another sender; unchanged when `address` is of the other family.
     #[must_use]
     pub fn with_source(self, address: IpAddr) -> Self {

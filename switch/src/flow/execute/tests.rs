@@ -16,7 +16,10 @@ use crate::flow::Depth;
 use crate::flow::actions::Verdict;
 use crate::flow::parse::parse;
 use crate::ids::PortId;
+use crate::state::Tuple;
+use crate::state::tuple::Parts;
 use crate::wire::checksum::Sum;
+use crate::wire::protocol::{ICMP, TCP, UDP};
 
 fn pool() -> Mempool {
     static POOL: OnceLock<Mempool> = OnceLock::new();
@@ -201,6 +204,49 @@ proptest! {
             ..sample
         };
         prop_assert_eq!(edited, meant.bytes());
+    }
+
+    /// The way of the usual packet comes to what the way for every packet does, or leaves it alone.
+    #[test]
+    fn the_usual_packet_is_translated_as_every_other(
+        sample in sample(), to: ([u8; 4], [u8; 4]), ports: (u16, u16), unsummed: bool, partial: bool,
+    ) {
+        let mut bytes = sample.bytes();
+        let layout = layout(&bytes);
+        let protocol = match sample.kind {
+            Kind::Tcp => TCP,
+            Kind::Udp => UDP,
+            Kind::Echo => ICMP,
+        };
+        if unsummed && matches!(sample.kind, Kind::Udp) {
+            bytes[usize::from(layout.l4) + 6..][..2].fill(0);
+        }
+        let [mut one, mut other] = [(), ()].map(|()| pool().frame(&bytes).unwrap());
+        if partial {
+            make_partial(&mut one, &sample, layout);
+        }
+        let translated = Tuple::new(&Parts {
+            zone: 1,
+            protocol,
+            source: to.0.into(),
+            destination: to.1.into(),
+            source_port: ports.0,
+            destination_port: if matches!(sample.kind, Kind::Echo) { 8 << 8 } else { ports.1 },
+        }).unwrap();
+        let usual = !sample.v6 && !partial && !matches!(sample.kind, Kind::Echo);
+        let before = one.to_vec();
+        prop_assert_eq!(translate::whole_v4(&translated.reversed(), layout, &mut one), usual);
+        if usual {
+            let [source, destination] = [to.0, to.1].map(|address| Some(address.into()));
+            let (source_port, destination_port) = (Some(ports.0), Some(ports.1));
+            let translation = Translation {
+                addresses: Addresses::V4(source, destination), source: source_port, destination: destination_port,
+            };
+            translation.apply(layout, &mut other).unwrap();
+            prop_assert_eq!(one.to_vec(), other.to_vec());
+        } else {
+            prop_assert_eq!(one.to_vec(), before);
+        }
     }
 
     #[test]

@@ -47,8 +47,8 @@ impl Forwarder {
             entry.generation = generation;
         }
         if learn {
-            entry.second = scene.now;
             scene.topology.activity().note(&entry.rests_on, scene.now);
+            self.cache.note_second(place, scene.now);
             self.learn(scene, &flow.key);
         }
         if self.verify != 0 {
