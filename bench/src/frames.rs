@@ -3,6 +3,7 @@
 //! Byte for byte what the peers' published figures were measured with: flow `i` goes from 10.0.1.10 to 10.0.2.(i mod 250 + 1),
 //! in the order that Python's `random.Random(1).shuffle` gives.
 
+mod handshakes;
 mod mersenne;
 mod outer;
 
@@ -11,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+pub use handshakes::{SEGMENTS, handshakes};
 use mersenne::Mersenne;
 pub use outer::{PEER, PEER_MAC, Tunnel, VNI, VTEP, VTEP_MAC, announcement, tagged, text};
 

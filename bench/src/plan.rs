@@ -95,14 +95,32 @@ impl Plan {
     /// # Errors
     /// They do not fit one file, or it cannot be written.
     pub fn conversations(&self, flows: u32) -> Result<Input> {
-        let frames = flows.saturating_mul(2);
+        self.connections("c", flows, 2, || frames::conversations(flows))
+    }
+
+    /// Frames of `connections` short TCP connections ([`frames::handshakes`]).
+    ///
+    /// # Errors
+    /// They do not fit one file, or it cannot be written.
+    pub fn handshakes(&self, connections: u32) -> Result<Input> {
+        self.connections("h", connections, frames::SEGMENTS, || frames::handshakes(connections))
+    }
+
+    fn connections<F: Iterator<Item = frames::Frame>>(
+        &self,
+        prefix: &str,
+        connections: u32,
+        each: u32,
+        make: impl Fn() -> F,
+    ) -> Result<Input> {
+        let frames = connections.saturating_mul(each);
         ensure!(
             frames <= PER_FILE,
-            "{flows} connections have more frames than the {PER_FILE} of one file: ask for fewer"
+            "{connections} connections have more frames than the {PER_FILE} of one file: ask for fewer"
         );
-        let path = self.dir().join(format!("c{flows}.pcap"));
+        let path = self.dir().join(format!("{prefix}{connections}.pcap"));
         if !path.exists() {
-            frames::write(&path, frames::conversations(flows))?;
+            frames::write(&path, make())?;
         }
         Ok(Input { captures: vec![path], frames })
     }

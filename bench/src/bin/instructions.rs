@@ -1,15 +1,26 @@
 //! A fixed number of fixed frames through one worker, for counting its instructions (`scripts/ci.sh instructions`).
 //!
-//! Plays a capture of 1,000 flows, routed between two networks, sixteen times, on ordinary pages (valgrind knows no huge ones), and
-//! ends when all have come out. Prints the number of frames. What is counted is the worker's forwarding alone: it does not
-//! depend on how often an idle worker looks at its queue.
+//! `instructions [KIND]` plays a capture on ordinary pages (valgrind knows no huge ones), ends when all of it has come out, and
+//! prints the number of frames. What is counted is the worker's forwarding alone: it does not depend on how often an idle
+//! worker looks at its queue.
+//!
+//! | kind | frames |
+//! |---|---|
+//! | `l3` (default) | 1,000 flows, routed between two networks, sixteen times |
+//! | `flow-setup` | routed, every frame a flow of its own, which is entered |
+//! | `snat` | 500 connections through source NAT, packets and answers, sixteen times |
+//! | `snat-new` | TCP connections through source NAT, opened and closed |
 #![forbid(unsafe_code)]
 
-use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use shunt_bench::frames;
+use shunt_bench::fastpath::nat::through_nat;
+use shunt_bench::fastpath::network::{FlowCache, l3};
+use shunt_bench::frames::{self, SEGMENTS};
+use shunt_bench::oneway::Settings;
+use shunt_bench::switch::device_port;
 use shunt_switch::control::Control;
 
 const FLOWS: u32 = 1_000;
@@ -20,8 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 fn main() -> Result<()> {
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let capture = directory.path().join("in.pcap");
-    frames::write(&capture, (0..ROUNDS).flat_map(|_| frames::regular(FLOWS)))?;
-    let config = shunt_config::parse(&config(&capture.to_string_lossy()), "instructions")?;
+    let kind = std::env::args().nth(1).unwrap_or_else(|| "l3".into());
+    let settings = prepare(&kind, &capture)?;
+    let config = shunt_config::parse(&config(&settings, &capture), "instructions")?;
     let mut control = Control::start(&config)?;
     if let Some(error) = control.apply_at_start(&config).into_iter().next() {
         anyhow::bail!("{error}");
@@ -31,7 +43,7 @@ fn main() -> Result<()> {
     let wanted = u64::from(FLOWS * ROUNDS);
     let sent = loop {
         let ports = handle.call(|control| control.ports())?;
-        let sent = ports.iter().find(|port| port.name == "out").context("no port `out`")?.tx_packets;
+        let sent: u64 = ports.iter().filter(|port| port.name.starts_with("out")).map(|port| port.tx_packets).sum();
         if sent == wanted || Instant::now() > deadline {
             break sent;
         }
@@ -44,21 +56,33 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn config(capture: &str) -> String {
-    let mut text = String::from(
-        "[memory]\nhugepages = \"never\"\nmbufs = 4096\n[workers]\ncount = 1\n\
-         [[router]]\nname = \"r\"\n\
-         [[network]]\nname = \"left\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\"]\ngateway_mac = \"02:00:00:00:00:fe\"\n\
-         [[network]]\nname = \"right\"\nrouter = \"r\"\ngateways = [\"10.0.2.254/24\"]\ngateway_mac = \"02:00:00:00:00:fd\"\n\
-         [[port]]\nname = \"out\"\nnetwork = \"right\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\nendpoints = [",
-    );
-    for host in 1..=250 {
-        // A String takes everything.
-        let _ = write!(text, "{{ mac = \"02:00:00:02:00:{host:02x}\", ip = [\"10.0.2.{host}\"] }},");
-    }
-    let _ = write!(
-        text,
-        "]\n[[port]]\nname = \"in\"\nnetwork = \"left\"\nkind = \"dpdk\"\ndevargs = \"net_pcap0,rx_pcap={capture}\"\n"
-    );
-    text
+/// Writes the frames of a kind, always [`FLOWS`] times [`ROUNDS`]; what the switch is to be for them.
+fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
+    let all = FLOWS * ROUNDS;
+    Ok(match kind {
+        "l3" => {
+            frames::write(capture, (0..ROUNDS).flat_map(|_| frames::regular(FLOWS)))?;
+            l3(FlowCache::default())
+        }
+        "flow-setup" => {
+            frames::write(capture, frames::random(all))?;
+            l3(FlowCache { entries: Some(1024), full_key: true, enters_all: true })
+        }
+        "snat" => {
+            frames::write(capture, (0..ROUNDS).flat_map(|_| frames::conversations(FLOWS / 2)))?;
+            through_nat(FlowCache::default())
+        }
+        "snat-new" => {
+            frames::write(capture, frames::handshakes(all.div_ceil(SEGMENTS)).take(all as usize))?;
+            through_nat(FlowCache::default())
+        }
+        other => anyhow::bail!("no kind `{other}`: l3, flow-setup, snat or snat-new"),
+    })
+}
+
+fn config(settings: &Settings, capture: &Path) -> String {
+    let head = "[memory]\nhugepages = \"never\"\nmbufs = 4096\n[workers]\ncount = 1\n";
+    let source = format!("net_pcap0,rx_pcap={}", capture.display());
+    let port = device_port("in", settings.network, &source, &[]);
+    format!("{head}{}{port}{}", settings.sections, settings.ports)
 }

@@ -1,4 +1,4 @@
-//! Established connections through source NAT: packets and answers in turn, both translated.
+//! Connections through source NAT, established ones and new ones: packets and answers in turn, both translated.
 //!
 //! One source sends both directions, as the input that the peers' figures were measured with: each frame of a pod is followed
 //! by the answer to the address that the pod is masqueraded with, so the connection is there when its answer comes.
@@ -10,7 +10,7 @@ use super::network::{FlowCache, STATIONS, endpoints};
 use super::rates::{self, Row};
 use super::rules;
 use crate::figure::{Bar, Cell, Figure};
-use crate::frames::{DESTINATION, MASQUERADED};
+use crate::frames::{DESTINATION, MASQUERADED, SEGMENTS};
 use crate::oneway::Settings;
 use crate::plan::Plan;
 use crate::switch::device_port;
@@ -26,7 +26,7 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
         what: format!("through source NAT, {flows} established connection{s}, both directions"),
         bar,
         input: plan.conversations(flows)?,
-        settings,
+        settings: through_nat,
         // Two flows each.
         cache: FlowCache {
             entries: Some((4 * flows).next_power_of_two().max(262_144)),
@@ -40,7 +40,31 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
     Ok(vec![rates::measure(plan, &row)?])
 }
 
-fn settings(cache: FlowCache) -> Settings {
+/// Measures how many connections are opened and closed: each takes [`SEGMENTS`] frames, and none is known when it comes round
+/// again, because it has been closed.
+///
+/// # Errors
+/// Ours failed, too few hugepages, or a signal came.
+pub fn measure_new(plan: &Plan, connections: u32, bar: Bar) -> Result<Vec<Figure>> {
+    let row = Row {
+        cell: Cell { scenario: "snat-new", flows: connections },
+        what: format!(
+            "through source NAT, {connections} TCP connections opened and closed, {SEGMENTS} frames each"
+        ),
+        bar,
+        input: plan.handshakes(connections)?,
+        settings: through_nat,
+        cache: FlowCache::default(),
+        variant: false,
+        rules: rules::source_nat(),
+        peer: "OVS-DPDK, conntrack and SNAT",
+        note: Some("new connections a second are a sixth of the frames"),
+    };
+    Ok(vec![rates::measure(plan, &row)?])
+}
+
+/// Pods behind a router that masquerades them.
+pub fn through_nat(cache: FlowCache) -> Settings {
     let address = std::net::Ipv4Addr::from(MASQUERADED);
     let network = |name: &str, gateway: &str, mac: &str, more: &str| {
         format!(
@@ -65,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_configuration_is_one_that_the_daemon_takes() {
-        let settings = settings(FlowCache::default());
+        let settings = through_nat(FlowCache::default());
         let text = settings.sections + &settings.ports;
         if let Err(errors) = shunt_config::parse(&text, "bench") {
             panic!("{errors}");

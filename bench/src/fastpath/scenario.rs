@@ -6,6 +6,7 @@ use super::network::{FlowCache, l2, l3};
 use super::rates::{self, Row};
 use super::{guests, nat, rules, tunnels, updates, vlan};
 use crate::figure::{Bar, Cell, Figure};
+use crate::frames::SEGMENTS;
 use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
 use crate::plan::Plan;
 
@@ -106,6 +107,13 @@ pub const SCENARIOS: &[Scenario] = &[
         cells: &[(1, Bar::Ratio(3.0)), (10_000, Bar::Ratio(5.0)), (100_000, Bar::Ratio(6.0))],
         quick: &[10_000],
         measure: |plan, flows, bar| nat::measure(plan, flows, bar),
+    },
+    Scenario {
+        name: "snat-new",
+        // Half a million connections a second.
+        cells: &[(40_000, Bar::AtLeast(0.5 * SEGMENTS as f64))],
+        quick: &[10_000],
+        measure: nat::measure_new,
     },
     Scenario { name: "vhost", cells: &[(1, Bar::Ratio(1.2))], quick: &[1], measure: guests::measure },
 ];
