@@ -27,7 +27,7 @@ pub const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * size_of::<u16>();
 /// Of so many unwelcome flows one gets a place.
 const DISPLACE: u32 = 16;
 /// A flow goes to its second bucket when its first has no more empty places than this, and the second has more.
-const RESERVE: usize = 2;
+const RESERVE: u32 = 2;
 /// Lookups after which the hit rate is judged.
 const WINDOW: u32 = 4096;
 /// A cache pays when at least one lookup in so many hits.
@@ -216,11 +216,13 @@ impl FlowCache {
         let (first, second) = self.buckets_of(hash);
         let tag = Self::tag(hash);
         for bucket in [first, second] {
-            for (way, held) in self.tags.get(bucket)?.iter().enumerate() {
-                let place = bucket * WAYS + way;
-                if *held == tag && self.entries.get(place)?.key == *key {
+            let mut ways = lanes::matches(self.tags.get(bucket)?, tag);
+            while ways != 0 {
+                let place = bucket * WAYS + ways.trailing_zeros() as usize;
+                if self.entries.get(place)?.key == *key {
                     return Some(Place(place as u32));
                 }
+                ways &= ways - 1;
             }
         }
         None
@@ -278,9 +280,8 @@ impl FlowCache {
     /// Where a new flow may go.
     fn place_for(&mut self, hash: u64, now: u32) -> Option<usize> {
         let (first, second) = self.buckets_of(hash);
-        let empty = |bucket: usize| {
-            self.tags.get(bucket).map_or(0, |tags| tags.iter().filter(|tag| **tag == 0).count())
-        };
+        let empty =
+            |bucket: usize| self.tags.get(bucket).map_or(0, |tags| lanes::matches(tags, 0).count_ones());
         // The first bucket costs a search less; the emptier one lets more flows in.
         let (here, there) = (empty(first), empty(second));
         let bucket = if here > RESERVE || here >= there { first } else { second };
@@ -288,18 +289,12 @@ impl FlowCache {
             let way = lanes::position(self.tags.get(bucket)?, 0)?;
             return Some(bucket * WAYS + way);
         }
-        let mut quietest = (0, first * WAYS);
-        for bucket in [first, second] {
-            for (way, second) in self.seconds.get(bucket)?.iter().enumerate() {
-                // Right for eighteen hours; what is silent for longer has to wait for its turn once in that time.
-                let silence = (now as u16).wrapping_sub(*second);
-                if silence > quietest.0 {
-                    quietest = (silence, bucket * WAYS + way);
-                }
-            }
-        }
-        if quietest.0 != 0 {
-            return Some(quietest.1);
+        // Right for eighteen hours; what is silent for longer has to wait for its turn once in that time.
+        let quietest = |bucket: usize| Some(lanes::farthest_behind(self.seconds.get(bucket)?, now as u16));
+        let (here, there) = (quietest(first)?, quietest(second)?);
+        let (bucket, (silence, way)) = if here.0 >= there.0 { (first, here) } else { (second, there) };
+        if silence != 0 {
+            return Some(bucket * WAYS + way);
         }
         self.turn = self.turn.wrapping_add(1);
         let bucket = if self.turn & 8 == 0 { first } else { second };

@@ -25,7 +25,7 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
     let (Some(zone), Some(table)) = (ingress.network.zone, topology.connections()) else { return };
     let network = ingress.network;
     let routed = network.gateway.as_ref().is_some_and(|gateway| gateway.mac == packet.dst);
-    if !routed && !(network.tracks_bridged && !packet.dst.is_group()) {
+    if !routed && (!network.tracks_bridged || packet.dst.is_group()) {
         return;
     }
     see.step(Step::Table(TABLE, "conntrack"));
@@ -40,7 +40,7 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
         return;
     };
     let known = table.lookup(&tuple).and_then(|found| {
-        let (_, to) = table.get(found.conn)?.path(found.direction);
+        let to = table.back(found.conn, found.direction)?.reversed();
         Some(Known { found, to })
     });
     match &known {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use shunt_ffi::Mbuf;
 
 use crate::drop::DropReason;
-use crate::flow::actions::Actions;
+use crate::flow::actions::{Actions, Edits};
+use crate::flow::key::TcpClass;
 use crate::flow::parse::Layout;
 use crate::flow::{Answer, FlowKey, Verdict};
 use crate::ids::NetworkId;
@@ -176,10 +177,13 @@ impl<'f> Packet<'f> {
         (self.frame, self.layout)
     }
 
-    /// True when the decision holds for every frame with this key.
+    /// True when the decision holds for every frame with this key, and more of them are to be expected: a connection has few
+    /// segments that open or close it.
     #[inline]
     pub fn is_cacheable(&self) -> bool {
-        !self.inside && self.question.is_none()
+        let tracked = self.opens.is_some() || self.actions.edits.has(Edits::TRACK);
+        let passing = tracked && self.key.marks().tcp != TcpClass::Data;
+        !self.inside && self.question.is_none() && !passing
     }
 
     /// Gives the packet up, and asks for the neighbour it is meant for. Every such packet asks anew (the worker limits the
