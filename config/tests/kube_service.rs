@@ -53,7 +53,7 @@ fn addresses(service: &Service) -> Vec<String> {
 
 #[test]
 fn a_service_and_its_slices_are_a_service_with_endpoints() {
-    let Merged { config, notes } = merged(&node(), &text("service.yaml"));
+    let Merged { config, notes } = merged(&node(), &text("../../examples/kube-service.yaml"));
     let web = service(&config, "shop/web");
     let ips = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(ips(&web.cluster_ips), ["10.96.0.10", "fd00:96::10"]);
@@ -87,13 +87,13 @@ fn a_service_and_its_slices_are_a_service_with_endpoints() {
     );
     assert_eq!(config.answers_for(web, web.load_balancer_ips[0]).unwrap().name.as_str(), "outside");
     // Twice is once, and what was written out reads the same.
-    assert_eq!(merged(&config, &text("service.yaml")).config, config);
+    assert_eq!(merged(&config, &text("../../examples/kube-service.yaml")).config, config);
     assert_eq!(parse(&config.to_toml(), "again").unwrap(), config);
 }
 
 #[test]
 fn a_slice_replaces_what_it_said_before_and_nothing_else() {
-    let config = merged(&node(), &text("service.yaml")).config;
+    let config = merged(&node(), &text("../../examples/kube-service.yaml")).config;
     let changed =
         merged(&config, &slice("web-abc", "{ addresses: [10.16.0.12] }, { addresses: [10.16.0.14] }"));
     assert_eq!(addresses(service(&changed.config, "shop/web")), ["fd00:16::b", "10.16.0.12", "10.16.0.14"]);
@@ -115,7 +115,7 @@ fn a_slice_replaces_what_it_said_before_and_nothing_else() {
 fn only_the_service_of_a_slice_is_made_anew() {
     let two = format!(
         "{}---\napiVersion: v1\nkind: Service\nmetadata: {{ name: other }}\nspec: {{ clusterIP: 10.96.0.9, ports: [{{ port: 1 }}] }}\n",
-        text("service.yaml")
+        text("../../examples/kube-service.yaml")
     );
     let config = merged(&node(), &two).config;
     let changed = merged(&config, &slice("web-abc", "{ addresses: [10.16.0.12] }")).config;

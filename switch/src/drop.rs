@@ -140,6 +140,16 @@ drop_reasons! {
     TunnelLoop = "tunnel_loop",
     /// The next hop's MAC address is behind no port and no peer of the overlay.
     NoFdbEntry = "no_fdb_entry",
+    /// Sent to an address of a service, at which it has no such port; its sender hears of it.
+    ServiceNoPort = "service_no_port",
+    /// Sent to a service that has no endpoint; its sender hears of it.
+    ServiceNoEndpoints = "service_no_endpoints",
+    /// Sent to a service whose traffic policy is local, and none of its endpoints is on this node.
+    ServiceNoneHere = "service_none_here",
+    /// Sent to a load balancer's address of a service by somebody who is not in its source ranges.
+    ServiceSourceRefused = "service_source_refused",
+    /// To a backend on another node for somebody outside, and this node has no address of its own to which it would answer.
+    ServiceNoSource = "service_no_source",
     /// Longer than the MTU of the network or port it is routed to, and not to be cut; its sender is told the MTU.
     TooBig = "too_big",
     /// The egress port refused the frame: malformed, or longer than its interface takes.

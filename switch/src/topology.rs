@@ -11,7 +11,7 @@ mod router;
 pub mod stamps;
 pub mod tunnels;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use shunt_config::{NetworkName, PortName};
@@ -21,9 +21,10 @@ use crate::flow::execute::Rewrites;
 use crate::flow::parse::Openers;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::port::FRAME_OVERHEAD;
-use crate::state::Table;
+use crate::state::{Affinity, Table};
 use crate::table::fdb::Fdb;
 use crate::table::neighbor::NeighborTable;
+use crate::table::service::Services;
 use crate::wire::ethernet::Mac;
 
 pub use activity::Activity;
@@ -179,6 +180,12 @@ pub struct Plan {
     /// Translations that actions name by index. A plan that changes them gives what is new a new index: cached flows keep
     /// theirs. Its templates are not looked at: those of the overlays take their place.
     pub rewrites: Arc<Rewrites>,
+    /// The services of each router, by its index; routers at the end may be left out.
+    pub services: Vec<Option<Arc<Services>>>,
+    /// Which backends clients of services are to stay with.
+    pub affinity: Option<Arc<Affinity>>,
+    /// The address of this node alone in an overlay, of those that have one.
+    pub vteps: Vec<(NetworkId, IpAddr)>,
 }
 
 /// A network in a [`Plan`].
@@ -226,6 +233,9 @@ pub struct Topology {
     tunnels: Tunnels,
     openers: Box<[Option<Openers>]>,
     activity: Arc<Activity>,
+    services: Box<[Option<Arc<Services>>]>,
+    affinity: Option<Arc<Affinity>>,
+    vteps: Box<[(NetworkId, IpAddr)]>,
 }
 
 /// What a burst from a port is received by.
@@ -401,6 +411,9 @@ impl Topology {
             tunnels,
             openers,
             activity: Arc::default(),
+            services: plan.services.clone().into(),
+            affinity: plan.affinity.clone(),
+            vteps: plan.vteps.clone().into(),
         }
     }
 
@@ -434,6 +447,24 @@ impl Topology {
     #[inline]
     pub fn connections(&self) -> Option<&Table> {
         self.rewrites().connections.as_deref()
+    }
+
+    /// The services of a router, where it has any.
+    #[inline]
+    pub fn services(&self, router: RouterId) -> Option<&Arc<Services>> {
+        self.services.get(router.index())?.as_ref()
+    }
+
+    /// Which backends clients of services are to stay with, where any are.
+    #[inline]
+    pub fn affinity(&self) -> Option<&Affinity> {
+        self.affinity.as_deref()
+    }
+
+    /// The address of this node alone in an overlay, to which other nodes answer.
+    #[inline]
+    pub fn vtep(&self, overlay: NetworkId) -> Option<IpAddr> {
+        self.vteps.iter().find(|(network, _)| *network == overlay).map(|(_, address)| *address)
     }
 
     /// When what decisions rest on last changed.

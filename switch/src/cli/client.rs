@@ -122,6 +122,8 @@ calls! {
     show_fdb(ShowFdbRequest) -> Fdb;
     /// The workers.
     show_workers(ShowWorkersRequest) -> Workers;
+    /// Services, some of them at a time.
+    show_services(ShowServicesRequest) -> Services;
     /// The topology.
     show_topology(ShowTopologyRequest) -> Topology;
     /// The drops.

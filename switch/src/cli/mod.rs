@@ -29,6 +29,7 @@ pub mod options;
 pub mod ovs;
 pub mod ping;
 mod routers;
+pub mod services;
 pub mod show;
 pub mod table;
 pub mod tcpdump;

@@ -134,6 +134,12 @@ pub enum Show {
     Topology,
     /// Dropped frames by port and reason.
     Drops,
+    /// The services: where they are reached, and who answers.
+    Services {
+        /// Only this one, as namespace/name.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
     /// The newest publications of a topology, newest first.
     Generations,
     /// The running configuration as TOML that `apply` takes, secrets included (as JSON: without).

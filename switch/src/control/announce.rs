@@ -105,6 +105,9 @@ impl Control {
             for gateway in &network.gateways {
                 owners.insert((network.name.clone(), gateway.addr()), Owner { mac: own, port: host });
             }
+            for address in self.services.answered(&network.name) {
+                owners.insert((network.name.clone(), *address), Owner { mac: own, port: host });
+            }
             let here = |port: &&PortState| {
                 let of = self.config.network_of(&port.config);
                 of.is_some_and(|it| it.name == network.name) && port.is_up()

@@ -29,7 +29,7 @@ pub enum ApplyError {
     #[error("{0} ports are configured; there is room for {MAX_PORTS}, use a second daemon for the rest")]
     TooMany(usize),
     /// The connection table does not fit into memory.
-    #[error("{0}; lower `capacity` under [connections], or masquerade no network")]
+    #[error("{0}; lower `capacity` under [connections], or have no service and masquerade no network")]
     Connections(#[from] NoTable),
     /// Ports that did not open, one line each.
     #[error("{}", lines(.0))]
@@ -74,6 +74,8 @@ impl Control {
         self.config.routers.clone_from(&config.routers);
         // Routes lead to endpoints, too.
         self.config.ports.clone_from(&config.ports);
+        self.config.services.clone_from(&config.services);
+        self.services.follow(&self.config);
         self.peers.follow(&self.config);
         self.routers = routes::routers(&self.config, None);
         let mut receive = Vec::new();
@@ -141,6 +143,7 @@ impl Control {
         let kept: HashSet<NetworkName> = self.domains.iter().map(|(_, domain)| domain.name.clone()).collect();
         self.learned.retain(&kept);
         self.change_networks(&diff.changed_networks);
+        self.services.follow(&self.config);
         let before = routes::Before { config: &running, routers: &self.routers };
         self.routers = routes::routers(&self.config, Some(&before));
         for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {
@@ -150,7 +153,10 @@ impl Control {
         for change in diff.changed_ports.iter().filter(|change| !anew(change)) {
             self.change(&change.to);
         }
-        self.publish_and_wait("configuration applied");
+        let in_force = self.publish_and_wait("configuration applied");
+        if !diff.changed_services.is_empty() || !diff.removed_services.is_empty() {
+            self.clean_connections(in_force);
+        }
         self.start_receiving(receive);
         Ok(Applied {
             generation: self.reports.generation(),

@@ -39,13 +39,18 @@ impl Zones {
         let next = u16::try_from(self.0.len() + 1).unwrap_or(u16::MAX);
         *self.0.entry(router.clone()).or_insert(next)
     }
+
+    /// The router of that number.
+    pub(super) fn router(&self, zone: u16) -> Option<&RouterName> {
+        self.0.iter().find(|(_, number)| **number == zone).map(|(router, _)| router)
+    }
 }
 
 impl Connections {
     /// Makes the table, when `config` needs one and there is none. It stays until the daemon ends: connections outlive a
     /// configuration that is taken back.
     pub(super) fn provide(&mut self, config: &Config, workers: usize, seed: u64) -> Result<(), NoTable> {
-        let needed = config.networks.iter().any(|network| network.masquerade);
+        let needed = !config.services.is_empty() || config.networks.iter().any(|network| network.masquerade);
         if !needed || self.table.is_some() {
             return Ok(());
         }
@@ -70,13 +75,13 @@ impl Connections {
     }
 
     /// Live connections from slot `from` on, and where to go on.
-    fn list_some(&self, from: usize) -> (Vec<Connection>, Option<usize>) {
+    pub(super) fn list_some(&self, from: usize) -> (Vec<Connection>, Option<usize>) {
         let mut rows = Vec::with_capacity(LISTED);
         let next = self.table.as_ref().and_then(|table| table.list(from, SLICE, &mut rows));
         (rows, next)
     }
 
-    fn remove(&mut self, conn: ConnRef) -> bool {
+    pub(super) fn remove(&mut self, conn: ConnRef) -> bool {
         let Some(table) = &self.table else { return false };
         // A bucket is held for less than a microsecond at a time.
         loop {

@@ -8,6 +8,7 @@
 //! | `start` | DPDK, pool, workers |
 //! | `apply` | from one configuration to the next, all or nothing |
 //! | `connections` | the table of connections: made, swept, listed |
+//! | `services` | the tables of services; the end of connections whose backend is gone |
 //! | `domains` | networks and VLANs as broadcast domains, and the ports in them |
 //! | `ports` | opening, placing, closing ports; ports that die and come back |
 //! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
@@ -46,6 +47,7 @@ mod publish;
 mod reset;
 mod routes;
 pub mod rules;
+mod services;
 mod start;
 pub mod status;
 #[cfg(test)]
@@ -108,6 +110,7 @@ pub struct Control {
     voice: voice::Voice,
     connections: connections::Connections,
     zones: connections::Zones,
+    services: services::Tables,
     announcer: announce::Announcer,
     reports: publish::Reports,
     /// Number of the last capture.
@@ -184,6 +187,9 @@ impl Control {
         let mut learn_at = None::<Instant>;
         loop {
             let learn = learn_at.map_or_else(channel::never, channel::at);
+            // Slice by slice, and everybody else's turn in between.
+            let clean =
+                if self.services.is_cleaning() { channel::after(Duration::ZERO) } else { channel::never() };
             channel::select! {
                 recv(jobs) -> job => if let Ok(job) = job { job(&mut self) },
                 recv(lessons) -> lesson => if let Ok(lesson) = lesson {
@@ -194,6 +200,7 @@ impl Control {
                     learn_at = None;
                     self.publish_lessons();
                 },
+                recv(clean) -> _ => self.clean_some(),
                 recv(tick) -> _ => self.tick(),
                 recv(stopped) -> _ => break,
             }
@@ -211,5 +218,6 @@ impl Control {
         self.announce();
         self.speak();
         self.settle();
+        self.clean_again();
     }
 }

@@ -10,7 +10,7 @@ use shunt_ffi::clock;
 
 use super::learn::Given;
 use super::ports::PortState;
-use super::{Control, host, overlay, routes};
+use super::{Control, host, overlay, routes, services};
 use crate::flow::execute::Rewrites;
 use crate::ids::PortId;
 use crate::table::fdb::Place;
@@ -60,6 +60,11 @@ impl Reports {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// True when every worker runs the newest topology, as far as is known.
+    pub(super) fn newest_is_in_force(&self) -> bool {
+        self.kept.back().is_none_or(|report| report.in_force.is_some())
     }
 }
 
@@ -167,6 +172,9 @@ impl Control {
         let rewrites = Arc::new(Rewrites { connections: self.connections.table(), ..Rewrites::default() });
         let mut plan =
             Plan { full_key, routers: self.routers.clone(), overlays, rewrites, ..Plan::default() };
+        plan.services = self.services.planned(&self.config);
+        plan.affinity = self.services.affinity();
+        plan.vteps = services::vteps(&self.config);
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
             let Some((network, vlans)) = self.domains.attached(&port.config.name) else { continue };
@@ -199,6 +207,9 @@ impl Control {
             if let Some(Gateway { mac, addresses, .. }) = &gateway {
                 let own = Neighbor { mac: *mac, own: true, fixed: true };
                 given.neighbors.extend(addresses.iter().map(|(address, _)| (*address, own)));
+                given
+                    .neighbors
+                    .extend(self.services.answered(&network.name).iter().map(|address| (*address, own)));
             }
             // An endpoint may be the very station whose address the switch answers for.
             given.neighbors.sort_by_key(|(_, neighbor)| !neighbor.own);
@@ -225,7 +236,11 @@ impl Control {
                 mss_clamp: network.mss_clamp,
                 masquerade: whole && network.masquerade,
                 zone: self.zones.of(network.router.as_ref()),
-                tracks_bridged: false,
+                // Answers of a backend may be sent straight to a client of the same subnet.
+                tracks_bridged: network
+                    .router
+                    .as_ref()
+                    .is_some_and(|router| self.services.of(router).is_some()),
                 storm_limit: self.config.storm_limit(network),
             });
         }

@@ -136,7 +136,13 @@ impl Control {
         connections.provide(config, workers.len(), seed())?;
         let hugepages = matches!(memory, Memory::Hugepages { .. });
         tracing::info!(workers = workers.len(), ?cores, hugepages, mbufs, "switch started");
-        let base = Config { routers: Vec::new(), networks: Vec::new(), ports: Vec::new(), ..config.clone() };
+        let base = Config {
+            routers: Vec::new(),
+            networks: Vec::new(),
+            ports: Vec::new(),
+            services: Vec::new(),
+            ..config.clone()
+        };
         Ok(Self {
             config: base,
             site: Site { eal, pool, large, workers: cores.len() },
@@ -153,6 +159,7 @@ impl Control {
             voice: super::voice::Voice::default(),
             connections,
             zones: super::connections::Zones::default(),
+            services: super::services::Tables::default(),
             announcer: super::announce::Announcer::default(),
             reports: publish::Reports::default(),
             captures: 0,

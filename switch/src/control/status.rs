@@ -1,6 +1,7 @@
 //! What `shunt show` prints: plain rows, collected on the control thread, the same for tables and JSON.
 
 mod networks;
+mod services;
 
 use serde::Serialize;
 use std::time::{Duration, SystemTime};

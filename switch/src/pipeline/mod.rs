@@ -1,10 +1,10 @@
 //! The logical tables in the order in which a frame walks them, as plain functions over the immutable topology.
 //!
 //! ```text
-//!   0 ingress ─► 4 conntrack ─► 16 lookup ─────────────────────► 20 output (worker)
-//!     │ └ L3 port: link        │ └ to the gateway: 16 route ► 17 next-hop ► 20
-//!     │ └ tunnel: peer         │      └ at another node: 18 encap ► 20
-//!     └ own ARP/ND: reply      └ unknown or group: flood            └ own address: host port
+//!   0 ingress ─► 4 conntrack ─► 6 service ─► 16 lookup ─────────────────────► 20 output (worker)
+//!     │ └ L3 port: link                      │ └ to the gateway: 16 route ► 17 next-hop ► 20
+//!     │ └ tunnel: peer                       │      └ at another node: 18 encap ► 20
+//!     └ own ARP/ND: reply                    └ unknown or group: flood            └ own address: host port
 //! ```
 //! This is the slow path, and it is taken on the same worker for the first frame of a flow only: it decides by the flow key
 //! ([`crate::flow::key`]) and writes [`crate::flow::Actions`], which the flow cache keeps.
@@ -27,10 +27,11 @@ pub mod packet;
 pub mod peer;
 pub mod related;
 pub mod route;
+pub mod service;
 pub mod spoof;
 
 pub use observe::{Observe, Silent, Step};
-pub use packet::{Guise, Opens, Packet, Question, Target, Teach};
+pub use packet::{Guise, Opens, Packet, Question, Stays, Target, Teach};
 
 use std::net::IpAddr;
 
@@ -157,6 +158,7 @@ fn conclude(
         }
         // What is dropped need not be edited first.
         Err(reason) => {
+            packet.opens = None;
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
             let edits = packet.actions.edits.only(Edits::MIRROR);
             packet.actions =
@@ -183,6 +185,7 @@ fn walk(
         return Ok(verdict);
     }
     conntrack::find(topology, ingress, packet, see);
+    service::translate(topology, ingress, packet, see)?;
     let next = lookup::lookup(topology, ingress, packet, see)?;
     let (network, next) = match next {
         Next::Continue => {

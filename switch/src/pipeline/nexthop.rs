@@ -3,7 +3,7 @@
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Question};
 use super::route::Hop;
-use super::{Ingress, Next, conntrack, host, leave};
+use super::{Ingress, Next, conntrack, host, leave, service};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::{Answer, Verdict};
@@ -51,6 +51,7 @@ pub fn resolve<'t>(
     packet.rests_on.station(network.id, neighbor.mac);
     let place = network.fdb.get(neighbor.mac).map(Entry::place);
     see.step(Step::Station(topology, network, neighbor.mac, place));
+    service::masquerade(topology, network, hop.address, place, packet, see)?;
     let port = place.and_then(Place::port).and_then(|port| topology.port(port));
     packet.actions.mtu = port.map_or(network.mtu, |port| network.mtu_at(port));
     if (network.mss_clamp || ingress.network.mss_clamp) && packet.key().protocol() == TCP {

@@ -6,6 +6,7 @@ use crate::flow::Verdict;
 use crate::state::Tuple;
 use crate::table::fdb::Place;
 use crate::table::fib::Route;
+use crate::table::service::Front;
 use crate::topology::tunnels::{Overlay, Tunnel};
 use crate::topology::{Network, Topology};
 use crate::wire::ethernet::Mac;
@@ -27,6 +28,10 @@ pub enum Step<'a> {
     Tunnel(&'a Topology, &'a Overlay, &'a Tunnel),
     /// A connection was found; what the packet is translated to.
     Connection(&'a Tuple),
+    /// A service was found.
+    Service(&'a Front<'a>),
+    /// The backend of a new connection: address and port.
+    Backend(IpAddr, u16),
     /// A connection is opened, with this source address.
     Masquerade(IpAddr),
     /// The frame was rewritten.

@@ -10,6 +10,7 @@ use crate::flow::key::TcpClass;
 use crate::flow::parse::Layout;
 use crate::flow::{Answer, FlowKey, Verdict};
 use crate::ids::NetworkId;
+use crate::state::affinity::Client;
 use crate::state::{Found, Tuple};
 use crate::topology::stamps::Dependencies;
 use crate::wire::ethernet::Mac;
@@ -57,6 +58,21 @@ pub struct Opens {
     pub destination: Option<Target>,
     /// Who it seems to come from.
     pub source: Option<Guise>,
+    /// Number of the stage that made it, if not table 17.
+    pub rule: u32,
+    /// Which backend its client is to stay with.
+    pub stays: Option<Stays>,
+}
+
+/// A client of a service, and the backend that he is to stay with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stays {
+    /// The client.
+    pub client: Client,
+    /// Low half of the backend's id.
+    pub backend: u32,
+    /// For how long from now on.
+    pub seconds: u32,
 }
 
 /// A new destination, of the packet's address family.
@@ -80,7 +96,7 @@ pub struct Guise {
 impl Opens {
     /// Without translations.
     pub fn plain(tuple: Tuple) -> Self {
-        Self { tuple, destination: None, source: None }
+        Self { tuple, destination: None, source: None, rule: 0, stays: None }
     }
 
     /// What the packet becomes, but for a port that is to be chosen.
@@ -119,6 +135,8 @@ pub struct Packet<'f> {
     pub connection: Option<Known>,
     /// The connection that it opens, if it gets to where it goes.
     pub opens: Option<Opens>,
+    /// What it opens leaves with an address of this node, whatever network it leaves by: set by table 6.
+    pub masquerades: bool,
     /// What is to be done.
     pub actions: Actions,
     /// Rows that were asked for.
@@ -144,6 +162,7 @@ impl<'f> Packet<'f> {
             now,
             connection: None,
             opens: None,
+            masquerades: false,
             actions: Actions::unchanged(Verdict::Consume),
             rests_on: Dependencies::NONE,
             teach: Teach::Nothing,

@@ -24,7 +24,9 @@
 //! | [`timeouts`], [`sweep`] | when connections end, and the walk that ends them |
 //! | [`limits`] | how many a zone or a source may have |
 //! | [`ports`] | ports for source NAT |
+//! | [`affinity`] | which backend of a service a client stays with |
 
+pub mod affinity;
 mod atomic;
 mod bucket;
 pub mod connection;
@@ -42,6 +44,7 @@ pub mod timeouts;
 pub mod track;
 pub mod tuple;
 
+pub use affinity::Affinity;
 pub use connection::{ConnRef, Connection, Direction, Marks, Nat, State};
 pub use limits::{Limit, Limits};
 pub use quoted::Quoted;

@@ -3,3 +3,4 @@
 pub mod fdb;
 pub mod fib;
 pub mod neighbor;
+pub mod service;

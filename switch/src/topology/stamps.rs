@@ -18,6 +18,7 @@ use super::{Network, Port, RouterId, Topology};
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::table::fdb::{Entry, Place};
 use crate::table::neighbor::Neighbor;
+use crate::table::service::Services;
 use crate::wire::ethernet::Mac;
 
 /// Slots for rows; a power of two. 16 KiB: it stays in the first-level cache beside everything else.
@@ -34,9 +35,10 @@ pub struct Dependencies([u16; 4]);
 
 /// Place of the source's slot.
 const SOURCE: usize = 3;
-/// High half of the rows of tunnels, and of what is behind peers; no IPv6 prefix is as small.
+/// High half of the rows of tunnels, of what is behind peers, and of services; no IPv6 prefix is as small.
 const TUNNEL: u64 = 1;
 const PEER: u64 = 2;
+const SERVICE: u64 = 3;
 
 impl Dependencies {
     /// Rests on ingress port and network alone.
@@ -70,6 +72,13 @@ impl Dependencies {
     #[inline]
     pub fn peer(&mut self, network: NetworkId, peer: u16) {
         self.add(slot(network, u64::from(peer), PEER));
+    }
+
+    /// The decision has refused a packet for what a service is at present: the one of that number at a router. A connection that
+    /// it has opened rests on itself.
+    #[inline]
+    pub fn service(&mut self, router: RouterId, number: u32) {
+        self.add(service_slot(router, number));
     }
 
     /// The slots of the rows that the decision rests on.
@@ -151,6 +160,16 @@ impl Stamps {
             }
             if !Arc::ptr_eq(&before.neighbors, &after.neighbors) {
                 stamps.compare_neighbors(before, after, generation);
+            }
+        }
+        // Where they do not stand alike, all of the router's networks have changed.
+        for router in new.routers().iter().map(|router| router.id) {
+            let pair = old.services(router).zip(new.services(router));
+            let pair = pair.filter(|(before, after)| before.stands_like(after));
+            if let Some((before, after)) = pair {
+                for number in before.differing(after) {
+                    stamps.slots[usize::from(service_slot(router, number))] = generation;
+                }
             }
         }
         for (index, stamp) in stamps.ports.iter_mut().enumerate() {
@@ -283,7 +302,16 @@ fn planned_alike((before, after): (Option<&Overlay>, Option<&Overlay>)) -> bool 
     }
 }
 
-/// True when two routers have the same routes, and the same gateways and MTU in all networks.
+/// True when services stand at the same addresses and ports.
+fn services_alike(old: Option<&Arc<Services>>, new: Option<&Arc<Services>>) -> bool {
+    match (old, new) {
+        (None, None) => true,
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new) || old.stands_like(new),
+        _ => false,
+    }
+}
+
+/// True when two routers have the same routes, services at the same addresses, and the same gateways and MTU in all networks.
 fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterId) -> bool {
     let (Some(one), Some(other)) = (old.router(before), new.router(after)) else { return false };
     let gateways = |topology: &'_ Topology, router: RouterId| -> Vec<_> {
@@ -297,7 +325,11 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
             })
             .collect()
     };
-    Arc::ptr_eq(&one.fib, &other.fib) && gateways(old, before) == gateways(new, after)
+    let services = services_alike(old.services(before), new.services(after));
+    services
+        && old.vteps == new.vteps
+        && Arc::ptr_eq(&one.fib, &other.fib)
+        && gateways(old, before) == gateways(new, after)
 }
 
 #[inline]
@@ -305,6 +337,11 @@ fn slot(network: NetworkId, low: u64, high: u64) -> u16 {
     let mixed =
         (low ^ high.rotate_left(29) ^ (network.index() as u64) << 50).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed >> (64 - SLOTS.trailing_zeros())) as u16).max(FIRST)
+}
+
+#[inline]
+fn service_slot(router: RouterId, number: u32) -> u16 {
+    slot(NetworkId::new(router.index()), u64::from(number), SERVICE)
 }
 
 #[inline]

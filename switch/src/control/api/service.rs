@@ -237,6 +237,16 @@ impl Switch for Service {
         Ok(Response::new(proto::Connections { connections, next: next.map(|next| next as u64) }))
     }
 
+    async fn show_services(
+        &self,
+        request: Request<proto::ShowServicesRequest>,
+    ) -> Result<Response<proto::Services>, Status> {
+        let proto::ShowServicesRequest { name, from } = request.into_inner();
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let (rows, next) = self.ask(move |control| control.service_rows(&name, from)).await?;
+        Ok(Response::new(proto::Services { services: rows, next: next.map(|next| next as u64) }))
+    }
+
     async fn end_connections(
         &self,
         request: Request<proto::EndConnectionsRequest>,

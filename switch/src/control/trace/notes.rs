@@ -216,6 +216,15 @@ impl Observe for Notes<'_> {
                 self.note(text.clone());
                 self.found.push(Found::Connection(text));
             }
+            Step::Service(front) => {
+                let (name, kind) = (&front.row.service().name, front.kind.describe());
+                self.note(format!("{kind} of service {name}"));
+            }
+            Step::Backend(address, port) => {
+                let text = format!("opens a connection to backend {}", SocketAddr::new(address, port));
+                self.note(text.clone());
+                self.found.push(Found::Connection(text));
+            }
             Step::Masquerade(source) => {
                 let text = format!("opens a connection, masqueraded as {source}");
                 self.note(text.clone());

@@ -48,7 +48,8 @@ impl Openings {
         opening: Opening,
         now: u32,
     ) -> Result<Found, DropReason> {
-        let new = New { original: opens.tuple, reply: opens.translated().reversed(), opening, rule: 0, now };
+        let (original, reply, rule) = (opens.tuple, opens.translated().reversed(), opens.rule);
+        let new = New { original, reply, opening, rule, now };
         let shared = opens.source.is_some_and(|guise| guise.shared);
         let share = if shared { &mut self.shared } else { &mut self.own };
         let entered = match opens.source {
@@ -91,7 +92,17 @@ impl Forwarder {
             self.openings.enter(table, opens, opening, scene.now)
         });
         match entered {
-            Ok(found) => conntrack::join(&mut decided.actions, found),
+            Ok(found) => {
+                conntrack::join(&mut decided.actions, found);
+                if let (Some(stays), Some(affinity)) = (&opens.stays, scene.topology.affinity()) {
+                    affinity.put(
+                        &stays.client,
+                        stays.backend,
+                        scene.now,
+                        scene.now.saturating_add(stays.seconds),
+                    );
+                }
+            }
             Err(reason) => {
                 decided.actions = Actions::unchanged(Verdict::Drop(reason));
                 decided.keep = false;

@@ -486,6 +486,7 @@ impl World {
             full_key: self.full_key,
             overlays: vec![Arc::new(overlay)],
             rewrites: Arc::default(),
+            ..Plan::default()
         };
         let next = Topology::build(self.topology.generation() + 1, &plan).following(&self.topology);
         self.topology = next;

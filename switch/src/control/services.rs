@@ -1,0 +1,165 @@
+//! Services on the control side: their tables, one for each router, made anew as far as the configuration changed; and the
+//! end of connections whose backend or service is gone.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use shunt_config::{Affinity as Stays, Config, IpNet, NetworkName, RouterName, Service};
+
+use super::Control;
+use super::start;
+use crate::ids::NetworkId;
+use crate::pipeline::service::RULE;
+use crate::state::{Affinity, Connection, affinity};
+use crate::table::service::{Services, Site};
+
+/// What the control thread has of services.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// By router, of those that have services.
+    tables: HashMap<RouterName, Arc<Services>>,
+    /// Addresses that the switch answers ARP and ND for, by network.
+    answered: HashMap<NetworkName, Vec<IpAddr>>,
+    affinity: Option<Arc<Affinity>>,
+    /// Where the walk that ends connections goes on, while there is one.
+    cleaning: Option<usize>,
+    /// There is to be another walk: a worker had not taken over the new tables when the last one began.
+    once_more: bool,
+}
+
+impl Tables {
+    /// Makes the tables of `config`.
+    pub(super) fn follow(&mut self, config: &Config) {
+        let site = site(config);
+        let mut by_router: HashMap<&RouterName, Vec<&Arc<Service>>> = HashMap::new();
+        for service in &config.services {
+            by_router.entry(&service.router).or_default().push(service);
+        }
+        let before = std::mem::take(&mut self.tables);
+        let build = |(router, services): (&RouterName, Vec<&Arc<Service>>)| {
+            let own = own_addresses(config, router);
+            let old = before.get(router).map(|table| &**table);
+            let table = Services::build(services, &own, &site, old);
+            (router.clone(), Arc::new(table))
+        };
+        self.tables = by_router.into_iter().map(build).collect();
+        self.answered.clear();
+        for service in config.services.iter().filter(|service| !service.load_balancer_ips.is_empty()) {
+            for address in &service.load_balancer_ips {
+                let Some(network) = config.answers_for(service, *address) else { continue };
+                let known = self.answered.entry(network.name.clone()).or_default();
+                // Two services may share an address.
+                if !known.contains(address) {
+                    known.push(*address);
+                }
+            }
+        }
+        let stays = |service: &Arc<Service>| service.affinity == Stays::ClientIp;
+        if self.affinity.is_none() && config.services.iter().any(stays) {
+            self.affinity = Affinity::new(affinity::ROWS, start::seed()).map(Arc::new);
+            if self.affinity.is_none() {
+                tracing::warn!(
+                    "no memory to remember which backend a client is to stay with: it goes by its address alone"
+                );
+            }
+        }
+    }
+
+    /// The tables by the number of their router in `config`.
+    pub(super) fn planned(&self, config: &Config) -> Vec<Option<Arc<Services>>> {
+        config.routers.iter().map(|router| self.tables.get(&router.name).cloned()).collect()
+    }
+
+    /// Which backend clients are to stay with.
+    pub(super) fn affinity(&self) -> Option<Arc<Affinity>> {
+        self.affinity.clone()
+    }
+
+    /// Addresses of services that the switch answers for in a network.
+    pub(super) fn answered(&self, network: &NetworkName) -> &[IpAddr] {
+        self.answered.get(network).map_or(&[], Vec::as_slice)
+    }
+
+    /// The services of a router.
+    pub(super) fn of(&self, router: &RouterName) -> Option<&Arc<Services>> {
+        self.tables.get(router)
+    }
+
+    /// True while connections are gone through.
+    pub(super) fn is_cleaning(&self) -> bool {
+        self.cleaning.is_some()
+    }
+}
+
+/// Where this node is.
+fn site(config: &Config) -> Site {
+    let endpoints =
+        config.ports.iter().flat_map(|port| &port.endpoints).flat_map(|endpoint| endpoint.ip.iter().copied());
+    let own = config.ports.iter().flat_map(|port| port.kind.addresses()).map(IpNet::addr);
+    let gateways = config.networks.iter().filter(|network| network.overlay().is_none());
+    let gateways = gateways.flat_map(|network| &network.gateways).map(IpNet::addr);
+    let stations: HashSet<IpAddr> = endpoints.chain(own).chain(gateways).collect();
+    Site { node: config.node.name.clone(), zone: config.node.zone.clone(), stations }
+}
+
+/// The node's own addresses at `router`, at which node ports are: those of gateways, but in overlays, where every node has
+/// the same.
+fn own_addresses(config: &Config, router: &RouterName) -> Vec<IpAddr> {
+    let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
+    let outside = joined.filter(|network| network.overlay().is_none());
+    outside.flat_map(|network| &network.gateways).map(IpNet::addr).collect()
+}
+
+/// The addresses of this node alone in overlays: tunnel ends of L3 overlays. In an L2 overlay all nodes have the same.
+pub(super) fn vteps(config: &Config) -> Vec<(NetworkId, IpAddr)> {
+    let numbered = (0..).map(NetworkId).zip(&config.networks).filter(|(_, network)| network.is_l3_overlay());
+    numbered.filter_map(|(id, network)| Some((id, network.overlay()?.vtep?))).collect()
+}
+
+impl Control {
+    /// The services of a router.
+    pub(super) fn services_of(&self, router: &RouterName) -> Option<&Services> {
+        self.services.of(router).map(|table| &**table)
+    }
+
+    /// Begins to end the connections that services no longer keep: those whose backend or service is gone. `in_force` says
+    /// whether every worker has the new tables: otherwise one may open such a connection behind the walk, which is then walked
+    /// once more.
+    pub(super) fn clean_connections(&mut self, in_force: bool) {
+        if self.connections.table().is_some() {
+            self.services.cleaning = Some(0);
+            self.services.once_more = !in_force;
+        }
+    }
+
+    /// Walks once more, if that is due and every worker has passed.
+    pub(super) fn clean_again(&mut self) {
+        if self.services.once_more && self.reports.newest_is_in_force() {
+            self.clean_connections(true);
+        }
+    }
+
+    /// One slice of that walk.
+    pub(super) fn clean_some(&mut self) {
+        let Some(from) = self.services.cleaning.take() else { return };
+        let (rows, next) = self.connections.list_some(from);
+        let gone: Vec<_> =
+            rows.iter().filter(|row| row.rule == RULE && !self.is_kept(row)).map(|row| row.conn).collect();
+        let ended = gone.into_iter().filter(|conn| self.connections.remove(*conn)).count();
+        if ended > 0 {
+            tracing::debug!(ended, "connections ended: their backend or service is gone");
+        }
+        self.services.cleaning = next;
+    }
+
+    /// True when a service still has the backend of a connection.
+    fn is_kept(&self, connection: &Connection) -> bool {
+        let (original, reply) = (connection.original.parts(), connection.reply.parts());
+        let services = self.zones.router(original.zone).and_then(|router| self.services.of(router));
+        services.is_some_and(|services| {
+            let backend = (reply.source, reply.source_port);
+            services.keeps(original.destination, original.protocol, original.destination_port, backend)
+        })
+    }
+}

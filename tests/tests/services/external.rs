@@ -1,0 +1,105 @@
+//! Clients outside of the cluster: node ports, load balancer and external addresses, with both traffic policies.
+
+use shunt_tests::require;
+
+use crate::cluster::{Answer, config, datagram, http, http_at_last, serve, service};
+use crate::lab::{Places, apply, dropped, echo, gateway_v4, gateway_v6, routed, until_answered};
+use crate::node::{Kind, Node};
+
+/// Two pods of network 1, which is masqueraded; and a station of network 2 without any route.
+const PLACES: Places<'_> = &[(Kind::Veth, 1), (Kind::Veth, 1), (Kind::Veth, 2)];
+const BALANCER: &str = "10.0.2.100";
+
+fn with(keys: &str, backends: impl Fn(&Node) -> Vec<String>) -> Node {
+    let node = routed(PLACES, "");
+    for family in ["-4", "-6"] {
+        node.pods[2].netns.exec(&["ip", family, "route", "del", "default"]).unwrap();
+    }
+    change(&node, keys, &backends(&node));
+    node
+}
+
+fn change(node: &Node, keys: &str, backends: &[String]) {
+    let backends: Vec<_> = backends.iter().map(String::as_str).collect();
+    apply(node, &config(node, PLACES, true, &service(keys, &backends)));
+}
+
+const NODE_PORTS: &str = "ports = [{ name = \"t\", port = 80, node_port = 30080 }, { name = \"u\", protocol = \"udp\", port = 80, node_port = 30080 }]\n";
+
+fn both(node: &Node) -> Vec<String> {
+    vec![node.pods[0].v4.clone(), node.pods[0].v6.clone()]
+}
+
+#[test]
+fn node_ports_are_the_nodes_and_hide_the_client() {
+    require!(root(), tool("perl"), tool("curl"), shuntd());
+    let node = with(NODE_PORTS, both);
+    let [server, other, outside] = &node.pods[..] else { unreachable!("three pods") };
+    let _running = serve(server, 8080);
+    for (at, hidden) in [(gateway_v4(2), gateway_v4(1)), (gateway_v6(2), gateway_v6(1))] {
+        let expected = Answer { name: server.port.clone(), peer: hidden };
+        assert_eq!(
+            http_at_last(&node, outside, &at, 30080),
+            expected,
+            "source and destination are translated"
+        );
+        assert_eq!(datagram(outside, &at, 30080), Ok(expected));
+    }
+    // Another port of the node is no service's, and the node port of another host is not ours.
+    assert!(datagram(outside, &gateway_v4(2), 30081).unwrap_err().contains("refused"));
+    let _elsewhere = serve(other, 30080);
+    until_answered(&node, server, &other.v4);
+    assert_eq!(http(server, &other.v4, 30080).unwrap().name, other.port);
+}
+
+#[test]
+fn with_the_policy_local_the_client_is_seen_and_nobody_else_serves() {
+    require!(root(), tool("perl"), tool("curl"), shuntd());
+    let keys = format!("{NODE_PORTS}external_traffic_policy = \"local\"\n");
+    let here = |node: &Node| {
+        vec![format!("{} node = \"this\"", node.pods[0].v4), "10.0.1.77 node = \"other\"".to_owned()]
+    };
+    let node = with("", |_| Vec::new());
+    let [server, _, outside] = &node.pods[..] else { unreachable!("three pods") };
+    let named = |backends: Vec<String>| {
+        let backends: Vec<_> = backends.iter().map(String::as_str).collect();
+        let text = config(&node, PLACES, true, &service(&keys, &backends));
+        apply(&node, &format!("[node]\nname = \"this\"\n{text}"));
+    };
+    named(here(&node));
+    let _running = serve(server, 8080);
+    let seen = Answer { name: server.port.clone(), peer: outside.v4.clone() };
+    assert_eq!(http_at_last(&node, outside, &gateway_v4(2), 30080), seen);
+    for _ in 0..10 {
+        assert_eq!(datagram(outside, &gateway_v4(2), 30080), Ok(seen.clone()), "{:?}", node.drops());
+    }
+    named(vec!["10.0.1.77 node = \"other\"".to_owned()]);
+    let before = dropped(&node, "pod3", "service_none_here");
+    assert_eq!(datagram(outside, &gateway_v4(2), 30080).unwrap_err(), "silence");
+    assert!(dropped(&node, "pod3", "service_none_here") > before);
+}
+
+#[test]
+fn a_load_balancer_address_is_the_switchs_and_only_for_whom_it_is_meant() {
+    require!(root(), tool("perl"), tool("curl"), shuntd());
+    let keys = format!("load_balancer_ips = [\"{BALANCER}\"]\n");
+    let node = with(&keys, both);
+    let [server, other, outside] = &node.pods[..] else { unreachable!("three pods") };
+    let _running = serve(server, 8080);
+    // It is in the station's own subnet: it asks for it by ARP.
+    let hidden = Answer { name: server.port.clone(), peer: gateway_v4(1) };
+    assert_eq!(http_at_last(&node, outside, BALANCER, 80), hidden);
+    assert_eq!(datagram(outside, BALANCER, 80), Ok(hidden));
+    assert!(echo(outside, BALANCER, 64), "{:?}", node.drops());
+    // From inside it is the short way.
+    assert_eq!(
+        http_at_last(&node, other, BALANCER, 80),
+        Answer { name: server.port.clone(), peer: other.v4.clone() }
+    );
+    let ranged = format!("{keys}source_ranges = [\"10.0.1.0/24\"]\n");
+    change(&node, &ranged, &both(&node));
+    assert_eq!(http_at_last(&node, other, BALANCER, 80).name, server.port);
+    let before = dropped(&node, "pod3", "service_source_refused");
+    assert_eq!(datagram(outside, BALANCER, 80).unwrap_err(), "silence");
+    assert!(dropped(&node, "pod3", "service_source_refused") > before);
+}
