@@ -48,15 +48,31 @@ impl Rewrites {
     }
 
     /// Gives the packet the addresses and ports that its connection says.
+    #[inline]
     fn translate(&self, actions: &Actions, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
         let gone = DropReason::ConnectionGone;
-        let (conn, direction) = self.joined(actions).ok_or(gone)?;
         let table = self.connections.as_ref().ok_or(gone)?;
-        let back = table.back(conn, direction).ok_or(gone)?;
+        let back =
+            table.resume_back(actions.translation, actions.generation, direction(actions)).ok_or(gone)?;
         if translate::whole_v4(&back, layout, frame) {
             return Ok(());
         }
-        let (from, to) = table.get(conn).ok_or(gone)?.path(direction);
+        self.translate_unusual(actions, layout, frame)
+    }
+
+    /// The same for what is not a whole TCP or UDP packet over IPv4.
+    #[inline(never)]
+    fn translate_unusual(
+        &self,
+        actions: &Actions,
+        layout: Layout,
+        frame: &mut Mbuf,
+    ) -> Result<(), DropReason> {
+        let path = || {
+            let (conn, direction) = self.joined(actions)?;
+            Some(self.connections.as_ref()?.get(conn)?.path(direction))
+        };
+        let (from, to) = path().ok_or(DropReason::ConnectionGone)?;
         match from.translation(&to) {
             Some(translation) => translation.apply(layout, frame),
             None => Ok(()),
@@ -81,6 +97,9 @@ pub fn edit(
     let edits = actions.edits;
     if edits.is_rare() {
         return edit_rare(actions, layout, rewrites, frame);
+    }
+    if edits.has(Edits::TRACK) {
+        rewrites.translate(actions, layout, frame)?;
     }
     edit_headers(actions, layout, frame.data_mut())?;
     if edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }

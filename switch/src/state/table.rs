@@ -249,6 +249,14 @@ impl Table {
         self.record(conn).is_some_and(|record| record.life().is(conn))
     }
 
+    /// [`Table::resume`] and [`Table::back`] at once.
+    #[inline]
+    pub fn resume_back(&self, slot: u32, generation: u16, direction: Direction) -> Option<Tuple> {
+        let record = self.records.get(slot as usize)?;
+        let live = record.life().live().filter(|live| live.get() as u16 == generation)?;
+        record.back(ConnRef { slot, generation: live }, direction)
+    }
+
     /// What its packets of the other direction than `direction` come with; `None` when it is gone. Reversed, it is what those
     /// of `direction` are sent on with.
     #[inline]
