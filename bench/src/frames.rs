@@ -58,20 +58,41 @@ pub fn regular(flows: u32) -> impl Iterator<Item = Frame> + 'static {
 /// The address that pods are masqueraded with in [`conversations`].
 pub const MASQUERADED: [u8; 4] = [10, 0, 2, 254];
 
-/// Two frames for each of `flows` flows: that of [`regular`], and the answer to it as it comes when the sender's address is
-/// [`MASQUERADED`] and its port its own.
-pub fn conversations(flows: u32) -> impl Iterator<Item = Frame> + 'static {
-    regular(flows).flat_map(|frame| [frame, answer(frame)])
+/// The port of the backends in [`Answers::Backend`].
+pub const BACKEND_PORT: u16 = 6_000;
+
+/// How the frames of [`regular`] are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// By whom they were sent to.
+    Plain,
+    /// The same, to [`MASQUERADED`], with the sender's own port.
+    Masqueraded,
+    /// From the backend of whom they were sent to: 10.0.3.N in place of 10.0.2.N, and [`BACKEND_PORT`].
+    Backend,
 }
 
-fn answer(mut frame: Frame) -> Frame {
-    let (source, destination) = ([frame[34], frame[35]], [frame[36], frame[37]]);
-    frame.copy_within(30..34, 26);
-    frame[30..34].copy_from_slice(&MASQUERADED);
-    frame[34..36].copy_from_slice(&destination);
-    frame[36..38].copy_from_slice(&source);
-    seal(&mut frame[14..34]);
-    frame
+impl Answers {
+    /// The answer to `frame`.
+    fn to(self, mut frame: Frame) -> Frame {
+        let (source, mut destination) = ([frame[34], frame[35]], [frame[36], frame[37]]);
+        let sender: [u8; 4] = [frame[26], frame[27], frame[28], frame[29]];
+        frame.copy_within(30..34, 26);
+        frame[30..34].copy_from_slice(if self == Self::Masqueraded { &MASQUERADED } else { &sender });
+        if self == Self::Backend {
+            frame[28] += 1;
+            destination = BACKEND_PORT.to_be_bytes();
+        }
+        frame[34..36].copy_from_slice(&destination);
+        frame[36..38].copy_from_slice(&source);
+        seal(&mut frame[14..34]);
+        frame
+    }
+}
+
+/// Two frames for each of `flows` flows: that of [`regular`], and the answer to it.
+pub fn conversations(flows: u32, answers: Answers) -> impl Iterator<Item = Frame> + 'static {
+    regular(flows).flat_map(move |frame| [frame, answers.to(frame)])
 }
 
 /// One frame for each of `flows` flows, their ports and destinations scattered: no two have the same pair of ports.
@@ -200,7 +221,16 @@ mod tests {
 
     #[test]
     fn an_answer_comes_from_where_its_question_went() {
-        let [question, answer] = conversations(1).collect::<Vec<_>>().try_into().unwrap();
+        let both =
+            |answers| -> [Frame; 2] { conversations(1, answers).collect::<Vec<_>>().try_into().unwrap() };
+        let [question, plain] = both(Answers::Plain);
+        assert_eq!((&plain[26..30], &plain[30..34]), (&question[30..34], &question[26..30]));
+        let [_, backend] = both(Answers::Backend);
+        assert_eq!(
+            (&backend[26..30], &backend[34..36]),
+            (&[10, 0, 3, 1][..], &BACKEND_PORT.to_be_bytes()[..])
+        );
+        let [_, answer] = both(Answers::Masqueraded);
         assert_eq!(answer[26..30], question[30..34]);
         assert_eq!((&answer[34..36], &answer[36..38]), (&question[36..38], &question[34..36]));
         assert_eq!(answer[30..34], MASQUERADED);

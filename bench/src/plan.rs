@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::frames;
+use crate::frames::{self, Answers};
 use crate::oneway::{Input, PER_FILE};
 
 /// What the command line asked for.
@@ -94,8 +94,8 @@ impl Plan {
     ///
     /// # Errors
     /// They do not fit one file, or it cannot be written.
-    pub fn conversations(&self, flows: u32) -> Result<Input> {
-        self.connections("c", flows, 2, || frames::conversations(flows))
+    pub fn conversations(&self, flows: u32, answers: Answers) -> Result<Input> {
+        self.connections(&format!("c{answers:?}"), flows, 2, || frames::conversations(flows, answers))
     }
 
     /// Frames of `connections` short TCP connections ([`frames::handshakes`]).

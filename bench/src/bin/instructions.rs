@@ -9,6 +9,7 @@
 //! | `l3` (default) | 1,000 flows, routed between two networks, sixteen times |
 //! | `flow-setup` | routed, every frame a flow of its own, which is entered |
 //! | `snat` | 500 connections through source NAT, packets and answers, sixteen times |
+//! | `cluster-ip` | 500 connections to services, packets and their backends' answers, sixteen times |
 //! | `snat-new` | TCP connections through source NAT, opened and closed |
 #![forbid(unsafe_code)]
 
@@ -18,7 +19,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use shunt_bench::fastpath::nat::through_nat;
 use shunt_bench::fastpath::network::{FlowCache, l3};
-use shunt_bench::frames::{self, SEGMENTS};
+use shunt_bench::fastpath::services::services;
+use shunt_bench::frames::{self, Answers, SEGMENTS};
 use shunt_bench::oneway::Settings;
 use shunt_bench::switch::device_port;
 use shunt_switch::control::Control;
@@ -43,7 +45,8 @@ fn main() -> Result<()> {
     let wanted = u64::from(FLOWS * ROUNDS);
     let sent = loop {
         let ports = handle.call(|control| control.ports())?;
-        let sent: u64 = ports.iter().filter(|port| port.name.starts_with("out")).map(|port| port.tx_packets).sum();
+        let sent: u64 =
+            ports.iter().filter(|port| port.name.starts_with("out")).map(|port| port.tx_packets).sum();
         if sent == wanted || Instant::now() > deadline {
             break sent;
         }
@@ -59,6 +62,10 @@ fn main() -> Result<()> {
 /// Writes the frames of a kind, always [`FLOWS`] times [`ROUNDS`]; what the switch is to be for them.
 fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
     let all = FLOWS * ROUNDS;
+    let talk = |answers| {
+        let round = |_| frames::conversations(FLOWS / 2, answers);
+        frames::write(capture, (0..ROUNDS).flat_map(round))
+    };
     Ok(match kind {
         "l3" => {
             frames::write(capture, (0..ROUNDS).flat_map(|_| frames::regular(FLOWS)))?;
@@ -69,14 +76,18 @@ fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
             l3(FlowCache { entries: Some(1024), full_key: true, enters_all: true })
         }
         "snat" => {
-            frames::write(capture, (0..ROUNDS).flat_map(|_| frames::conversations(FLOWS / 2)))?;
+            talk(Answers::Masqueraded)?;
             through_nat(FlowCache::default())
+        }
+        "cluster-ip" => {
+            talk(Answers::Backend)?;
+            services()
         }
         "snat-new" => {
             frames::write(capture, frames::handshakes(all.div_ceil(SEGMENTS)).take(all as usize))?;
             through_nat(FlowCache::default())
         }
-        other => anyhow::bail!("no kind `{other}`: l3, flow-setup, snat or snat-new"),
+        other => anyhow::bail!("no kind `{other}`: l3, flow-setup, snat, snat-new or cluster-ip"),
     })
 }
 

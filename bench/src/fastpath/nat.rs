@@ -10,7 +10,7 @@ use super::network::{FlowCache, STATIONS, endpoints};
 use super::rates::{self, Row};
 use super::rules;
 use crate::figure::{Bar, Cell, Figure};
-use crate::frames::{DESTINATION, MASQUERADED, SEGMENTS};
+use crate::frames::{Answers, DESTINATION, MASQUERADED, SEGMENTS};
 use crate::oneway::Settings;
 use crate::plan::Plan;
 use crate::switch::device_port;
@@ -25,7 +25,7 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
         cell: Cell { scenario: "snat", flows },
         what: format!("through source NAT, {flows} established connection{s}, both directions"),
         bar,
-        input: plan.conversations(flows)?,
+        input: plan.conversations(flows, Answers::Masqueraded)?,
         settings: through_nat,
         // Two flows each.
         cache: FlowCache {

@@ -76,8 +76,14 @@ pub(super) fn endpoints(stations: impl Iterator<Item = u32>) -> String {
 
 /// Stations with their addresses, as a port or a peer has them.
 pub(super) fn stations_list(stations: impl Iterator<Item = u32>) -> String {
-    let one =
-        |station: u32| format!("{{ mac = \"02:00:00:02:00:{station:02x}\", ip = [\"10.0.2.{station}\"] }}");
+    stations_in(2, stations)
+}
+
+/// The same in subnet 10.0.`subnet`.0.
+pub(super) fn stations_in(subnet: u8, stations: impl Iterator<Item = u32>) -> String {
+    let one = |station: u32| {
+        format!("{{ mac = \"02:00:00:02:00:{station:02x}\", ip = [\"10.0.{subnet}.{station}\"] }}")
+    };
     format!("[{}]", stations.map(one).collect::<Vec<_>>().join(", "))
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::network::{FlowCache, l2, l3};
 use super::rates::{self, Row};
-use super::{guests, nat, rules, tunnels, updates, vlan};
+use super::{guests, nat, rules, services, tunnels, updates, vlan};
 use crate::figure::{Bar, Cell, Figure};
 use crate::frames::SEGMENTS;
 use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
@@ -114,6 +114,12 @@ pub const SCENARIOS: &[Scenario] = &[
         cells: &[(40_000, Bar::AtLeast(0.5 * SEGMENTS as f64))],
         quick: &[10_000],
         measure: nat::measure_new,
+    },
+    Scenario {
+        name: "cluster-ip",
+        cells: &[(10_000, Bar::Ratio(0.75))],
+        quick: &[10_000],
+        measure: services::measure,
     },
     Scenario { name: "vhost", cells: &[(1, Bar::Ratio(1.2))], quick: &[1], measure: guests::measure },
 ];

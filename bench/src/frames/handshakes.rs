@@ -2,7 +2,7 @@
 
 use shunt_switch::wire::checksum::Sum;
 
-use super::{Frame, answer, regular, seal};
+use super::{Answers, Frame, regular, seal};
 
 /// Segments of one connection.
 pub const SEGMENTS: u32 = 6;
@@ -20,10 +20,10 @@ const ANSWERER: u32 = 5_000;
 
 /// [`SEGMENTS`] segments for each of `connections` connections between the addresses and ports of [`regular`], one connection
 /// after the other: the handshake, and a close by the opener (RFC 9293 sections 3.5 and 3.6). The answers come as those of
-/// [`super::conversations`] do.
+/// [`Answers::Masqueraded`] do.
 pub fn handshakes(connections: u32) -> impl Iterator<Item = Frame> + 'static {
     regular(connections).flat_map(|flow| {
-        let back = answer(flow);
+        let back = Answers::Masqueraded.to(flow);
         let (mine, yours) = (OPENER + 1, ANSWERER + 1);
         [
             segment(flow, SYN, OPENER, 0),

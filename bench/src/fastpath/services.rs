@@ -1,0 +1,89 @@
+//! Established connections to services, held against the same conversations routed without any: what finding the connection,
+//! counting and translating cost.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use shunt_tests::testpmd;
+
+use super::network::{FlowCache, STATIONS, stations_in};
+use crate::contest::{Rival, hold};
+use crate::figure::{Bar, Cell, Figure};
+use crate::frames::{Answers, BACKEND_PORT, DESTINATION};
+use crate::oneway::{self, Settings, ours};
+use crate::plan::Plan;
+use crate::switch::device_port;
+
+/// Measures `flows` connections.
+///
+/// # Errors
+/// Ours failed, too few hugepages, or a signal came.
+pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
+    let what =
+        format!("to {STATIONS} services, {flows} established connections, both directions, against routed");
+    let mut figure = Figure::new(format!("cluster-ip-{flows}"), what, "Mpps", bar);
+    figure.cell = Some(Cell { scenario: "cluster-ip", flows });
+    let inputs = (plan.conversations(flows, Answers::Backend)?, plan.conversations(flows, Answers::Plain)?);
+    let _pages = oneway::pages(&inputs.0)?;
+    let (served, routed) = (services(), behind("right", 2, ""));
+    let plain = || ours(&inputs.1, &routed, plan.window());
+    let plain = Rival { name: "shunt, routed", run: &plain };
+    hold(plan, &mut figure, &|| ours(&inputs.0, &served, plan.window()), Some(plain), None)?;
+    figure.notes.push("both: the same pairs of stations, two flows a connection".into());
+    Ok(vec![figure])
+}
+
+/// Pods behind a router that knows a service for each of the addresses 10.0.2.N, whose backend is 10.0.3.N.
+pub fn services() -> Settings {
+    let mut text = String::new();
+    for number in 1..=STATIONS {
+        let _ = write!(
+            text,
+            "[[service]]\nname = \"bench/s{number}\"\ncluster_ips = [\"10.0.2.{number}\"]\n\
+             ports = [{{ protocol = \"udp\", port = 5000 }}]\n\
+             endpoints = [{{ address = \"10.0.3.{number}\", port = {BACKEND_PORT} }}]\n"
+        );
+    }
+    behind("backends", 3, &text)
+}
+
+/// Stations 10.0.`subnet`.N behind port `out` in a network of that name, and the pod that they answer behind another.
+fn behind(name: &str, subnet: u8, services: &str) -> Settings {
+    let network = |name: &str, gateway: &str, mac: &str| {
+        format!(
+            "[[network]]\nname = \"{name}\"\nrouter = \"r\"\ngateways = [\"{gateway}/24\"]\ngateway_mac = \"{mac}\"\n"
+        )
+    };
+    let sections = "[[router]]\nname = \"r\"\n".to_owned()
+        + &network("left", "10.0.1.1", DESTINATION)
+        + &network(name, &format!("10.0.{subnet}.254"), "02:00:00:00:00:fd")
+        + services;
+    let stations = format!("endpoints = {}\n", stations_in(subnet, 1..=STATIONS));
+    let pod = "endpoints = [{ mac = \"02:00:00:00:01:0a\", ip = [\"10.0.1.10\"] }]\n";
+    let ports = device_port("out", name, &testpmd::null(0), &[])
+        + &stations
+        + &device_port("out-pod", "left", &testpmd::null(1), &[])
+        + pod;
+    Settings {
+        network: "left",
+        sections: FlowCache::default().section() + &sections,
+        ports,
+        source_keys: "",
+        learns: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_configurations_are_ones_that_the_daemon_takes() {
+        for settings in [services(), behind("right", 2, "")] {
+            let text = settings.sections + &settings.ports;
+            if let Err(errors) = shunt_config::parse(&text, "bench") {
+                panic!("{errors}");
+            }
+        }
+    }
+}
