@@ -22,7 +22,7 @@ use shunt_switch::table::fdb::{self, Fdb, Place};
 use shunt_switch::table::fib::{self, Fib, Route};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
 use shunt_switch::topology::{
-    Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
+    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
 };
 use shunt_switch::wire::ethernet::Mac;
 
@@ -81,6 +81,7 @@ fn topology(full_key: bool) -> Topology {
             zone: 0,
             tracks_bridged: false,
             storm_limit: 0,
+            crossing: Crossing::default(),
         }
     };
     let networks =

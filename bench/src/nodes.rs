@@ -12,7 +12,7 @@ use shunt_switch::table::fdb::{self, Fdb, Place};
 use shunt_switch::table::fib::{Fib, Route, Row};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
 use shunt_switch::topology::tunnels::{PlannedOverlay, PlannedPeer};
-use shunt_switch::topology::{Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId};
+use shunt_switch::topology::{Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId};
 use shunt_switch::wire::ethernet::Mac;
 
 /// Numbers without visible order (xorshift64*).
@@ -205,6 +205,7 @@ pub fn cluster() -> Plan {
         zone: 0,
         tracks_bridged: false,
         storm_limit: 0,
+        crossing: Crossing::default(),
         host: None,
     };
     let peers = (0..NODES).map(|node| Some(PlannedPeer { address: below([172, 16, 1, 0], node) }));
@@ -220,6 +221,7 @@ pub fn cluster() -> Plan {
         peers: std::iter::once(None).chain(peers).collect(),
         flood: false,
         learning: false,
+        admits_underlays: false,
     };
     let ports = (0..PODS).map(|pod| port(pod + 1, format!("pod{pod}"), overlay));
     Plan {

@@ -277,7 +277,7 @@ fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
     keys.extend(differing!(old, new;
         mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit", router "router",
         gateways "gateways", gateway_mac "gateway_mac", neighbor_ageing "neighbor_ageing", proxy_arp "proxy_arp",
-        mss_clamp "mss_clamp", masquerade "masquerade"));
+        mss_clamp "mss_clamp", masquerade "masquerade", snat "snat"));
     (!keys.is_empty()).then(|| NetworkChange { from: old.clone(), to: new.clone(), keys })
 }
 
@@ -289,11 +289,11 @@ fn network_kind_keys(old: &Network, new: &Network) -> Vec<&'static str> {
         }
         (NetworkKind::Underlay(old), NetworkKind::Underlay(new)) => differing!(old, new;
             bridge "bridge", vlan "vlan", mode "mode", parent_mac "parent_mac", host_port "host_port",
-            announce "announce"),
+            announce "announce", local_route "local_route"),
         (NetworkKind::Overlay(old), NetworkKind::Overlay(new)) => differing!(old, new;
             encap "encap", vni "vni", payload "payload", transport "transport", local "local", port "port",
             cidr "cidr", learning "learning", flood "flood", udp_checksum "udp_checksum", dscp "dscp",
-            ovn_ports "ovn_ports", vtep "vtep", peers "peers", peers_file "peers_file", file_peers "peers"),
+            ovn_ports "ovn_ports", vtep "vtep", returns "return", peers "peers", peers_file "peers_file", file_peers "peers"),
         _ => vec!["kind"],
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod mtu;
 pub(crate) mod overlay;
 pub(crate) mod peer;
 pub(crate) mod read;
+pub(crate) mod snat;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::value;
 use kind::{NetworkKind, UnderlayMode};
 use mtu::Mtu;
 use overlay::{Overlay, Payload};
+use snat::{Snat, SnatSource};
 
 /// Largest `mac_limit`.
 pub const MAC_LIMIT_MAX: u32 = 1_048_576;
@@ -61,14 +63,18 @@ pub struct Network {
     pub mss_clamp: bool,
     /// Stations of the network reach others, outside of the networks that are masqueraded, by the router's address there.
     pub masquerade: bool,
+    /// Networks for which `masquerade` does not hold, or holds alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub snat: Vec<Snat>,
 }
 
 impl Network {
     /// The Ethernet address that the router has in the network: as configured, else derived from the network's name, so
     /// that it is the same after a restart and on every node. In an L3 overlay, where each node has an address of its
-    /// own, it is derived from that, as the other nodes derive it (see [`Peer::mac`](crate::Peer::mac)).
+    /// own, it is derived from that, as the other nodes derive it (see [`Peer::mac`](crate::Peer::mac)); in a demux network it
+    /// is that of all endpoints.
     pub fn gateway_mac(&self) -> MacAddr {
-        self.gateway_mac.unwrap_or_else(|| match self.overlay() {
+        self.gateway_mac.or_else(|| self.parent_mac()).unwrap_or_else(|| match self.overlay() {
             Some(overlay) if self.is_l3_overlay() => MacAddr::derived(&overlay.vtep().to_string()),
             _ => MacAddr::derived(self.name.as_str()),
         })
@@ -130,6 +136,17 @@ impl Network {
         self.proxy_arp.unwrap_or_else(|| self.has_host_routes() && !self.gateways.is_empty())
     }
 
+    /// True when some of what leaves the network may leave with the router's address.
+    pub fn translates(&self) -> bool {
+        self.masquerade || self.snat.iter().any(|pair| pair.source == SnatSource::Node)
+    }
+
+    /// True when what goes from this network into `other`, of the same router, gets the router's address there.
+    pub fn translates_into(&self, other: &Network) -> bool {
+        let pair = self.snat.iter().find(|pair| pair.to == other.name);
+        pair.map_or(self.masquerade && !other.masquerade, |pair| pair.source == SnatSource::Node)
+    }
+
     /// The router's address and subnet in which a station may have `address`.
     pub fn subnet_of(&self, address: IpAddr) -> Option<IpNet> {
         self.gateways.iter().copied().find(|gateway| value::is_station_of(*gateway, address))
@@ -151,6 +168,7 @@ impl Default for Network {
             proxy_arp: None,
             mss_clamp: false,
             masquerade: false,
+            snat: Vec::new(),
         }
     }
 }
@@ -200,6 +218,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let proxy_arp = section.optional("proxy_arp", value::boolean);
     let mss_clamp = section.or("mss_clamp", false, value::boolean);
     let masquerade = section.or("masquerade", false, value::boolean);
+    let snat = section.tables("snat", snat::KEYS, snat::EXAMPLE, snat::read);
     let routing = check_routing(section, &router, &gateways) && gateway_mac.is_ok();
     if routing && !section.has("gateways") {
         let message = "nothing is routed here; add router and gateways, or remove it";
@@ -207,6 +226,8 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
             ("proxy_arp", proxy_arp == Ok(Some(true))),
             ("mss_clamp", mss_clamp == Ok(true)),
             ("masquerade", masquerade == Ok(true)),
+            ("snat", snat.as_ref().is_ok_and(|pairs| !pairs.is_empty())),
+            ("local_route", is_local(&kind)),
         ];
         for (key, set) in set {
             if set {
@@ -227,8 +248,24 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         proxy_arp: proxy_arp.unwrap_or(None),
         mss_clamp: mss_clamp.unwrap_or(false),
         masquerade: masquerade.unwrap_or(false),
+        snat: snat.unwrap_or_default().into_iter().flatten().collect(),
     };
+    one_address(section, &network);
     Draft { path, name, network, routing, kind: kind.is_ok() }
+}
+
+fn is_local(kind: &Result<NetworkKind, Reported>) -> bool {
+    matches!(kind, Ok(NetworkKind::Underlay(underlay)) if underlay.local_route)
+}
+
+/// The physical network sees one Ethernet address of a demux network, so the router in it has that, too.
+fn one_address(section: &mut Section<'_, '_>, network: &Network) {
+    if let (Some(parent), Some(own)) = (network.parent_mac(), network.gateway_mac)
+        && parent != own
+    {
+        let message = format!("a demux network has one address, {parent}; remove it, or set parent_mac");
+        section.report("gateway_mac", message);
+    }
 }
 
 /// True when router and gateways are both there and right, or both absent.

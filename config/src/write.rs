@@ -36,7 +36,9 @@ impl Config {
                 NetworkKind::Overlay(overlay) => std::mem::take(&mut overlay.peers),
                 _ => Vec::new(),
             };
+            let snat = std::mem::take(&mut alone.snat);
             push(&mut text, "[[network]]", &alone);
+            push_tables(&mut text, "snat", &snat);
             push_tables(&mut text, "peers", &peers);
         }
         for port in &self.ports {

@@ -16,7 +16,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "admin_up" | "tso" | "mergeable" | "spoof_check" | "announce" | "flood" | "proxy_arp" => {
             ("true", "false")
         }
-        "mss_clamp" | "masquerade" | "learning" | "udp_checksum" | "service_tag" | "untagged" => {
+        "mss_clamp" | "masquerade" | "local_route" | "learning" | "udp_checksum" | "service_tag" | "untagged" => {
             ("false", "true")
         }
         "vlan" | "native_vlan" => ("1155", "1156"),
@@ -35,6 +35,8 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "cidr" => ("[]", "\"10.20.0.0/16\""),
         "dscp" => ("0", "\"inherit\""),
         "ovn_ports" => ("[]", "[3, 5]"),
+        "snat" => ("[]", "[{ to = \"t0\", source = \"none\" }]"),
+        "return" => ("\"symmetric\"", "\"gateway\""),
         "vtep" => ("\"10.20.9.0\"", "\"10.20.8.0\""),
         "peers" => ("[]", "[{ address = \"10.1.0.2\" }]"),
         "peers_file" => ("\"/a\"", "\"/b\""),
@@ -165,8 +167,8 @@ fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         _ => vec![],
     };
     match key {
-        "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "cidr"
-        | "vtep" => {
+        "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "snat"
+        | "local_route" | "cidr" | "vtep" => {
             keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")]);
         }
         "parent_mac" => keys.push(("mode", "\"demux\"")),

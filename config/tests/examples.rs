@@ -10,7 +10,7 @@ use shunt_config::{Config, Key, SECTIONS, load, parse};
 const KINDS: [&str; 7] = ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"];
 const NETWORK_KINDS: [&str; 3] = ["bridge", "underlay", "overlay"];
 /// Examples of networks: what each shows of them.
-const NETWORK_EXAMPLES: [&str; 8] = [
+const NETWORK_EXAMPLES: [&str; 9] = [
     "bridge-trunk",
     "underlay-routed",
     "underlay-bridged",
@@ -19,6 +19,7 @@ const NETWORK_EXAMPLES: [&str; 8] = [
     "overlay-geneve-l2",
     "gre",
     "ipip",
+    "overlay-underlay",
 ];
 
 /// The kinds that `section` comes in.

@@ -62,6 +62,11 @@ fn mistakes_of_tunnels() {
 }
 
 #[test]
+fn mistakes_between_overlays_and_underlays() {
+    compare("crossing");
+}
+
+#[test]
 fn mistakes_of_ovns_option() {
     compare("ovn");
 }

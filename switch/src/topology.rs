@@ -5,6 +5,7 @@
 
 pub mod activity;
 mod attachment;
+mod crossing;
 mod diff;
 mod identity;
 mod router;
@@ -23,12 +24,13 @@ use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::port::FRAME_OVERHEAD;
 use crate::state::{Affinity, Table};
 use crate::table::fdb::Fdb;
-use crate::table::neighbor::NeighborTable;
+use crate::table::neighbor::{Neighbor, NeighborTable};
 use crate::table::service::Services;
 use crate::wire::ethernet::Mac;
 
 pub use activity::Activity;
 pub use attachment::{Member, Tag, Vlans, retagged};
+pub use crossing::Crossing;
 pub use diff::{Change, diff};
 pub use identity::Identity;
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
@@ -122,6 +124,8 @@ pub struct Network {
     pub tracks_bridged: bool,
     /// Frames a second that each port may have flooded in it; 0 is any number.
     pub storm_limit: u32,
+    /// Rules for traffic between it and other networks of its router.
+    pub crossing: Crossing,
 }
 
 /// A network whose stations share a MAC address and are told apart by IP address, each a given neighbour.
@@ -146,6 +150,13 @@ pub enum Answers {
 }
 
 impl Network {
+    /// The destination of frames to a neighbour: its MAC address, but of a station of a demux network the one that all share. (What
+    /// the tables have for those, which configuration gives, is a name.)
+    #[inline]
+    pub fn mac_on_wire(&self, neighbor: &Neighbor) -> Mac {
+        self.demux.filter(|_| neighbor.fixed).map_or(neighbor.mac, |demux| demux.mac)
+    }
+
     /// Longest IP packet that may be routed into it through `port`, which may take less than the others, bytes.
     #[inline]
     pub fn mtu_at(&self, port: &Port) -> u16 {
@@ -217,6 +228,8 @@ pub struct PlannedNetwork {
     pub tracks_bridged: bool,
     /// See [`Network::storm_limit`].
     pub storm_limit: u32,
+    /// See [`Network::crossing`].
+    pub crossing: Crossing,
 }
 
 /// An immutable topology.
@@ -319,7 +332,11 @@ impl Topology {
                 |other: &&PlannedNetwork| router(other).is_some() && router(other) == router(network);
             plan.rewrites.connections.is_some()
                 && (network.tracks_bridged
-                    || plan.networks.iter().filter(joined).any(|other| other.masquerade))
+                    || plan
+                        .networks
+                        .iter()
+                        .filter(joined)
+                        .any(|other| other.masquerade || other.crossing.translates()))
         };
         let networks = plan.networks.iter().zip(&attached).enumerate().map(|(index, (network, attached))| {
             let id = NetworkId(index as u16);
@@ -354,6 +371,7 @@ impl Topology {
                 zone: tracks(network).then_some(network.zone),
                 tracks_bridged: network.tracks_bridged,
                 storm_limit: network.storm_limit,
+                crossing: network.crossing.clone(),
                 has_l3,
                 depth: match () {
                     () if plan.full_key || wraps(id, network) || tracks(network) => Depth::Transport,

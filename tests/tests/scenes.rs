@@ -142,6 +142,34 @@ fn underlay_routed() {
     assert!(request[22] < 64, "TTL {}", request[22]);
 }
 
+/// A gateway that answers ARP for everybody on the link (proxy ARP within one link, as private VLANs want it) changes nothing: pods are
+/// answered by the switch, once.
+#[test]
+fn underlay_routed_with_a_gateway_that_answers_for_everybody() {
+    require!(root(), tool("iperf3"), tool("ethtool"), tool("tcpdump"), tool("perl"), file(DAEMON), shuntd());
+    let scene = scene::make("underlay-routed").unwrap_or_else(|error| panic!("{error}"));
+    for key in ["proxy_arp", "proxy_arp_pvlan"] {
+        let key = format!("net/ipv4/conf/vlan.100/{key}=1");
+        scene.place("router").exec(&["sysctl", "-qw", &key]).unwrap();
+    }
+    scene.assert_checks();
+    // The router would answer for the other node's pod, and the switch answers; one answer comes.
+    let pod = scene.place("pod_a");
+    let wire = Wire::on(pod, "eth0").unwrap();
+    pod.exec(&["ip", "neigh", "flush", "dev", "eth0"]).unwrap();
+    assert_eq!(Ping::to("192.168.1.21").run(pod).unwrap().received, 1);
+    let series = Ping { count: 20, ..Ping::to("192.168.1.21") }.run(pod).unwrap();
+    assert_eq!((series.received, series.duplicates), (20, 0), "{series:?}");
+    let is_reply = |frame: &&Vec<u8>| {
+        frame.get(12..14) == Some(&[8, 6])
+            && frame.get(21) == Some(&2)
+            && frame.get(28..32) == Some(&[192, 168, 1, 21])
+    };
+    let seen = wire.seen();
+    let senders: Vec<_> = seen.iter().filter(is_reply).map(|frame| frame[22..28].to_vec()).collect();
+    assert!(!senders.is_empty() && senders.windows(2).all(|pair| pair[0] == pair[1]), "{senders:?}");
+}
+
 #[test]
 fn underlay_vlan() {
     require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), shuntd());
@@ -158,4 +186,55 @@ fn production() {
         "node1",
         &[("ctl", "10.186.152.254"), ("ctl", "10.186.152.101"), ("vxlan.2", "10.20.6.10")],
     );
+}
+
+/// The last bytes of the source address of what arrives at `to` when `from` pings it.
+#[track_caller]
+fn source_seen(scene: &Scene, from: &str, to: &str, address: [u8; 4]) -> [u8; 4] {
+    let wire = Wire::on(scene.place(to), "eth0").unwrap();
+    let target = address.map(|byte| byte.to_string()).join(".");
+    assert_eq!(Ping::to(&target).run(scene.place(from)).unwrap().received, 1, "{from} to {target}");
+    // ICMP echo requests.
+    let is = |frame: &[u8]| {
+        frame.get(12..14) == Some(&[8, 0])
+            && frame.get(30..34) == Some(&address)
+            && frame.get(23) == Some(&1)
+            && frame.get(34) == Some(&8)
+    };
+    *wire.wait(PATIENCE, is).unwrap()[26..].first_chunk().unwrap()
+}
+
+#[test]
+fn overlay_underlay() {
+    require!(root(), tool("iperf3"), tool("ethtool"), tool("tcpdump"), tool("perl"), file(DAEMON), shuntd());
+    let scene = up("overlay-underlay");
+    // Whose address they have.
+    assert_eq!(source_seen(&scene, "pod-9-60", "pod_a", [10, 186, 155, 6]), [10, 20, 9, 60]);
+    assert_eq!(source_seen(&scene, "pod-9-60", "pod_b", [10, 186, 155, 40]), [10, 186, 155, 33]);
+    assert_eq!(source_seen(&scene, "pod_a", "pod-6-10", [10, 20, 6, 10]), [10, 186, 155, 6]);
+    // What is on the node stays there.
+    let node = scene.node("node1");
+    for (from, to) in [("pod-9-60", "10.186.155.6"), ("pod_a", "10.20.9.60")] {
+        let before = node.counter("bond0", "tx_packets").unwrap();
+        let answers = Ping { count: 20, ..Ping::to(to) }.run(scene.place(from)).unwrap();
+        assert_eq!(answers.received, 20, "{answers:?}");
+        let sent = node.counter("bond0", "tx_packets").unwrap() - before;
+        assert!(sent < 10, "{from} to {to}: {sent} frames on the uplink");
+    }
+    // What goes to the other node goes in the tunnel both ways: the physical router sees none of it.
+    let router = Wire::on(scene.place("router"), "vlan.1155").unwrap();
+    let answers = Ping { count: 20, ..Ping::to("10.20.6.10") }.run(scene.place("pod_a")).unwrap();
+    assert_eq!(answers.received, 20, "{answers:?}");
+    let overlay = |frame: &Vec<u8>| {
+        let part = |at: usize| frame.get(at..at + 2) == Some(&[10, 20]);
+        frame.get(12..14) == Some(&[8, 0]) && (part(26) || part(30))
+    };
+    assert!(!router.seen().iter().any(overlay));
+    // One MAC address towards the physical network.
+    let fabric = scene.node("node1").shuntd.cli_text(&["addr", "show"]).unwrap();
+    assert!(fabric.contains("8e:78:9c:32:b5:72"), "{fabric}");
+    // With a route back, a machine of the physical network answers the pod itself: the pair is not translated.
+    scene.place("router").exec(&["ip", "route", "add", "10.20.9.0/25", "via", "10.186.155.1"]).unwrap();
+    let answers = Ping { count: 5, ..Ping::to("10.186.155.30") }.run(scene.place("pod-9-60")).unwrap();
+    assert_eq!(answers.received, 5, "{answers:?}");
 }

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use super::claims::Claims;
 use super::{IPV6_MTU_MIN, unknown};
 use crate::error::Sink;
-use crate::names::RouterName;
+use crate::names::{NetworkName, RouterName};
 use crate::network::mtu::effective;
 use crate::value::is_station_of;
-use crate::{network, router};
+use crate::{Network, network, router};
 
 /// The routers and networks of a document. `all_routers` and `all_networks` are false when some could not be read: then
 /// nothing is said to be missing.
@@ -44,6 +44,10 @@ pub(crate) fn all(joined: &Joined<'_>, sink: &mut Sink) {
             existence(draft, router, joined.routers, sink);
         }
         overlaps(draft, subnets.entry(router).or_default(), sink);
+    }
+    if joined.all_networks {
+        joined.networks.iter().for_each(|draft| pairs(draft, &by_name, sink));
+        joined.networks.iter().for_each(|draft| local(draft, &by_name, sink));
     }
     let judged = joined.all_networks && joined.networks.iter().all(|draft| draft.routing);
     for draft in joined.routers {
@@ -91,6 +95,52 @@ fn overlaps(draft: &network::Draft, subnets: &mut Vec<Subnet>, sink: &mut Sink) 
             None => draft.path.clone(),
         };
         subnets.push(Subnet { net: *net, network });
+    }
+}
+
+/// Packets are translated between networks of one router, and for each of them in one way.
+fn pairs(draft: &network::Draft, networks: &HashMap<&NetworkName, &Network>, sink: &mut Sink) {
+    let mut claims = Claims::new();
+    for (i, pair) in draft.network.snat.iter().enumerate() {
+        let key = draft.key(&format!("snat[{i}].to"));
+        if let Some(first) = claims.claim(&pair.to, || format!("snat[{i}]")) {
+            sink.report(&key, format!("network {} is in {first} already; remove one of the two", pair.to));
+        }
+        let router = |network: &Network| network.router.clone().filter(|_| draft.network.router.is_some());
+        match networks.get(&pair.to) {
+            None => {
+                let mut known: Vec<_> = networks.keys().map(|name| name.as_str()).collect();
+                known.sort_unstable();
+                sink.report(&key, unknown("network", pair.to.as_str(), &known));
+            }
+            Some(_) if draft.name.as_ref() == Some(&pair.to) => {
+                sink.report(&key, "nothing is translated within a network; name another");
+            }
+            Some(to) if router(to) != draft.network.router => {
+                let message =
+                    format!("network {} has another router, or none; name one of the same router", pair.to);
+                sink.report(&key, message);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// What is routed from an underlay into a network must come back as it went: not from an address of the node.
+fn local(draft: &network::Draft, networks: &HashMap<&NetworkName, &Network>, sink: &mut Sink) {
+    let network = &draft.network;
+    if !network.underlay().is_some_and(|underlay| underlay.local_route) || network.router.is_none() {
+        return;
+    }
+    let (mut joined, router): (Vec<_>, _) = (networks.values().collect(), &network.router);
+    joined.retain(|other| other.router == *router && other.overlay().is_some());
+    joined.sort_by_key(|other| &other.name);
+    for overlay in joined.into_iter().filter(|overlay| overlay.translates_into(network)) {
+        let (name, own) = (&overlay.name, &network.name);
+        let message = format!(
+            "answers of network {name} would leave with the node's address; add snat = [{{ to = \"{own}\", source = \"none\" }}] to that"
+        );
+        sink.report(&draft.key("local_route"), message);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::names::{NetworkName, RouterName};
 use crate::network::Network;
 use crate::network::kind::{NetworkKind, Underlay, UnderlayMode};
 use crate::network::mtu::{self, Mtu};
-use crate::network::overlay::{Dscp, Encap, GENEVE_PORT, Overlay, Payload, VNI_MAX};
+use crate::network::overlay::{Dscp, Encap, GENEVE_PORT, Overlay, Payload, Return, VNI_MAX};
 use crate::raw::{Raw, quote};
 use crate::router::prefix;
 use crate::vlan::{VID_MAX, VID_MIN};
@@ -278,6 +278,7 @@ fn underlay((bridge, vlan): (NetworkName, Option<u16>), before: Option<&Network>
         parent_mac: None,
         host_port: None,
         announce: true,
+        local_route: false,
     };
     let before = before.and_then(Network::underlay).cloned().unwrap_or(fresh);
     NetworkKind::Underlay(Underlay { bridge, vlan, ..before })
@@ -324,6 +325,7 @@ fn overlay(
             udp_checksum: None,
             dscp: Dscp::default(),
             vtep: None,
+            returns: Return::default(),
             ovn_ports: None,
             peers: Vec::new(),
             peers_file: None,

@@ -94,6 +94,14 @@ pub(crate) const KEYS: &[Key] = &[
         "what its stations send to networks of the router that are not masqueraded leaves with the router's address there (source NAT, RFC 3022); wants `gateways`",
     ),
     key(
+        "snat",
+        ALL,
+        "array of `{ to = NETWORK, source = \"node\" or \"none\" }`",
+        "[]",
+        "with whose address its stations' packets go into single networks of the router, whatever `masquerade` says: the router's \
+         there (`node`) or their own (`none`); wants `gateways`",
+    ),
+    key(
         "vlans",
         BRIDGE,
         "array of VLANs and of ranges as `\"1156-1158\"`",
@@ -150,6 +158,14 @@ pub(crate) const KEYS: &[Key] = &[
         "boolean",
         "true",
         "announces an endpoint that appears or moves, by gratuitous ARP or unsolicited neighbour advertisement",
+    ),
+    key(
+        "local_route",
+        UNDERLAY,
+        "boolean",
+        "false",
+        "what its endpoints send to a physical router is routed here when it is for an overlay of the `router` or a pod of this node; \
+         `false` leaves all to the physical router; wants `gateways`",
     ),
     key(
         "encap",
@@ -229,6 +245,14 @@ pub(crate) const KEYS: &[Key] = &[
         "array of 2 integers: 0 to 32767, 0 to 65535",
         "[]",
         "logical ingress and egress port that packets of `geneve` carry in OVN's option (class 0x0102, type 0x80); empty: no option",
+    ),
+    key(
+        "return",
+        OVERLAY,
+        "`\"symmetric\"` or `\"gateway\"`",
+        "\"symmetric\"",
+        "packets that peers send on behalf of underlay pods: `symmetric` takes those of pods among the peer's `prefixes`, and answers \
+         go back into the tunnel; `gateway` takes all of the router's underlays, and answers go by the underlay",
     ),
     key(
         "vtep",

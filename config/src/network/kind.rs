@@ -64,6 +64,8 @@ pub struct Underlay {
     pub host_port: Option<PortName>,
     /// Endpoints that appear or move are announced (RFC 5227 section 3, RFC 4861 section 7.2.6).
     pub announce: bool,
+    /// What its endpoints send to a physical router is routed here when it is for an overlay or a pod of this node.
+    pub local_route: bool,
 }
 
 /// How an underlay treats its pods.

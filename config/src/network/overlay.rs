@@ -92,6 +92,17 @@ impl Serialize for Dscp {
     }
 }
 
+/// The way of answers to underlay pods whose packets came in a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Return {
+    /// Back into the tunnel: a peer speaks for those among its prefixes alone.
+    #[default]
+    Symmetric,
+    /// By the underlay: every peer speaks for them.
+    Gateway,
+}
+
 /// What an overlay has besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overlay {
@@ -129,6 +140,9 @@ pub struct Overlay {
     /// The switch's own address in an L3 overlay as configured, see [`Overlay::vtep`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vtep: Option<IpAddr>,
+    /// Who may speak for underlay pods, and which way answers to them go.
+    #[serde(rename = "return")]
+    pub returns: Return,
     /// The other ends, in the order of the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Peer>,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::kind::{Bridge, NetworkKind, Underlay, UnderlayMode};
-use super::overlay::{Dscp, Encap, OVN_INGRESS_MAX, Overlay, PEERS_MAX, Payload, VNI_MAX};
+use super::overlay::{Dscp, Encap, OVN_INGRESS_MAX, Overlay, PEERS_MAX, Payload, Return, VNI_MAX};
 use super::peer;
 use crate::error::Reported;
 use crate::names::{NetworkName, PortName};
@@ -55,6 +55,7 @@ fn underlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
     let parent_mac = section.optional("parent_mac", value::station);
     let host_port = section.optional("host_port", value::parsed::<PortName>);
     let announce = section.or("announce", true, value::boolean);
+    let local_route = section.or("local_route", false, value::boolean);
     let mode = mode?;
     if mode != UnderlayMode::Demux && section.has("parent_mac") {
         let message =
@@ -73,12 +74,14 @@ fn underlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
         parent_mac: parent_mac?,
         host_port: host_port?,
         announce: announce?,
+        local_route: local_route?,
     }))
 }
 
 fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
     const ENCAPS: &[(&str, Encap)] =
         &[("vxlan", Encap::Vxlan), ("geneve", Encap::Geneve), ("gre", Encap::Gre), ("ipip", Encap::Ipip)];
+    const RETURNS: &[(&str, Return)] = &[("symmetric", Return::Symmetric), ("gateway", Return::Gateway)];
     let encap = section.required("encap", "\"vxlan\"", value::one_of(ENCAPS));
     let transport = section.required("transport", "\"ctl\"", value::parsed::<NetworkName>);
     let local = section.or("local", LEFT_OUT, value::unicast);
@@ -90,6 +93,7 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
     let flood = section.or("flood", true, value::boolean);
     let dscp = section.or("dscp", Dscp::default(), dscp);
     let vtep = section.optional("vtep", peer::vtep);
+    let returns = section.or("return", Return::default(), value::one_of(RETURNS));
     let peers = section.tables("peers", peer::KEYS, peer::EXAMPLE, peer::read);
     let peers_file = section.optional("peers_file", value::file_path);
     let encap = encap?;
@@ -115,6 +119,7 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
         dscp: dscp?,
         ovn_ports: ovn_ports?,
         vtep: vtep?,
+        returns: returns?,
         peers: peers.into_iter().collect::<Option<_>>().ok_or(Reported)?,
         peers_file: peers_file?,
         file_peers: Vec::new(),

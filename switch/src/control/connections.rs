@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shunt_config::{Config, RouterName};
+use shunt_config::{Config, Network, RouterName};
 
 use super::Control;
 use crate::state::{
@@ -50,7 +50,7 @@ impl Connections {
     /// Makes the table, when `config` needs one and there is none. It stays until the daemon ends: connections outlive a
     /// configuration that is taken back.
     pub(super) fn provide(&mut self, config: &Config, workers: usize, seed: u64) -> Result<(), NoTable> {
-        let needed = !config.services.is_empty() || config.networks.iter().any(|network| network.masquerade);
+        let needed = !config.services.is_empty() || config.networks.iter().any(Network::translates);
         if !needed || self.table.is_some() {
             return Ok(());
         }

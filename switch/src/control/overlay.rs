@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Config, Network, Overlay};
+use shunt_config::{Config, Network, Overlay, Return};
 
 use super::learn::Given;
 use crate::encap;
@@ -70,6 +70,7 @@ pub(super) fn planned(config: &Config, numbers: &Numbers) -> Vec<Arc<PlannedOver
             peers: peers.map(|peer| peer.map(|address| PlannedPeer { address })).collect(),
             flood: overlay.flood && !network.is_l3_overlay(),
             learning: overlay.learning,
+            admits_underlays: overlay.returns == Return::Gateway,
         }))
     };
     numbered().filter_map(overlay).collect()

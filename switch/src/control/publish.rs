@@ -15,7 +15,9 @@ use crate::flow::execute::Rewrites;
 use crate::ids::PortId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
-use crate::topology::{self, Answers, Demux, Gateway, Identity, Plan, PlannedNetwork, Port, Topology};
+use crate::topology::{
+    self, Answers, Crossing, Demux, Gateway, Identity, Plan, PlannedNetwork, Port, Topology,
+};
 use crate::wire::ethernet::Mac;
 
 /// Reports kept.
@@ -242,6 +244,7 @@ impl Control {
                     .as_ref()
                     .is_some_and(|router| self.services.of(router).is_some()),
                 storm_limit: self.config.storm_limit(network),
+                crossing: if whole { routes::crossing(&self.config, network) } else { Crossing::default() },
             });
         }
         plan

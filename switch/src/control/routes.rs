@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Config, IpNet, Network, Port, Router, StaticRoute};
+use shunt_config::{Config, IpNet, Network, NetworkName, Port, Router, SnatSource, StaticRoute};
 
 use super::overlay;
 use crate::ids::NetworkId;
 use crate::table::fib::{Change, Fib, Route, Row};
-use crate::topology::{Gateway, PlannedRouter, RouterId};
+use crate::topology::{Crossing, Gateway, PlannedRouter, RouterId};
 
 /// Prefixes that differ at most, for finding the routes of each to be cheaper than making all rows.
 const FEW: usize = 64;
@@ -116,6 +116,18 @@ pub(super) fn gateway(config: &Config, network: &Network) -> Option<Gateway> {
         addresses: network.gateways.iter().chain(&vtep).map(|net| (net.addr(), net.prefix_len())).collect(),
         router: RouterId(router as u16),
     })
+}
+
+/// The rules of `network` for traffic with the other networks of its router.
+pub(super) fn crossing(config: &Config, network: &Network) -> Crossing {
+    let number = |name: &NetworkName| config.networks.iter().position(|other| other.name == *name);
+    let pairs = network.snat.iter();
+    Crossing {
+        snat: pairs
+            .filter_map(|pair| Some((NetworkId::new(number(&pair.to)?), pair.source == SnatSource::Node)))
+            .collect(),
+        local_route: network.underlay().is_some_and(|underlay| underlay.local_route),
+    }
 }
 
 /// All routes of `router` in the order of [`Fib::iter`]: those to its networks, those given, and those to peers of overlays.

@@ -73,7 +73,7 @@ pub fn masquerade(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<(), DropReason> {
-    if !ingress.network.masquerade || egress.masquerade || packet.connection.is_some() {
+    if !ingress.network.is_translated_into(egress) || packet.connection.is_some() {
         return Ok(());
     }
     let (Some(zone), Some(gateway)) = (ingress.network.zone, &egress.gateway) else { return Ok(()) };

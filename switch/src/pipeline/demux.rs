@@ -1,6 +1,8 @@
 //! Table 16, lookup, in a demux network (ipvlan L2): its stations share one MAC address and are told apart by IP address.
 //! Reads destination and ingress, of ARP the target; writes the tag edits.
 //!
+//! A gateway of the network is one more of them: what is for its addresses, or for nobody in the network, is routed.
+//!
 //! Everybody else on the wire sees one station. A station's row in the neighbour table leads to a name of its own in the MAC
 //! table (`control/publish.rs` gives it), which no frame ever has.
 
@@ -51,12 +53,22 @@ pub fn demux(
         (None, _) if !shared => {
             Ok(Next::Done(leave::by_many(ingress, packet, Verdict::Flood(ingress.network.id))))
         }
+        (None, _) if target.is_some_and(|target| !is_arp && is_for_gateway(ingress, target)) => {
+            Ok(Next::Continue)
+        }
         (None, Some(host)) if host != ingress.port.id => {
             see.step(Step::Matched(TO_HOST));
             Ok(Next::Done(leave::by_port(ingress, ingress.network, host, packet)))
         }
         (None, _) => Err(DropReason::NoStation),
     }
+}
+
+/// True when the network has a gateway, and a packet for `address` is for it: to itself, or beyond the network's subnets. (What
+/// no station has is not sent back to where it came from.)
+fn is_for_gateway(ingress: &Ingress<'_>, address: IpAddr) -> bool {
+    let gateway = ingress.network.gateway.as_ref();
+    gateway.is_some_and(|gateway| gateway.owns(address) || gateway.source_for(address).is_none())
 }
 
 /// The port of the station that has `address`.

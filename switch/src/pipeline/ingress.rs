@@ -86,9 +86,11 @@ pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
     }
 }
 
+/// True when `source` is the gateway's MAC address, and nobody else's: in a demux network all stations have it.
 #[inline]
 fn is_gateway(ingress: &Ingress<'_>, source: Mac) -> bool {
-    ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source)
+    ingress.network.demux.is_none()
+        && ingress.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source)
 }
 
 /// Answers ARP and ND requests for the switch's own addresses, and learns neighbours.

@@ -20,6 +20,7 @@ pub mod host;
 pub mod ingress;
 pub mod leave;
 pub mod link;
+pub mod local;
 pub mod lookup;
 pub mod nexthop;
 pub mod observe;
@@ -183,6 +184,9 @@ fn walk(
         && let Next::Done(verdict) = demux::demux(topology, ingress, shared, packet, see)?
     {
         return Ok(verdict);
+    }
+    if ingress.network.crossing.local_route {
+        local::take(topology, ingress, packet, see);
     }
     conntrack::find(topology, ingress, packet, see);
     service::translate(topology, ingress, packet, see)?;

@@ -19,9 +19,19 @@ use crate::wire::ethernet::Mac;
 enum Owner {
     /// At a node: the peer of that number in that network.
     Peer(NetworkId, u16),
-    /// At this node.
-    Here,
-    Unknown,
+    /// At this node, or on a wire of it.
+    Here(Asked),
+    Unknown(Option<Asked>),
+}
+
+/// The rows by which somebody is no peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    network: NetworkId,
+    address: IpAddr,
+    mac: Option<Mac>,
+    /// One that configuration puts behind a port, or the switch itself.
+    is_ours: bool,
 }
 
 /// Admits a frame that peer number `peer` of the ingress network sent.
@@ -66,15 +76,33 @@ pub fn admit(
                 _ => Err(DropReason::TunnelInnerSource),
             }
         }
-        Owner::Unknown if overlay.planned.learning => {
-            packet.rests_on.neighbor(network.id, address);
-            Ok(())
+        Owner::Unknown(asked) => {
+            rest_on(asked, packet);
+            let outside = overlay.planned.admits_underlays && is_outside(topology, asked, address);
+            if overlay.planned.learning || outside { Ok(()) } else { Err(DropReason::TunnelInnerSource) }
         }
-        Owner::Here | Owner::Unknown => {
-            packet.rests_on.neighbor(network.id, address);
-            Err(DropReason::TunnelInnerSource)
+        Owner::Here(asked) => {
+            rest_on(Some(asked), packet);
+            let outside = overlay.planned.admits_underlays && is_outside(topology, Some(asked), address);
+            if outside { Ok(()) } else { Err(DropReason::TunnelInnerSource) }
         }
     }
+}
+
+/// Another row for the sender, in whatever network it is looked for, is another decision.
+fn rest_on(asked: Option<Asked>, packet: &mut Packet<'_>) {
+    let Some(Asked { network, address, mac, .. }) = asked else { return };
+    packet.rests_on.neighbor(network, address);
+    if let Some(mac) = mac {
+        packet.rests_on.station(network, mac);
+    }
+}
+
+/// True when `sender` is in the subnet of an underlay, and is not one of this node's own stations: those need no peer to speak
+/// for them.
+fn is_outside(topology: &Topology, asked: Option<Asked>, sender: IpAddr) -> bool {
+    let outside = |asked: Asked| asked.address == sender && topology.overlay(asked.network).is_none();
+    asked.is_some_and(|asked| !asked.is_ours && outside(asked))
 }
 
 /// True when the tunnel carries IP packets, whose Ethernet addresses are nobody's.
@@ -93,16 +121,18 @@ fn owner(topology: &Topology, network: &Network, address: IpAddr) -> Owner {
         None => (Some(network), address),
         Some(Some(Route::Connected(id))) => (topology.network(id), address),
         Some(Some(Route::Via(id, hop))) => (topology.network(id), hop),
-        Some(_) => return Owner::Unknown,
+        Some(_) => return Owner::Unknown(None),
     };
-    let Some(through) = through else { return Owner::Unknown };
-    let Some(neighbor) = through.neighbors.get(hop) else { return Owner::Unknown };
+    let Some(through) = through else { return Owner::Unknown(None) };
+    let asked = Asked { network: through.id, address: hop, mac: None, is_ours: false };
+    let Some(neighbor) = through.neighbors.get(hop) else { return Owner::Unknown(Some(asked)) };
     if neighbor.own {
-        return Owner::Here;
+        return Owner::Here(Asked { is_ours: true, ..asked });
     }
+    let asked = Asked { mac: Some(neighbor.mac), ..asked };
     match through.fdb.get(neighbor.mac).map(Entry::place) {
         Some(Place::Peer(peer)) => Owner::Peer(through.id, peer),
-        Some(Place::Port(_)) => Owner::Here,
-        None => Owner::Unknown,
+        Some(Place::Port(_)) => Owner::Here(Asked { is_ours: neighbor.fixed, ..asked }),
+        None => Owner::Unknown(Some(asked)),
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     use crate::flow::Depth;
     use crate::ids::{NetworkId, PortId};
     use crate::table::{fdb::Fdb, fib::Fib, neighbor::NeighborTable};
-    use crate::topology::{Answers, Plan, PlannedNetwork, PlannedRouter, RouterId};
+    use crate::topology::{Answers, Crossing, Plan, PlannedNetwork, PlannedRouter, RouterId};
     use crate::wire::ethernet::Mac;
 
     fn plan(networks: &[&str], ports: &[(&str, usize, u16, bool)]) -> Plan {
@@ -156,6 +156,7 @@ mod tests {
             zone: 0,
             tracks_bridged: false,
             storm_limit: 0,
+            crossing: Crossing::default(),
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
             id: PortId::new(slot).unwrap(),

@@ -285,6 +285,7 @@ fn decides_alike(old: &Topology, before: &Network, new: &Topology, after: &Netwo
         && before.demux == after.demux
         && before.gateway == after.gateway
         && before.host == after.host
+        && before.crossing == after.crossing
         && match (&before.gateway, &after.gateway) {
             (Some(one), Some(other)) => routes_alike(old, one.router, new, other.router),
             _ => true,
@@ -320,7 +321,7 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
         let joined = topology.networks().iter().filter(joins);
         joined
             .map(|network| {
-                let switches = (network.mss_clamp, network.masquerade);
+                let switches = (network.mss_clamp, network.masquerade, network.crossing.clone());
                 (network.gateway.clone(), network.host, network.mtu, switches)
             })
             .collect()

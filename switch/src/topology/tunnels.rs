@@ -44,6 +44,8 @@ pub struct PlannedOverlay {
     pub flood: bool,
     /// Stations behind peers may be learned from traffic.
     pub learning: bool,
+    /// Every peer may send packets of stations of the router's underlays; else only of those that are behind it.
+    pub admits_underlays: bool,
 }
 
 impl PlannedOverlay {

@@ -15,6 +15,7 @@ pub mod check;
 pub mod fabric;
 
 mod overlay_geneve;
+mod overlay_underlay;
 mod overlay_vxlan;
 mod ovn_kubernetes;
 mod production;
@@ -48,6 +49,11 @@ pub const ALL: &[(&str, &str, Make)] = &[
     ),
     ("underlay-routed", "two nodes, routed pods in VLAN 100 (000)", underlay_routed::make),
     ("underlay-vlan", "three nodes on trunks of VLANs 1155 to 1158 and a router (002)", underlay_vlan::make),
+    (
+        "overlay-underlay",
+        "two nodes whose overlay pods and VLAN pods reach each other (rows A2b)",
+        overlay_underlay::make,
+    ),
     ("production", "reference 002 whole: overlay, underlay, the host's planes", production::make),
 ];
 

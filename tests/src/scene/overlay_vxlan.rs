@@ -17,8 +17,13 @@ const ROUTES: &[&str] = &["169.254.1.1 scope link", "default via 169.254.1.1"];
 
 /// Pods of an L3 overlay on these nodes.
 pub(super) fn pods(build: &mut Builder, nodes: &[&str]) -> Result<(), LabError> {
-    for (name, device, node, mac, address) in PODS.into_iter().filter(|(_, _, node, ..)| nodes.contains(node))
-    {
+    let there = PODS.iter().filter(|(_, _, node, ..)| nodes.contains(node));
+    some_pods(build, &there.map(|(name, ..)| *name).collect::<Vec<_>>())
+}
+
+/// These pods of it.
+pub(super) fn some_pods(build: &mut Builder, names: &[&str]) -> Result<(), LabError> {
+    for (name, device, node, mac, address) in PODS.into_iter().filter(|(name, ..)| names.contains(name)) {
         let (mac, addrs) = (Some(mac), &[address][..]);
         build.pod(&Pod { name, node, device, mac, addrs, mtu: 1450, routes: ROUTES })?;
     }

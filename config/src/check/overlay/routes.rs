@@ -1,5 +1,6 @@
 //! What overlays add to the tables of routers: prefixes of peers, and `cidr`. No two rows may be for one prefix, and
-//! prefixes of peers overlap neither each other nor a subnet. Cost: sorting them.
+//! prefixes of peers overlap neither each other nor a subnet, but for single addresses of an underlay: pods that are reached
+//! through the tunnel (`return = "symmetric"`). Cost: sorting them.
 
 use std::collections::HashMap;
 
@@ -20,6 +21,14 @@ struct Row {
     owner: String,
     /// Order of the text: network, then peer.
     rank: (usize, usize),
+    /// The subnet of an underlay, of which single addresses may be behind a peer.
+    shared: bool,
+}
+
+impl Row {
+    fn is_alone(&self) -> bool {
+        self.key.is_some() && self.net.prefix_len() == self.net.max_prefix_len()
+    }
 }
 
 /// Reports every mistake. Of two that collide the later is reported.
@@ -35,6 +44,7 @@ pub(crate) fn all(networks: &[Draft], routers: &[router::Draft], sink: &mut Sink
             key: None,
             owner: label(draft),
             rank: (at, 0),
+            shared: draft.network.underlay().is_some(),
         }));
         let Some(overlay) = draft.network.overlay() else { continue };
         for (i, peer) in overlay.peers.iter().enumerate() {
@@ -43,6 +53,7 @@ pub(crate) fn all(networks: &[Draft], routers: &[router::Draft], sink: &mut Sink
                 key: Some(draft.key(&format!("peers[{i}].prefixes[{j}]"))),
                 owner: format!("peer {}", peer.address),
                 rank: (at, i + 1),
+                shared: false,
             }));
         }
         cidrs.entry(router).or_default().extend(overlay.cidr.iter().map(|net| Row {
@@ -50,6 +61,7 @@ pub(crate) fn all(networks: &[Draft], routers: &[router::Draft], sink: &mut Sink
             key: Some(draft.key("cidr")),
             owner: format!("the cidr of {}", label(draft)),
             rank: (at, 0),
+            shared: false,
         }));
     }
     for (router, mut table) in tables {
@@ -70,6 +82,7 @@ fn given<'a>(name: &'a RouterName, routers: &'a [router::Draft]) -> impl Iterato
         key: None,
         owner: format!("routes of router {name}"),
         rank: (0, 0),
+        shared: false,
     })
 }
 
@@ -82,7 +95,8 @@ fn overlaps(table: &mut [Row], sink: &mut Sink) {
         while around.last().is_some_and(|outer| !outer.net.contains(&row.net)) {
             around.pop();
         }
-        if let Some(outer) = around.last() {
+        let apart = |outer: &Row| outer.shared && row.is_alone() && outer.net != row.net;
+        if let Some(outer) = around.last().filter(|outer| !apart(outer)) {
             let (first, second) = if outer.rank <= row.rank { (*outer, row) } else { (row, *outer) };
             // Of a subnet and a prefix the prefix is the mistake.
             let (wrong, other) = if second.key.is_some() { (second, first) } else { (first, second) };

@@ -248,7 +248,7 @@ impl Rules<'_> {
             let address = row.address;
             let mut actions = vec![
                 format!("mod_dl_src:{}", words::mac(gateway.mac)),
-                format!("mod_dl_dst:{}", words::mac(row.neighbor.mac)),
+                format!("mod_dl_dst:{}", words::mac(network.mac_on_wire(&row.neighbor))),
             ];
             actions.extend(match network.fdb.get(row.neighbor.mac) {
                 Some(entry) => self.leave(network, entry.place()),

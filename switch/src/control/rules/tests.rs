@@ -9,7 +9,7 @@ use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::topology::{
-    Answers, Demux, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans,
+    Crossing, Answers, Demux, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans,
 };
 use crate::wire::ethernet::Mac;
 
@@ -65,6 +65,7 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         zone: 0,
         tracks_bridged: false,
         storm_limit: 0,
+        crossing: Crossing::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::ids::NetworkId;
 use crate::table::fdb::Fdb;
 use crate::table::fib::Fib;
 use crate::table::neighbor::NeighborTable;
-use crate::topology::{Answers, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
+use crate::topology::{Answers, Crossing, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
 use crate::wire::ethernet::Mac;
 
 const GATEWAY: Mac = Mac::from_bytes([2, 0, 0, 0, 0xff, 1]);
@@ -41,6 +41,7 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         zone: 0,
         tracks_bridged: false,
         storm_limit: 0,
+        crossing: Crossing::default(),
     };
     let port = Port {
         id: PortId::new(0).unwrap(),

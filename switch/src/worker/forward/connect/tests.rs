@@ -17,7 +17,7 @@ use crate::state::{Limits, Size, Stock};
 use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
-use crate::topology::{Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
+use crate::topology::{Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
 use crate::wire::ethernet::Mac;
 
 const INSIDE: usize = 0;
@@ -63,6 +63,7 @@ fn network(number: usize) -> PlannedNetwork {
         mtu: 1500,
         mss_clamp: false,
         storm_limit: 0,
+        crossing: Crossing::default(),
         masquerade: number == INSIDE,
         zone: 7,
         tracks_bridged: false,

@@ -15,7 +15,7 @@ use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::topology::tunnels::PlannedPeer;
 use crate::topology::{
-    Answers, Gateway, Plan, PlannedNetwork, PlannedOverlay, PlannedRouter, Port, RouterId, Topology, Vlans,
+    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedOverlay, PlannedRouter, Port, RouterId, Topology, Vlans,
 };
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::Mac;
@@ -444,6 +444,7 @@ impl World {
                 zone: 0,
                 tracks_bridged: false,
                 storm_limit: 0,
+                crossing: Crossing::default(),
             }
         });
         let ports = self.ports.iter().enumerate().map(|(port, (network, up, trunk))| Port {
@@ -478,6 +479,7 @@ impl World {
                 .collect(),
             flood: false,
             learning: false,
+            admits_underlays: false,
         };
         let plan = Plan {
             networks: networks.collect(),
