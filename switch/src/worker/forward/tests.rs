@@ -1,6 +1,7 @@
 //! Soundness: whatever happened before, to the topology and in the cache, a hit gives what the stages give now, and both
 //! give what a naive model, written from the rules and without tables, says.
 
+mod meter;
 mod model;
 
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use shunt_ffi::eal::{Eal, EalOptions, Memory};
 use super::*;
 use crate::flow::FlowCache;
 use crate::pipeline::{self, Packet, Silent};
+use meter::Meter;
 use model::{At, Change, Frame, Sent, World, change, sent};
 
 pub(super) fn pool() -> Mempool {
@@ -39,17 +41,28 @@ pub(super) fn forwarder(entries: usize) -> Forwarder {
     )
 }
 
-/// What the cache gives for a frame, and what the stages give for a copy of it, each with the frame as edited; `None` when
-/// the frame may not come in at all.
+/// What is to be done with a frame, and the frame as edited.
 type Outcome = (Actions, Result<(), DropReason>, Vec<u8>);
 
-fn both(
+/// Whether a flood was let through, and the time-stamp counter before and after that was decided.
+type Flood = (bool, std::ops::RangeInclusive<u64>);
+
+/// What the cache gives for a frame, and what the stages give for a copy of it; and what becomes of a third, if it is to be
+/// flooded.
+struct Outcomes {
+    cached: Outcome,
+    uncached: Outcome,
+    flood: Option<(NetworkId, Flood)>,
+}
+
+/// `None` when the frame may not come in at all.
+fn outcomes(
     forwarder: &mut Forwarder,
     world: &World,
-    port: PortId,
+    (port, storm): (PortId, &Bucket),
     bytes: &[u8],
     now: u32,
-) -> Option<(Outcome, Outcome)> {
+) -> Option<Outcomes> {
     let topology = &world.topology;
     let inlet = topology.inlet(port);
     if !inlet.up {
@@ -57,7 +70,7 @@ fn both(
     }
     let counters = WorkerCounters::new();
     let changed = topology.stamps().ingress(port);
-    let scene = Scene { topology, port, inlet, ours: counters.port(port), now, changed, storm: None };
+    let scene = Scene { topology, port, inlet, ours: counters.port(port), now, changed, storm: Some(storm) };
     let mut flows = [Flow::default()];
     let mut burst = Burst::new();
     burst.push(pool().frame(bytes).unwrap()).unwrap();
@@ -70,14 +83,14 @@ fn both(
         State::New => {}
         State::Bad(reason) if reason != DropReason::Runt => {
             let refused = |frame: &Mbuf| (Actions::unchanged(Verdict::Drop(reason)), Ok(()), frame.to_vec());
-            return Some((refused(&frame), refused(&fresh)));
+            return Some(Outcomes { cached: refused(&frame), uncached: refused(&fresh), flood: None });
         }
         _ => return None,
     }
-    assert!(
-        forwarder.open(&scene, &flow, &mut frame) && forwarder.open(&scene, &flow, &mut fresh),
-        "no congestion here"
-    );
+    let mut thrown = pool().frame(bytes).unwrap();
+    for frame in [&mut frame, &mut fresh, &mut thrown] {
+        assert!(forwarder.open(&scene, &flow, frame), "no congestion here");
+    }
     let edited = |actions: Actions, mut frame: Mbuf| {
         let done = execute::edit(&actions, flow.layout, topology.rewrites(), &mut frame);
         (actions, done, frame.to_vec())
@@ -97,7 +110,17 @@ fn both(
             Err(decided) => decided.actions,
         },
     };
-    Some((edited(cached, frame), edited(uncached, fresh)))
+    let flooded = match cached.verdict {
+        Verdict::Flood(network) | Verdict::FloodInto(network) => Some(network),
+        _ => None,
+    };
+    let flood = flooded.map(|network| {
+        let before = clock::tsc();
+        forwarder.execute(&scene, &cached, &flow, thrown);
+        let passed = counters.port(port).drops(DropReason::StormLimit) == 0;
+        (network, (passed, before..=clock::tsc()))
+    });
+    Some(Outcomes { cached: edited(cached, frame), uncached: edited(uncached, fresh), flood })
 }
 
 /// The frame as edited, with the source port of a tunnel as the model has it: which one it is, is not the model's business.
@@ -134,29 +157,107 @@ proptest! {
         entries in prop::sample::select(vec![0_usize, 16, 64, 4096]),
         events in prop::collection::vec(event(), 1..400),
     ) {
-        let mut forwarder = forwarder(entries);
-        let mut world = World::default();
-        let mut now = 0;
-        for event in events {
-            match event {
-                Event::Change(change) => world.apply(&change),
-                Event::Wait(seconds) => now += seconds,
-                Event::Sent(port, sent) => {
-                    let port = PortId::new(usize::from(port)).unwrap();
-                    let bytes = sent.bytes();
-                    let Some((cached, uncached)) = both(&mut forwarder, &world, port, &bytes, now) else {
-                        prop_assert!(bytes.len() < 14 || !world.is_up(port), "refused: {sent:?}");
-                        continue;
-                    };
-                    prop_assert_eq!(&cached, &uncached, "cache and stages differ for {:?}", sent);
-                    if let Some(expected) = world.expects(port, &sent) {
-                        let came = (uncached.0.verdict, without_port(uncached));
-                        prop_assert_eq!(came, expected, "the model differs for {:?}", sent);
-                    }
-                }
+        play(entries, events, &mut |_| {})?;
+    }
+}
+
+/// A port's floods, by the worker and by the naive meter.
+struct Floods(Bucket, Meter);
+
+/// Plays `events`, and says `seen` of each verdict that the model had an opinion about, and of floods that were refused.
+fn play(entries: usize, events: Vec<Event>, seen: &mut impl FnMut(Verdict)) -> Result<(), TestCaseError> {
+    let (mut forwarder, mut world, mut now) = (forwarder(entries), World::default(), 0);
+    let floods = |_| Floods(Bucket::of(1), Meter::new(clock::tsc_hz()));
+    let mut floods: Vec<Floods> = (0..model::PORTS).map(floods).collect();
+    for event in events {
+        let (port, sent) = match event {
+            Event::Change(change) => {
+                world.apply(&change);
+                continue;
+            }
+            Event::Wait(seconds) => {
+                now += seconds;
+                continue;
+            }
+            Event::Sent(port, sent) => (PortId::new(usize::from(port)).unwrap(), sent),
+        };
+        let bytes = sent.bytes();
+        let Floods(bucket, meter) = &mut floods[port.index()];
+        let Some(outcomes) = outcomes(&mut forwarder, &world, (port, bucket), &bytes, now) else {
+            prop_assert!(bytes.len() < 14 || !world.is_up(port), "refused: {sent:?}");
+            continue;
+        };
+        let Outcomes { cached, uncached, flood } = outcomes;
+        prop_assert_eq!(&cached, &uncached, "cache and stages differ for {:?}", sent);
+        if let Some(expected) = world.expects(port, &sent) {
+            seen(expected.0);
+            let came = (uncached.0.verdict, without_port(uncached));
+            prop_assert_eq!(came, expected, "the model differs for {:?}", sent);
+        }
+        if let Some((network, (passed, at))) = flood {
+            let limit = world.storm_limit(network);
+            let right = if limit == 0 { passed } else { meter.agrees(passed, limit, at) };
+            prop_assert!(right, "a flood into {network:?}, limit {limit}, passed: {passed}");
+            if !passed {
+                seen(Verdict::Drop(DropReason::StormLimit));
             }
         }
     }
+    Ok(())
+}
+
+/// The property above says nothing of what never happens in it.
+#[test]
+fn the_model_speaks_of_every_rule() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..40 {
+        let events = prop::collection::vec(event(), 400).new_tree(&mut runner).unwrap().current();
+        play(64, events, &mut |verdict| {
+            seen.insert(match verdict {
+                Verdict::Drop(reason) | Verdict::Reject(reason, _) => reason.name(),
+                Verdict::Reply => "reply",
+                Verdict::Consume => "consume",
+                Verdict::Port(_) => "port",
+                Verdict::Flood(_) => "flood",
+                Verdict::FloodInto(_) => "flood into",
+                Verdict::FloodLocal(_) => "flood local",
+            });
+        })
+        .unwrap();
+    }
+    let wanted = [
+        "reply",
+        "consume",
+        "port",
+        "flood",
+        "flood into",
+        "flood local",
+        "spoofed_mac",
+        "spoofed_ip",
+        "spoofed_arp",
+        "no_station",
+        "storm_limit",
+        "same_port",
+        "vlan_mismatch",
+        "source_is_group",
+        "source_is_gateway",
+        "not_for_gateway",
+        "for_switch",
+        "ttl_exceeded",
+        "no_route",
+        "not_routable",
+        "no_fdb_entry",
+        "tunnel_unknown_peer",
+        "tunnel_unknown_vni",
+        "tunnel_inner_source",
+        "split_horizon",
+    ];
+    let missing: Vec<_> = wanted.into_iter().filter(|name| !seen.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?} never happened");
 }
 
 /// The property above would pass with a cache that keeps nothing; this one says that it does keep.
@@ -167,18 +268,20 @@ fn changes_elsewhere_leave_a_flow_in_the_cache_and_changes_of_its_own_do_not() {
     let port = PortId::new(0).unwrap();
     let frame = Frame::between_stations(0, 1);
     let missed = |forwarder: &Forwarder| forwarder.counters.flows.missed.get();
+    let bucket = Bucket::of(1);
     let send = |forwarder: &mut Forwarder, world: &World| {
-        let outcomes = both(forwarder, world, port, &frame.bytes(), 0);
-        assert!(outcomes.is_some_and(|(cached, uncached)| cached == uncached));
+        let outcomes = outcomes(forwarder, world, (port, &bucket), &frame.bytes(), 0);
+        assert!(outcomes.is_some_and(|outcomes| outcomes.cached == outcomes.uncached));
     };
+    let station = |network, station, at| Change::Station { network, station, at, fixed: false };
     send(&mut forwarder, &world);
     assert_eq!(missed(&forwarder), 1);
     send(&mut forwarder, &world);
-    world.apply(&Change::Station { network: 2, station: 5, at: Some(At::Port(4)) });
-    world.apply(&Change::Station { network: 2, station: 5, at: None });
+    world.apply(&station(2, 5, Some(At::Port(4))));
+    world.apply(&station(2, 5, None));
     send(&mut forwarder, &world);
     assert_eq!(missed(&forwarder), 1, "changes in another network made the flow doubtful");
-    world.apply(&Change::Station { network: 0, station: 1, at: Some(At::Port(2)) });
+    world.apply(&station(0, 1, Some(At::Port(2))));
     send(&mut forwarder, &world);
     assert_eq!(missed(&forwarder), 2, "the destination moved, and the flow did not");
 }
