@@ -2,6 +2,7 @@
 //! Runs on drafts, so that a port with one mistake is still checked for others. Cost: linear in the number of ports.
 
 mod claims;
+pub(crate) mod cluster;
 pub(crate) mod overlay;
 pub(crate) mod routing;
 pub(crate) mod services;

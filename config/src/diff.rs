@@ -42,6 +42,8 @@ pub struct ConfigDiff {
     pub removed_services: Vec<ServiceName>,
     /// Services of the new that the old has not, or has otherwise; and, when the node calls itself otherwise, all.
     pub changed_services: Vec<ServiceName>,
+    /// Namespaces, pods or policies differ: who may talk to whom is resolved anew.
+    pub policies: bool,
     /// Keys that differ and are read only when the daemon starts: the running one keeps the old value.
     pub restart_required: Vec<&'static str>,
 }
@@ -130,6 +132,7 @@ impl Config {
             ports: self.ports.clone(),
             node: self.node.clone(),
             services: self.services.clone(),
+            cluster: self.cluster.clone(),
         };
         let mut sink = Sink::new(origin);
         let drafts: Vec<_> = self.ports.iter().map(Draft::of).collect();
@@ -207,7 +210,11 @@ impl ConfigDiff {
 
 /// The differences that turn `old` into `new`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
-    let mut diff = ConfigDiff { restart_required: restart_keys(old, new), ..ConfigDiff::default() };
+    let mut diff = ConfigDiff {
+        restart_required: restart_keys(old, new),
+        policies: old.cluster != new.cluster,
+        ..ConfigDiff::default()
+    };
 
     let old_networks: HashMap<_, _> = old.networks.iter().map(|n| (&n.name, n)).collect();
     let new_networks: HashMap<_, _> = new.networks.iter().map(|n| (&n.name, n)).collect();

@@ -1,6 +1,7 @@
 //! The list of all keys: what each takes, its default, what it means. The readers ask it which keys exist, the
 //! documentation and the embedded default are tested against it, the command line may complete from it.
 
+use crate::cluster::{admin, object, policy};
 use crate::{connections, daemon, flow_cache, memory, network, node, port, router, service, workers};
 
 /// One key of the configuration.
@@ -52,6 +53,10 @@ pub const SECTIONS: &[SectionKeys] = &[
     SectionKeys { name: "network", repeated: true, keys: network::keys::KEYS },
     SectionKeys { name: "port", repeated: true, keys: port::KEYS },
     SectionKeys { name: "service", repeated: true, keys: service::keys::KEYS },
+    SectionKeys { name: "namespace", repeated: true, keys: object::NAMESPACE_KEYS },
+    SectionKeys { name: "pod", repeated: true, keys: object::POD_KEYS },
+    SectionKeys { name: "policy", repeated: true, keys: policy::KEYS },
+    SectionKeys { name: "admin_policy", repeated: true, keys: admin::KEYS },
 ];
 
 /// The candidate nearest to `word`, when it is near enough that a slip of the finger explains it.

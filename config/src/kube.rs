@@ -9,17 +9,19 @@
 //! | `yaml` | text to values with places; documents |
 //! | `object` | one object: its kind, name and fields |
 //! | `fields` | a mapping within an object, field by field |
+//! | `cluster` | pods and policies |
 //! | `subnet`, `vlan`, `service`, `endpoint_slice` | kinds, one file each: which fields it has and what becomes of each |
 //!
 //! A further kind is a file with a reader, and a line in [`read`].
 
+mod cluster;
 mod endpoint_slice;
 mod fields;
 mod object;
 mod service;
 mod subnet;
 mod vlan;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -51,9 +53,10 @@ pub struct Merged {
 pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, ConfigErrors> {
     let mut sink = Sink::new(origin);
     let read = yaml::documents(text, &mut sink).and_then(|documents| read(running, &documents, &mut sink));
-    let Objects { networks, routers, notes, services, slices } = sink.finish(read.ok())?;
+    let Objects { networks, routers, cluster, notes, services, slices } = sink.finish(read.ok())?;
     let mut config = running.clone();
-    let only_services = networks.is_empty() && routers.is_empty();
+    let only_services = networks.is_empty() && routers.is_empty() && cluster.is_empty();
+    cluster.into_iter().for_each(|object| object.apply(&mut config));
     for router in routers {
         if config.router(router.name.as_str()).is_none() {
             config.routers.push(router);
@@ -88,6 +91,7 @@ pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, Confi
 struct Objects {
     networks: Vec<Wanted>,
     routers: Vec<Router>,
+    cluster: Vec<cluster::Cluster>,
     notes: Vec<String>,
     services: Vec<At<service::Wanted>>,
     slices: Vec<At<Slice>>,
@@ -121,6 +125,13 @@ fn read(running: &Config, documents: &[yaml::Document], sink: &mut Sink) -> Resu
             failed = true;
             continue;
         };
+        if let Some(read) = cluster::read(&object, sink) {
+            match read {
+                Ok(read) => objects.cluster.push(read),
+                Err(Reported) => failed = true,
+            }
+            continue;
+        }
         match (object.api.as_str(), object.kind.as_str()) {
             ("kubeovn.io/v1", "Subnet") => subnets.push(object),
             ("v1", "Service") => match service::read(&object, running, sink) {
@@ -139,7 +150,10 @@ fn read(running: &Config, documents: &[yaml::Document], sink: &mut Sink) -> Resu
                 Err(Reported) => failed = true,
             },
             (api, kind) => {
-                let message = format!("objects of {api} {kind} are not taken; remove it. Taken are: {TAKEN}");
+                let message = format!(
+                    "objects of {api} {kind} are not taken; remove it. Taken are: {TAKEN}, {}",
+                    cluster::TAKEN
+                );
                 object.report("kind", message, sink);
                 failed = true;
             }

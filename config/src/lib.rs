@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `raw`, `section`, `value` | text with places; one section key by key; what single values may be |
 //! | `daemon`, `memory`, `workers`, `flow_cache`, `connections`, `node`, `router`, `network`, `port`, `service` | one section each: its type, its list of keys, its reader |
+//! | `cluster` | namespaces, pods, policies: what selectors choose, and who may talk to whom |
 //! | `check` | mistakes that show only between sections |
 //! | `read`, `write` | whole documents, in and out |
 //! | `peers` | peers of overlays in files of their own |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod cluster;
 mod connections;
 mod daemon;
 mod diff;
@@ -35,6 +37,7 @@ mod network;
 mod node;
 mod peers;
 mod port;
+mod protocol;
 mod raw;
 mod read;
 mod router;
@@ -50,6 +53,13 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+pub use cluster::Cluster;
+pub use cluster::admin::{AdminAction, AdminPolicy, AdminRule, Subject, Tier};
+pub use cluster::labels::Labels;
+pub use cluster::object::{NAMESPACE_NAME_LABEL, NamedPort, Namespace, Pod};
+pub use cluster::peer::{IpBlock, Peer as PolicyPeer, PolicyPort, PortRef};
+pub use cluster::policy::{Policy, Refusal, Rule};
+pub use cluster::selector::{Expression, Operator, Selector};
 pub use connections::Connections;
 pub use daemon::Daemon;
 pub use diff::{ConfigDiff, NetworkChange, PortChange, RouterChange, Step, diff};
@@ -77,6 +87,7 @@ pub use port::netns::Netns;
 pub use port::route::KernelRoute;
 pub use port::secret::Secret;
 pub use port::{Port, QUEUES_MAX};
+pub use protocol::Protocol;
 pub use read::{load, parse, parse_port};
 pub use router::{Router, StaticRoute};
 pub use service::endpoint::ServiceEndpoint;
@@ -115,6 +126,9 @@ pub struct Config {
     /// touches one.
     #[serde(rename = "service", skip_serializing_if = "Vec::is_empty", serialize_with = "each")]
     pub services: Vec<Arc<Service>>,
+    /// Pods, and who may talk to whom.
+    #[serde(flatten)]
+    pub cluster: Cluster,
 }
 
 /// Writes what is shared as what it is.
@@ -135,6 +149,7 @@ impl Default for Config {
             networks: vec![Network::default()],
             ports: Vec::new(),
             services: Vec::new(),
+            cluster: Cluster::default(),
         }
     }
 }

@@ -3,9 +3,12 @@
 //!
 //! The reader is not `serde`: a derived reader stops at the first value of a wrong type, and we want all mistakes at once.
 
+use std::borrow::Cow;
+
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Place, Sink};
+use crate::kube::yaml;
 
 /// A value as written.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +17,8 @@ pub(crate) enum Raw<'a> {
     Toml(&'a DeValue<'a>),
     /// From a command line: text that becomes what the key expects.
     Word(&'a str),
+    /// From a Kubernetes object.
+    Kube(&'a yaml::Value),
 }
 
 impl<'a> Raw<'a> {
@@ -21,6 +26,7 @@ impl<'a> Raw<'a> {
         match self {
             Raw::Toml(value) => value.as_str(),
             Raw::Word(word) => Some(word),
+            Raw::Kube(value) => value.text(),
         }
     }
 
@@ -30,6 +36,8 @@ impl<'a> Raw<'a> {
         let (digits, radix) = match self {
             Raw::Toml(value) => value.as_integer().map(|i| (i.as_str(), i.radix()))?,
             Raw::Word(word) => (word, 10),
+            // What is in quotes is text, also when it is digits.
+            Raw::Kube(value) => (value.plain()?, 10),
         };
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
         match i64::from_str_radix(digits, radix) {
@@ -43,9 +51,8 @@ impl<'a> Raw<'a> {
     pub(crate) fn boolean(self) -> Option<bool> {
         match self {
             Raw::Toml(value) => value.as_bool(),
-            Raw::Word("true") => Some(true),
-            Raw::Word("false") => Some(false),
-            Raw::Word(_) => None,
+            Raw::Word(word) => truth(word),
+            Raw::Kube(value) => truth(value.plain()?),
         }
     }
 
@@ -57,6 +64,7 @@ impl<'a> Raw<'a> {
             }
             Raw::Word("") => Some(Vec::new()),
             Raw::Word(word) => Some(word.split(',').map(|part| Raw::Word(part.trim())).collect()),
+            Raw::Kube(value) => Some(value.list()?.iter().map(Raw::Kube).collect()),
         }
     }
 
@@ -65,6 +73,7 @@ impl<'a> Raw<'a> {
         match self {
             Raw::Toml(value) => value.as_table().map(Table::Toml),
             Raw::Word(_) => None,
+            Raw::Kube(value) => value.map().map(Table::Kube),
         }
     }
 
@@ -80,6 +89,7 @@ impl<'a> Raw<'a> {
     pub(crate) fn describe(self) -> String {
         match self {
             Raw::Word(word) => quote(word),
+            Raw::Kube(value) => value.describe(),
             Raw::Toml(DeValue::String(text)) => format!("the string {}", quote(text)),
             Raw::Toml(DeValue::Integer(number)) => format!("the integer {number}"),
             Raw::Toml(DeValue::Boolean(value)) => format!("the boolean {value}"),
@@ -106,6 +116,8 @@ pub(crate) enum Table<'a> {
     Toml(&'a DeTable<'a>),
     /// `key=value` words of a command line.
     Words(&'a [(String, String)]),
+    /// A mapping of a Kubernetes object. Its keys are ours in camel case: `podSelector` is `pod_selector`.
+    Kube(&'a [yaml::Entry]),
     /// A section that is not there: every key takes its default.
     Absent,
 }
@@ -115,7 +127,28 @@ impl<'a> Table<'a> {
         match self {
             Table::Toml(table) => table.get(key).map(|value| Raw::Toml(value.get_ref())),
             Table::Words(words) => words.iter().find(|(k, _)| k == key).map(|(_, v)| Raw::Word(v)),
+            Table::Kube(_) => self.exactly(&self.spelled(key)),
             Table::Absent => None,
+        }
+    }
+
+    /// The value under a key that is no key of ours but somebody's choice, as a label's.
+    pub(crate) fn exactly(self, key: &str) -> Option<Raw<'a>> {
+        match self {
+            // Nothing is the same as not there.
+            Table::Kube(entries) => {
+                let entry = entries.iter().find(|entry| entry.key == key)?;
+                (!entry.value.is_null()).then_some(Raw::Kube(&entry.value))
+            }
+            other => other.get(key),
+        }
+    }
+
+    /// A key of ours as it is written in this table.
+    pub(crate) fn spelled(self, key: &str) -> Cow<'_, str> {
+        match self {
+            Table::Kube(_) => Cow::Owned(camel_case(key)),
+            _ => Cow::Borrowed(key),
         }
     }
 
@@ -123,9 +156,37 @@ impl<'a> Table<'a> {
         match self {
             Table::Toml(table) => table.keys().map(|key| key.get_ref().as_ref()).collect(),
             Table::Words(words) => words.iter().map(|(key, _)| key.as_str()).collect(),
+            Table::Kube(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
             Table::Absent => Vec::new(),
         }
     }
+}
+
+fn truth(word: &str) -> Option<bool> {
+    match word {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// `pod_selector` as `podSelector`. What is behind a dot or bracket stays: it may be a label.
+fn camel_case(key: &str) -> String {
+    let end = key.find(['.', '[']).unwrap_or(key.len());
+    let (head, rest) = key.split_at(end);
+    let mut camel = String::with_capacity(key.len());
+    let mut upper = false;
+    for c in head.chars() {
+        match c {
+            '_' => upper = true,
+            c if upper => {
+                camel.push(c.to_ascii_uppercase());
+                upper = false;
+            }
+            c => camel.push(c),
+        }
+    }
+    camel + rest
 }
 
 /// Turns byte offsets into lines and columns. Built once, looked up by binary search.

@@ -1,5 +1,6 @@
 //! From text to a [`Config`]: a whole TOML document, a file, or the words of one port on a command line.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::check::routing::Joined;
 use crate::check::{self, Around};
+use crate::cluster::{Cluster, admin, object, policy};
 use crate::daemon::Daemon;
 use crate::error::{ConfigErrors, LoadError, Place, Reported, Sink};
-use crate::keys::{SECTIONS, nearest};
+use crate::keys::{Key, SECTIONS, nearest};
 use crate::port::{Draft, Port};
 use crate::raw::{Lines, Table, note_places};
 use crate::section::Section;
@@ -180,6 +182,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     check::services::all(&services, &around, sink);
     let services = services.into_iter().map(|draft| Some(Arc::new(draft.service?)));
     let services = services.collect::<Option<Vec<_>>>().filter(|_| all_services);
+    let cluster = cluster(document, sink);
     let ports = drafts.into_iter().map(Draft::complete).collect::<Option<Vec<_>>>()?;
     Some(Config {
         daemon: daemon.ok()?,
@@ -192,7 +195,64 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
         networks: networks.into_iter().map(|draft| draft.network).collect(),
         ports,
         services: services?,
+        cluster: cluster?,
     })
+}
+
+/// Pods and policies. What could be read is checked also when other parts have mistakes.
+fn cluster(document: &DeTable<'_>, sink: &mut Sink) -> Option<Cluster> {
+    let mut places = Places::default();
+    let cluster = Cluster {
+        namespaces: objects(
+            document,
+            "namespace",
+            object::NAMESPACE_KEYS,
+            &mut places,
+            sink,
+            object::read_namespace,
+        ),
+        pods: objects(document, "pod", object::POD_KEYS, &mut places, sink, object::read_pod),
+        policies: objects(document, "policy", policy::KEYS, &mut places, sink, policy::read),
+        admin_policies: objects(document, "admin_policy", admin::KEYS, &mut places, sink, admin::read),
+    };
+    let path = |section: &str, index: usize| {
+        let paths = places.paths.get(section);
+        paths.and_then(|paths| paths.get(index)).cloned().unwrap_or_else(|| section.to_owned())
+    };
+    check::cluster::all(&cluster, &path, sink);
+    (!places.failed).then_some(cluster)
+}
+
+/// Where objects stand that could be read, by section.
+#[derive(Default)]
+struct Places {
+    paths: HashMap<&'static str, Vec<String>>,
+    /// Some could not be read.
+    failed: bool,
+}
+
+/// The objects of a repeated section that could be read.
+fn objects<T>(
+    document: &DeTable<'_>,
+    name: &'static str,
+    keys: &'static [Key],
+    places: &mut Places,
+    sink: &mut Sink,
+    read: fn(&mut Section<'_, '_>) -> Result<T, Reported>,
+) -> Vec<T> {
+    let mut objects = Vec::new();
+    let paths = places.paths.entry(name).or_default();
+    for (path, table) in repeated(document, name, sink) {
+        let object = table.map(|table| read(&mut Section::new(path.clone(), table, keys, sink)));
+        match object {
+            Some(Ok(object)) => {
+                objects.push(object);
+                paths.push(path);
+            }
+            _ => places.failed = true,
+        }
+    }
+    objects
 }
 
 fn refuse_unknown_sections(document: &DeTable<'_>, sink: &mut Sink) {

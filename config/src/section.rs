@@ -1,6 +1,7 @@
 //! Reading one section key by key. A bad value is reported and reading goes on; the caller builds its struct with `?`
 //! after it has asked for every key.
 
+use crate::cluster::labels::{self, Labels};
 use crate::error::{Reported, Sink};
 use crate::keys::{Key, nearest};
 use crate::raw::{Raw, Table, join};
@@ -32,7 +33,7 @@ impl<'a, 's> Section<'a, 's> {
 
     /// Reports a mistake about `key` of this section.
     pub(crate) fn report(&mut self, key: &str, message: impl Into<String>) -> Reported {
-        self.sink.report(&join(&self.path, key), message)
+        self.sink.report(&join(&self.path, &self.table.spelled(key)), message)
     }
 
     /// The value, or `None` when the key is absent.
@@ -70,9 +71,12 @@ impl<'a, 's> Section<'a, 's> {
             None => {
                 let (equals, example) = match self.table {
                     Table::Words(_) => ("=", example.trim_matches('"')),
+                    Table::Kube(_) => (": ", example.trim_matches('"')),
                     _ => (" = ", example),
                 };
-                Err(self.report(key, format!("required but missing; add it, as {key}{equals}{example}")))
+                let message =
+                    format!("required but missing; add it, as {}{equals}{example}", self.table.spelled(key));
+                Err(self.report(key, message))
             }
         }
     }
@@ -116,7 +120,7 @@ impl<'a, 's> Section<'a, 's> {
             return Err(self.report(key, message));
         };
         let one = |(i, item): (usize, Raw<'a>)| {
-            let path = format!("{}[{i}]", join(&self.path, key));
+            let path = format!("{}[{i}]", join(&self.path, &self.table.spelled(key)));
             match item.table() {
                 Some(table) => read(&mut Section::new(path, table, known, self.sink)).ok(),
                 None => {
@@ -129,6 +133,46 @@ impl<'a, 's> Section<'a, 's> {
         Ok(items.into_iter().enumerate().map(one).collect())
     }
 
+    /// The table under `key`, read as a section with the keys `known`; `None` when it is not there. `example` is a table that
+    /// would do.
+    pub(crate) fn table<T>(
+        &mut self,
+        key: &str,
+        known: &'static [Key],
+        example: &str,
+        read: impl FnOnce(&mut Section<'a, '_>) -> Result<T, Reported>,
+    ) -> Result<Option<T>, Reported> {
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        let Some(table) = raw.table() else {
+            let message = format!("expected a table, found {}; write {example}", raw.describe());
+            return Err(self.report(key, message));
+        };
+        let path = join(&self.path, &self.table.spelled(key));
+        read(&mut Section::new(path, table, known, self.sink)).map(Some)
+    }
+
+    /// The labels under `key`; none when it is not there. Every bad one is reported.
+    pub(crate) fn labels(&mut self, key: &str) -> Result<Labels, Reported> {
+        let Some(raw) = self.raw(key) else { return Ok(Labels::default()) };
+        let Some(table) = raw.table() else {
+            let message = format!("expected a table, found {}; write {{ app = \"web\" }}", raw.describe());
+            return Err(self.report(key, message));
+        };
+        let (mut labels, mut bad) = (Labels::default(), None);
+        for name in table.keys() {
+            let path = format!("{key}.{name}");
+            if let Err(message) = labels::check_key(name) {
+                bad = Some(self.report(&path, message));
+            }
+            match table.exactly(name).map(labels::value) {
+                Some(Ok(value)) => drop(labels.insert(name, &value)),
+                Some(Err(message)) => bad = Some(self.report(&path, message)),
+                None => {}
+            }
+        }
+        bad.map_or(Ok(labels), Err)
+    }
+
     /// True when the key was written as an array.
     pub(crate) fn is_array(&self, key: &str) -> bool {
         self.raw(key).is_some_and(|raw| raw.items().is_some())
@@ -139,11 +183,16 @@ impl<'a, 's> Section<'a, 's> {
         matches!(self.table, Table::Words(_))
     }
 
+    /// True for a part of a Kubernetes object.
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.table, Table::Kube(_))
+    }
+
     /// Reports every key that this section, or one of this `kind` (in words: `veth`, `ports`), does not have. With an
     /// unknown kind (`None`), the keys of all kinds pass: the kind is the mistake then.
     pub(crate) fn refuse_others(&mut self, kind: Option<(&str, &str)>) {
         for key in self.table.keys() {
-            let mut named = self.known.iter().filter(|k| k.name == key).peekable();
+            let mut named = self.known.iter().filter(|k| self.table.spelled(k.name) == key).peekable();
             if named.peek().is_none() {
                 self.refuse_unknown(key, kind.map(|(kind, _)| kind));
                 continue;
@@ -168,10 +217,11 @@ impl<'a, 's> Section<'a, 's> {
         let common = |k: &&Key| k.kinds.is_empty();
         let fits = |k: &&Key| common(k) || kind.is_none_or(|kind| k.kinds.contains(&kind));
         let message = match nearest(key, self.known.iter().filter(fits).map(|k| k.name)) {
-            Some(near) => format!("unknown key; did you mean {near}?"),
+            Some(near) => format!("unknown key; did you mean {}?", self.table.spelled(near)),
             None => {
                 let listed = |k: &&Key| if kind.is_some() { fits(k) } else { common(k) };
-                let names: Vec<_> = self.known.iter().filter(listed).map(|k| k.name).collect();
+                let names = self.known.iter().filter(listed).map(|k| self.table.spelled(k.name));
+                let names: Vec<_> = names.collect();
                 format!("unknown key; remove it, or use one of: {}", names.join(", "))
             }
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::Config;
+use crate::cluster::Cluster;
 use crate::network::kind::NetworkKind;
 use crate::port::Port;
 use crate::port::kind::PortKind;
@@ -57,7 +58,25 @@ impl Config {
             push_tables(&mut text, "ports", &service.ports);
             push_tables(&mut text, "endpoints", &service.endpoints);
         }
+        let Cluster { namespaces, pods, policies, admin_policies } = &self.cluster;
+        namespaces.iter().for_each(|it| push_inline(&mut text, "[[namespace]]", it));
+        pods.iter().for_each(|it| push_inline(&mut text, "[[pod]]", it));
+        policies.iter().for_each(|it| push_inline(&mut text, "[[policy]]", it));
+        admin_policies.iter().for_each(|it| push_inline(&mut text, "[[admin_policy]]", it));
         text
+    }
+}
+
+/// Writes a section with tables in it, each on the line of its key.
+fn push_inline(text: &mut String, head: &str, section: &impl Serialize) {
+    if !text.is_empty() && !text.ends_with("\n\n") {
+        text.push('\n');
+    }
+    text.push_str(head);
+    text.push('\n');
+    let table = toml::Table::try_from(section).expect("a section is made of values that TOML has");
+    for (key, value) in table {
+        text.push_str(&format!("{key} = {value}\n"));
     }
 }
 

@@ -236,7 +236,9 @@ fn each_key_of_each_network_kind_alone() {
 
 #[test]
 fn each_key_of_the_other_sections_alone() {
-    for section in SECTIONS.iter().filter(|s| !matches!(s.name, "port" | "network" | "service")) {
+    let cluster = ["namespace", "pod", "policy", "admin_policy"];
+    let apart = |name: &str| matches!(name, "port" | "network" | "service") || cluster.contains(&name);
+    for section in SECTIONS.iter().filter(|s| !apart(s.name)) {
         for key in section.keys.iter().filter(|k| !matches!(k.name, "name" | "kind")) {
             let (first, second) = two_values(key.name);
             let head = match section.name {
@@ -304,6 +306,56 @@ fn each_key_of_a_service_alone() {
         without.services.pop();
         assert_eq!(diff(&old, &without).removed_services, [name.clone()]);
         assert_eq!(diff(&without, &old).changed_services, [name]);
+    }
+}
+
+#[test]
+fn each_key_of_pods_and_policies_makes_them_be_resolved_anew() {
+    let objects = [
+        ("namespace", "name = \"n\"", &["labels = { a = \"b\" }"][..]),
+        (
+            "pod",
+            "namespace = \"n\"\nname = \"p\"",
+            &[
+                "labels = { a = \"b\" }",
+                "addresses = [\"10.0.0.1\"]",
+                "ports = [{ name = \"http\", port = 80 }]",
+                "node = \"k\"",
+                "host_network = true",
+            ],
+        ),
+        (
+            "policy",
+            "namespace = \"n\"\nname = \"p\"",
+            &[
+                "pod_selector = { match_labels = { a = \"b\" } }",
+                "policy_types = [\"egress\"]",
+                "ingress = [{}]",
+                "egress = [{}]",
+                "action = \"reject\"",
+            ],
+        ),
+        (
+            "admin_policy",
+            "name = \"p\"\npriority = 1\nsubject = { namespace_selector = {} }",
+            &["ingress = [{ action = \"deny\" }]", "egress = [{ action = \"deny\" }]", "action = \"reject\""],
+        ),
+    ];
+    for (section, least, more) in objects {
+        let old = config(&format!("[[{section}]]\n{least}\n"));
+        for key in more {
+            let new = config(&format!("[[{section}]]\n{least}\n{key}\n"));
+            let found = diff(&old, &new);
+            assert!(found.policies && found.steps().is_empty() && found.restart_required.is_empty(), "{key}");
+        }
+        let listed = SECTIONS.iter().find(|it| it.name == section).unwrap().keys.iter();
+        let shown = |name: &str| {
+            least.lines().chain(more.iter().copied()).any(|line| line.starts_with(&format!("{name} = ")))
+        };
+        let missing: Vec<_> =
+            listed.map(|key| key.name).filter(|name| !shown(name) && *name != "tier").collect();
+        assert!(missing.is_empty(), "add a value for {missing:?} of {section}");
+        assert!(diff(&Config::default(), &old).policies && diff(&old, &Config::default()).policies);
     }
 }
 

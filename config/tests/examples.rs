@@ -78,8 +78,10 @@ fn each_kind_has_its_example_and_each_example_loads() {
     }
     let config = parse(&examples["service"], "service").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(parse(&config.to_toml(), "service"), Ok(config), "services written out");
-    // Besides these: the embedded default, routing, masquerading, and services.
-    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 4, "an example nobody checks");
+    let policies = parse(&examples["policies"], "policies").unwrap();
+    assert_eq!(parse(&policies.to_toml(), "policies"), Ok(policies), "policies written out");
+    // Besides these: the embedded default, routing, masquerading, services, policies.
+    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 5, "an example nobody checks");
 }
 
 #[test]
@@ -154,8 +156,9 @@ fn is_toml(key: &&Key) -> bool {
 #[test]
 fn the_listed_defaults_are_the_real_ones() {
     let mut text = String::new();
-    // A service has a namespace: it is looked at by itself.
-    for section in SECTIONS.iter().filter(|s| !matches!(s.name, "port" | "service")) {
+    // What has a namespace is looked at by itself.
+    let apart = ["port", "service", "namespace", "pod", "policy", "admin_policy"];
+    for section in SECTIONS.iter().filter(|s| !apart.contains(&s.name)) {
         match section.repeated {
             true => writeln!(text, "[[{}]]\nname = \"default\"", section.name).unwrap(),
             false => writeln!(text, "[{}]", section.name).unwrap(),
@@ -174,6 +177,19 @@ fn the_listed_defaults_are_the_real_ones() {
         writeln!(full, "{} = {}", key.name, key.default).unwrap();
     }
     assert_eq!(parse(least, "service").unwrap(), parse(&full, "service").unwrap());
+    for (section, needed) in [
+        ("namespace", "name = \"n\""),
+        ("pod", "namespace = \"n\"\nname = \"p\""),
+        ("policy", "namespace = \"n\"\nname = \"p\""),
+        ("admin_policy", "name = \"p\"\npriority = 1\nsubject = { namespace_selector = {} }"),
+    ] {
+        let least = format!("[[{section}]]\n{needed}\n");
+        let mut full = least.clone();
+        for key in keys_of(section, "-").filter(is_toml) {
+            writeln!(full, "{} = {}", key.name, key.default).unwrap();
+        }
+        assert_eq!(parse(&least, section).unwrap(), parse(&full, section).unwrap(), "{section}");
+    }
 
     for kind in KINDS {
         let needed = match kind {

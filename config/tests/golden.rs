@@ -77,6 +77,11 @@ fn mistakes_of_services() {
 }
 
 #[test]
+fn mistakes_of_pods_and_policies() {
+    compare("policies");
+}
+
+#[test]
 fn syntax_errors() {
     compare("syntax");
 }

@@ -127,3 +127,39 @@ fn what_is_no_object_is_refused() {
         assert_eq!(merge(&node(), nothing, "f.yaml").unwrap().config, node());
     }
 }
+
+#[test]
+fn pods_and_policies_are_those_of_the_api() {
+    let Merged { config, notes } = merged("policies.yaml");
+    let written = parse(&text("policies.toml"), "policies.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.cluster, written.cluster);
+    assert!(notes.is_empty(), "{notes:?}");
+    // Twice is once, and all else is as it was.
+    let again = merge(&config, &text("policies.yaml"), "again").unwrap();
+    assert_eq!(again.config, config);
+    assert_eq!(Config { cluster: shunt_config::Cluster::default(), ..config }, node());
+}
+
+#[test]
+fn a_pod_that_has_ended_goes_and_one_that_changed_takes_its_place() {
+    let pod = |labels: &str, phase: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, labels: {{ {labels} }} }}\nstatus: {{ phase: {phase}, podIP: 10.16.0.7 }}\n"
+        )
+    };
+    let running = merge(&node(), &pod("a: b", "Running"), "f").unwrap().config;
+    assert_eq!((running.cluster.pods[0].namespace.as_str(), running.cluster.pods.len()), ("default", 1));
+    let changed = merge(&running, &pod("a: c", "Running"), "f").unwrap().config;
+    assert_eq!((changed.cluster.pods[0].labels.get("a"), changed.cluster.pods.len()), (Some("c"), 1));
+    assert_eq!(merge(&changed, &pod("a: c", "Failed"), "f").unwrap().config, node());
+}
+
+#[test]
+fn every_mistake_of_a_policy_has_its_document_and_field() {
+    let errors = merge(&node(), &text("policy-mistakes.yaml"), "policy-mistakes.yaml").unwrap_err();
+    let (found, expected) = (format!("{errors}\n"), path("policy-mistakes.txt"));
+    if std::env::var_os("SHUNT_BLESS").is_some() {
+        std::fs::write(&expected, &found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(expected).unwrap());
+}

@@ -1,8 +1,9 @@
 //! One Kubernetes object, whatever its kind: which it is, and its fields one by one.
 
 use crate::error::{Place, Reported, Sink};
-use crate::keys::nearest;
-use crate::raw::Raw;
+use crate::keys::{Key, nearest};
+use crate::raw::{Raw, Table};
+use crate::section::Section;
 
 use super::fields::Fields;
 use super::yaml::{Document, Entry, Node, Value};
@@ -110,6 +111,23 @@ impl<'d> Object<'d> {
         self.one(&format!("metadata.labels.{key}"), value, read, sink).map(Some)
     }
 
+    /// `metadata`, `spec` or `status`, to be read as a section of the configuration is, with the keys `known`.
+    pub(super) fn section<'s>(
+        &self,
+        part: &str,
+        known: &'static [Key],
+        sink: &'s mut Sink,
+    ) -> Section<'d, 's> {
+        let path = format!("document {}: {part}", self.number);
+        let value = find(self.entries, part);
+        sink.place_value(path.clone(), value.map_or(self.place, |value| value.place));
+        if let Some(value) = value {
+            note_places(value, &path, sink);
+        }
+        let table = value.and_then(|value| Raw::Kube(value).table()).unwrap_or(Table::Absent);
+        Section::new(path, table, known, sink)
+    }
+
     /// The value of a field of `spec`; `None` when it is not there, or nothing.
     pub(super) fn field(&self, key: &str) -> Option<&'d Value> {
         find(self.spec, key).filter(|value| !value.is_null())
@@ -173,6 +191,21 @@ impl<'d> Object<'d> {
     /// A note about a field.
     pub(super) fn note(&self, key: &str, message: &str) -> String {
         format!("document {} ({} {}): spec.{key}: {message}", self.number, self.kind, self.name)
+    }
+}
+
+/// Notes in `sink` the place of every value within `value`.
+fn note_places(value: &Value, path: &str, sink: &mut Sink) {
+    let mut note = |path: String, value: &Value| {
+        sink.place_value(path.clone(), value.place);
+        note_places(value, &path, sink);
+    };
+    match &value.node {
+        Node::Scalar { .. } => {}
+        Node::List(items) => {
+            items.iter().enumerate().for_each(|(i, item)| note(format!("{path}[{i}]"), item))
+        }
+        Node::Map(entries) => entries.iter().for_each(|it| note(format!("{path}.{}", it.key), &it.value)),
     }
 }
 

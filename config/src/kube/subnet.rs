@@ -88,7 +88,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("enableMulticastSnoop", "multicast is flooded"),
 ];
 
-const POLICY: &str = "who may talk to whom cannot be limited yet";
+const POLICY: &str = "who may talk to whom is said by policies (NetworkPolicy, AdminNetworkPolicy)";
 const GATEWAY_NODE: &str = "every node is the gateway of its own pods (gatewayType distributed)";
 const NAT: &str = "what leaves has the router's address (natOutgoing), for all pods alike";
 

@@ -13,22 +13,22 @@ const DEPTH: usize = 32;
 
 /// One document of a text.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// From 1.
-    pub(super) number: usize,
-    pub(super) value: Value,
+    pub(crate) number: usize,
+    pub(crate) value: Value,
 }
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub(super) struct Value {
-    pub(super) place: Place,
-    pub(super) node: Node,
+pub(crate) struct Value {
+    pub(crate) place: Place,
+    pub(crate) node: Node,
 }
 
 /// What a value is.
 #[derive(Debug)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// Text; a number, `true` or nothing when it is `plain`, without quotes.
     Scalar {
         text: String,
@@ -40,20 +40,52 @@ pub(super) enum Node {
 
 /// One line of a mapping.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) place: Place,
-    pub(super) value: Value,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) value: Value,
 }
 
 impl Value {
     /// Nothing: an empty value or `null` (YAML 1.2 section 10.2.1.1).
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.node, Node::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// The text of a scalar.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.node {
+            Node::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar without quotes.
+    pub(crate) fn plain(&self) -> Option<&str> {
+        match &self.node {
+            Node::Scalar { text, plain: true } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list.
+    pub(crate) fn list(&self) -> Option<&[Value]> {
+        match &self.node {
+            Node::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The lines of a mapping.
+    pub(crate) fn map(&self) -> Option<&[Entry]> {
+        match &self.node {
+            Node::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
     /// The value for a message.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.node {
             Node::Scalar { .. } if self.is_null() => "nothing".to_owned(),
             Node::Scalar { text, .. } => quote(text),
@@ -70,7 +102,7 @@ enum Open {
 }
 
 /// All documents of `text` but empty ones, which count all the same.
-pub(super) fn documents(text: &str, sink: &mut Sink) -> Result<Vec<Document>, Reported> {
+pub(crate) fn documents(text: &str, sink: &mut Sink) -> Result<Vec<Document>, Reported> {
     let mut documents = Vec::new();
     let mut number = 0;
     let mut open: Vec<Open> = Vec::new();

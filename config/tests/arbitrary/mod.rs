@@ -2,6 +2,7 @@
 //! them are of every sort.
 
 mod service;
+mod cluster;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,6 +23,10 @@ const PORTS: usize = 8;
 
 /// Any valid configuration.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
+    (without_cluster(), cluster::cluster()).prop_map(|(config, cluster)| Config { cluster, ..config })
+}
+
+fn without_cluster() -> impl Strategy<Value = Config> {
     (workers(), subsequence(&NETWORKS[..], 0..=3), memory(), flow_cache(), "[a-z]{1,8}").prop_flat_map(
         |(workers, names, memory, flow_cache, file)| {
             let networks: Vec<_> = names.iter().map(|name| network(name)).collect();
@@ -50,6 +55,7 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 routers,
                 ports: endpoints_in_their_subnets(&networks, ports),
                 networks,
+                cluster: shunt_config::Cluster::default(),
             })
         },
     )
