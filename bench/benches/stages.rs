@@ -80,6 +80,7 @@ fn topology(full_key: bool) -> Topology {
             masquerade: false,
             zone: 0,
             tracks_bridged: false,
+            policies: None,
             storm_limit: 0,
             crossing: Crossing::default(),
         }

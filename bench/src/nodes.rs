@@ -12,7 +12,9 @@ use shunt_switch::table::fdb::{self, Fdb, Place};
 use shunt_switch::table::fib::{Fib, Route, Row};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
 use shunt_switch::topology::tunnels::{PlannedOverlay, PlannedPeer};
-use shunt_switch::topology::{Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId};
+use shunt_switch::topology::{
+    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId,
+};
 use shunt_switch::wire::ethernet::Mac;
 
 /// Numbers without visible order (xorshift64*).
@@ -204,6 +206,7 @@ pub fn cluster() -> Plan {
         masquerade: false,
         zone: 0,
         tracks_bridged: false,
+        policies: None,
         storm_limit: 0,
         crossing: Crossing::default(),
         host: None,

@@ -75,7 +75,9 @@ pub use names::{
 };
 pub use network::kind::{Bridge, NetworkKind, Underlay, UnderlayMode};
 pub use network::mtu::{MTU_ETHERNET, MTU_MAX, MTU_MIN, Mtu};
-pub use network::overlay::{Dscp, Encap, GENEVE_PORT, Overlay, PEERS_MAX, Payload, Return, VNI_MAX, VXLAN_PORT};
+pub use network::overlay::{
+    Dscp, Encap, GENEVE_PORT, Overlay, PEERS_MAX, Payload, Return, VNI_MAX, VXLAN_PORT,
+};
 pub use network::peer::Peer;
 pub use network::snat::{Snat, SnatSource};
 pub use network::{MAC_LIMIT_MAX, Network};

@@ -16,9 +16,8 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "admin_up" | "tso" | "mergeable" | "spoof_check" | "announce" | "flood" | "proxy_arp" => {
             ("true", "false")
         }
-        "mss_clamp" | "masquerade" | "local_route" | "learning" | "udp_checksum" | "service_tag" | "untagged" => {
-            ("false", "true")
-        }
+        "mss_clamp" | "masquerade" | "local_route" | "learning" | "udp_checksum" | "service_tag"
+        | "untagged" => ("false", "true"),
         "vlan" | "native_vlan" => ("1155", "1156"),
         "vlans" | "trunk" => ("[1155]", "[1155, 1156]"),
         "storm_limit" => ("0", "10000"),

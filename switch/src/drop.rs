@@ -58,8 +58,13 @@ drop_reasons! {
     TooLongForBuffer = "too_long_for_buffer",
     /// Not IPv4 or IPv6, and the egress port is an L3 device (TUN).
     NotIp = "not_ip",
-    /// Out of a masqueraded network, and no connection can be made of it: a later fragment, or ICMP other than echo.
+    /// Out of a masqueraded network, and no connection can be made of it: a later fragment, or ICMP other than echo. Or a later
+    /// fragment from or to a pod that policies are about.
     Untracked = "untracked",
+    /// A policy does not allow its sender to send it; `shunt drops --why` says which.
+    PolicyEgress = "policy_egress",
+    /// A policy does not allow its receiver to receive it; `shunt drops --why` says which.
+    PolicyIngress = "policy_ingress",
     /// The first packet of no connection, and of none that is known: an answer that nobody asked for, or a TCP segment that
     /// is not due (RFC 9293, as conntrack's INVALID).
     InvalidState = "invalid_state",
@@ -154,6 +159,14 @@ drop_reasons! {
     TooBig = "too_big",
     /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
+}
+
+impl DropReason {
+    /// True when a policy said so.
+    #[inline]
+    pub const fn is_policy(self) -> bool {
+        matches!(self, Self::PolicyEgress | Self::PolicyIngress)
+    }
 }
 
 /// Number of reasons.

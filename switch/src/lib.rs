@@ -7,6 +7,7 @@
 //! 4. [`flow::cache`]: what was decided for that key before, while it is still right (`worker::forward`).
 //! 5. Only on a miss, the stages of [`pipeline`], on the same core: [`pipeline::ingress`] (table 0: is the frame allowed in;
 //!    does the switch answer it itself; [`pipeline::link`] gives a frame of an L3 port its Ethernet header),
+//!    [`pipeline::conntrack`] and [`pipeline::policy`] (tables 4 and 8: is its connection known, may it be opened),
 //!    [`pipeline::lookup`] (table 16: the destination's port in [`table::fdb`], or flood), and for what is sent to a gateway
 //!    [`pipeline::route`] (longest prefix in [`table::fib`]) and [`pipeline::nexthop`] (table 17: [`table::neighbor`]).
 //!    They compile [`flow::Actions`], which the cache keeps.
@@ -25,6 +26,7 @@
 //! | [`table`] | its tables |
 //! | [`port`] | port kinds, one file each |
 //! | [`state`] | connections |
+//! | [`policy`] | selectors resolved to addresses: who may talk to whom |
 //! | [`encap`] | tunnels: headers to put in front, and reading them |
 //! | [`offload`] | checksums and segmentation in software |
 //! | [`wire`] | header formats |
@@ -44,6 +46,7 @@ pub mod flow;
 pub mod ids;
 pub mod offload;
 pub mod pipeline;
+pub mod policy;
 pub mod port;
 pub mod state;
 pub mod table;

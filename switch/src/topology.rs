@@ -25,6 +25,7 @@ use crate::port::FRAME_OVERHEAD;
 use crate::state::{Affinity, Table};
 use crate::table::fdb::Fdb;
 use crate::table::neighbor::{Neighbor, NeighborTable};
+use crate::table::policy::Policies;
 use crate::table::service::Services;
 use crate::wire::ethernet::Mac;
 
@@ -122,6 +123,8 @@ pub struct Network {
     pub zone: Option<u16>,
     /// Connections are looked for also of what is only bridged in it: a service's answers may be, and what a policy forbids.
     pub tracks_bridged: bool,
+    /// Who may talk to whom; `None` where no policy can be about what comes in.
+    pub policies: Option<Arc<Policies>>,
     /// Frames a second that each port may have flooded in it; 0 is any number.
     pub storm_limit: u32,
     /// Rules for traffic between it and other networks of its router.
@@ -226,6 +229,8 @@ pub struct PlannedNetwork {
     pub zone: u16,
     /// See [`Network::tracks_bridged`]; then it has connections whether or not something is masqueraded.
     pub tracks_bridged: bool,
+    /// See [`Network::policies`]; then `tracks_bridged`, too.
+    pub policies: Option<Arc<Policies>>,
     /// See [`Network::storm_limit`].
     pub storm_limit: u32,
     /// See [`Network::crossing`].
@@ -370,11 +375,18 @@ impl Topology {
                 masquerade: network.masquerade,
                 zone: tracks(network).then_some(network.zone),
                 tracks_bridged: network.tracks_bridged,
+                policies: network.policies.clone(),
                 storm_limit: network.storm_limit,
                 crossing: network.crossing.clone(),
                 has_l3,
                 depth: match () {
-                    () if plan.full_key || wraps(id, network) || tracks(network) => Depth::Transport,
+                    () if plan.full_key
+                        || wraps(id, network)
+                        || tracks(network)
+                        || network.policies.is_some() =>
+                    {
+                        Depth::Transport
+                    }
                     () if has_l3 => Depth::Network,
                     () => Depth::Ethernet,
                 },

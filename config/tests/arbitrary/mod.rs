@@ -1,8 +1,8 @@
 //! Random valid configurations. Two of them share names, devices and networks by chance, so that differences between
 //! them are of every sort.
 
-mod service;
 mod cluster;
+mod service;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

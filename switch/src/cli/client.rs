@@ -128,6 +128,8 @@ calls! {
     show_topology(ShowTopologyRequest) -> Topology;
     /// The drops.
     show_drops(ShowDropsRequest) -> Drops;
+    show_refusals(ShowRefusalsRequest) -> Refusals;
+    show_policies(ShowPoliciesRequest) -> Policies;
     /// The publications.
     show_generations(ShowGenerationsRequest) -> Generations;
     /// Routes.

@@ -28,6 +28,7 @@ pub mod man;
 pub mod options;
 pub mod ovs;
 pub mod ping;
+pub mod policies;
 mod routers;
 pub mod services;
 pub mod show;
@@ -132,6 +133,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         Command::Conntrack(wanted) => {
             conntrack::run(&mut client, wanted, json || wanted.output.is_some()).await
         }
+        Command::Drops(wanted) => policies::drops(&mut client, wanted, json).await,
         Command::List { record, names } => ovs::list(&mut client, *record, names, json).await,
         Command::Show { what } => show::run(&mut client, what, json).await,
         Command::Health => {

@@ -35,7 +35,7 @@ pub struct Options {
 pub enum Command {
     /// Apply a configuration file or Kubernetes objects, all of it or nothing; says what changed.
     ///
-    /// A configuration (TOML) takes the place of the running one; objects (YAML: kubeovn.io/v1 Subnet and Vlan) are applied to
+    /// A configuration (TOML) takes the place of the running one; objects (YAML: Subnets, pods, policies) are applied to
     /// it, and leave the rest as it is.
     Apply {
         /// The file; `-` reads standard input.
@@ -70,6 +70,9 @@ pub enum Command {
         shunt tcpdump -i any -w - drop | wireshark -k -i -\n\
         docs/operations.md has the filter.")]
     Tcpdump(Tcpdump),
+    /// Show dropped frames by port and reason; with --why the flows that policies drop now, and which policy does.
+    #[command(after_help = "Example: shunt drops --why --limit 20")]
+    Drops(Drops),
     /// Show ports as ovs-vsctl lists its records.
     List {
         /// Which columns.
@@ -140,6 +143,8 @@ pub enum Show {
         #[arg(value_name = "NAME")]
         name: Option<String>,
     },
+    /// Policies: who they are about and how many rules they have.
+    Policies,
     /// The newest publications of a topology, newest first.
     Generations,
     /// The running configuration as TOML that `apply` takes, secrets included (as JSON: without).
@@ -187,6 +192,17 @@ pub struct Tcpdump {
     /// Only frames that match, as 'host 10.0.0.2 and tcp port 80' or 'drop'.
     #[arg(value_name = "FILTER", trailing_var_arg = true)]
     pub filter: Vec<String>,
+}
+
+/// Which drops.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Drops {
+    /// The flows that policies drop, each with the policy and rule.
+    #[arg(long)]
+    pub why: bool,
+    /// Most flows to print, the busiest of all.
+    #[arg(long, value_name = "FLOWS", requires = "why", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub limit: u32,
 }
 
 /// A record of ovs-vsctl.

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::options::Show;
 use super::routers::routers;
 use super::table::Table;
-use super::{Failure, output, services, watch};
+use super::{Failure, output, policies, services, watch};
 use crate::control::api::proto;
 
 /// Asks for `what` and prints it.
@@ -40,6 +40,10 @@ pub(super) async fn run(client: &mut Client, what: &Show, json: bool) -> Result<
             output(json, &rows, || drops(&rows))
         }
         Show::Services { name } => services::run(client, name.as_deref(), json).await,
+        Show::Policies => {
+            let rows = client.show_policies(proto::ShowPoliciesRequest {}).await?.policies;
+            output(json, &rows, || policies::policies(&rows))
+        }
         Show::Generations => {
             let rows = client.show_generations(proto::ShowGenerationsRequest {}).await?.generations;
             output(json, &rows, || generations(&rows))

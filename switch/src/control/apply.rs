@@ -76,6 +76,8 @@ impl Control {
         self.config.ports.clone_from(&config.ports);
         self.config.services.clone_from(&config.services);
         self.services.follow(&self.config);
+        self.config.cluster.clone_from(&config.cluster);
+        self.policies.follow(&self.config);
         self.peers.follow(&self.config);
         self.routers = routes::routers(&self.config, None);
         let mut receive = Vec::new();
@@ -144,6 +146,7 @@ impl Control {
         self.learned.retain(&kept);
         self.change_networks(&diff.changed_networks);
         self.services.follow(&self.config);
+        self.policies.follow(&self.config);
         let before = routes::Before { config: &running, routers: &self.routers };
         self.routers = routes::routers(&self.config, Some(&before));
         for change in diff.changed_networks.iter().filter(|change| changes_gateway(change)) {

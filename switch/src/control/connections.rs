@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shunt_config::{Config, Network, RouterName};
+use shunt_config::{Config, Network, NetworkName, RouterName};
 
 use super::Control;
 use crate::state::{
@@ -27,22 +27,35 @@ pub(super) struct Connections {
     next: usize,
 }
 
-/// The numbers of routers among connections: a router keeps its own as long as the daemon runs, wherever it is in the
-/// configuration, and none gets that of another.
+/// The numbers of routers, and of networks without one, among connections: each keeps its own as long as the daemon runs,
+/// wherever it is in the configuration, and none gets that of another.
 #[derive(Debug, Default)]
-pub(super) struct Zones(BTreeMap<RouterName, u16>);
+pub(super) struct Zones(BTreeMap<Place, u16>);
+
+/// Whose connections are apart from others'.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Router(RouterName),
+    Network(NetworkName),
+}
 
 impl Zones {
-    /// The number of `router`; 0 for a network without one, which has no connections.
-    pub(super) fn of(&mut self, router: Option<&RouterName>) -> u16 {
-        let Some(router) = router else { return 0 };
+    /// The number of `router`, or of `network` when it has none.
+    pub(super) fn of(&mut self, router: Option<&RouterName>, network: &NetworkName) -> u16 {
+        let place = match router {
+            Some(router) => Place::Router(router.clone()),
+            None => Place::Network(network.clone()),
+        };
         let next = u16::try_from(self.0.len() + 1).unwrap_or(u16::MAX);
-        *self.0.entry(router.clone()).or_insert(next)
+        *self.0.entry(place).or_insert(next)
     }
 
     /// The router of that number.
     pub(super) fn router(&self, zone: u16) -> Option<&RouterName> {
-        self.0.iter().find(|(_, number)| **number == zone).map(|(router, _)| router)
+        self.0.iter().find(|(_, number)| **number == zone).and_then(|(place, _)| match place {
+            Place::Router(router) => Some(router),
+            Place::Network(_) => None,
+        })
     }
 }
 
@@ -50,7 +63,9 @@ impl Connections {
     /// Makes the table, when `config` needs one and there is none. It stays until the daemon ends: connections outlive a
     /// configuration that is taken back.
     pub(super) fn provide(&mut self, config: &Config, workers: usize, seed: u64) -> Result<(), NoTable> {
-        let needed = !config.services.is_empty() || config.networks.iter().any(Network::translates);
+        let needed = !config.services.is_empty()
+            || config.cluster.has_policies()
+            || config.networks.iter().any(Network::translates);
         if !needed || self.table.is_some() {
             return Ok(());
         }

@@ -12,8 +12,9 @@ use std::collections::BinaryHeap;
 
 use serde::Serialize;
 
-use super::Control;
 pub use super::rules::Uses;
+use super::{Control, why};
+use crate::flow::Actions;
 use crate::flow::cache::Entry;
 use crate::ids::PortId;
 use crate::topology::Topology;
@@ -117,6 +118,8 @@ pub struct FlowWalk {
     found: u64,
     /// Flows are not kept but counted by the rules that they take.
     uses: Option<Uses>,
+    /// Only flows whose actions are so are looked at.
+    only: fn(&Actions) -> bool,
 }
 
 impl FlowWalk {
@@ -142,7 +145,19 @@ impl FlowWalk {
             kept: BinaryHeap::new(),
             found: 0,
             uses: None,
+            only: |_| true,
         }
+    }
+
+    /// A walk that keeps the `limit` busiest of the flows that a policy refuses.
+    pub fn refused(limit: usize) -> Self {
+        Self { only: why::is_refused, ..Self::new(limit, None) }
+    }
+
+    /// The flows that were kept, the busiest first, with the seconds since the last frame of each.
+    pub(super) fn into_entries(self) -> Vec<(Entry, u32)> {
+        let kept = self.kept.into_sorted_vec().into_iter();
+        kept.map(|Reverse(kept)| (kept.entry, kept.now.saturating_sub(kept.entry.second))).collect()
     }
 
     /// True when all caches were walked.
@@ -235,7 +250,8 @@ impl Control {
                 dump.rows.clear();
             }
             for entry in dump.rows.drain(..) {
-                if port.is_none_or(|port| port.index() == entry.key.port()) {
+                let ours = port.is_none_or(|port| port.index() == entry.key.port());
+                if ours && (walk.only)(&entry.actions) {
                     let stale = is_stale(topology, &entry);
                     walk.keep(Kept { worker, now: dump.now, stale, entry });
                 }

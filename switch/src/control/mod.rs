@@ -19,6 +19,7 @@
 //! | `host` | what a host port shares with its network's gateway |
 //! | `announce` | who has which address: said when it appears or moves |
 //! | `voice` | what the switch says of its own accord: probes of neighbours, announcements |
+//! | `policies`, `why` | who may talk to whom, resolved for the workers; what policies refuse now |
 //! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
 //! | [`flows`] | what the flow caches hold |
@@ -42,6 +43,7 @@ mod overlay;
 mod peer_files;
 pub mod picture;
 pub mod ping;
+mod policies;
 mod ports;
 mod publish;
 mod reset;
@@ -54,6 +56,7 @@ pub mod status;
 mod tests;
 pub mod trace;
 mod voice;
+mod why;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -71,7 +74,9 @@ use crate::worker::mailbox::Outbox;
 
 pub use apply::{Applied, ApplyError};
 pub use connections::{ConnectionRow, Which};
+pub use policies::PolicyRow;
 pub use start::StartError;
+pub use why::RefusalRow;
 
 /// How often time-driven work is done: dead ports, ageing, reclamation.
 const TICK: Duration = Duration::from_millis(100);
@@ -111,6 +116,7 @@ pub struct Control {
     connections: connections::Connections,
     zones: connections::Zones,
     services: services::Tables,
+    policies: policies::Policies,
     announcer: announce::Announcer,
     reports: publish::Reports,
     /// Number of the last capture.

@@ -226,6 +226,8 @@ impl Control {
                 () if network.overlay().is_some() => Answers::Given,
                 () => Answers::Own,
             };
+            // A VLAN that no network is may have any pod, as its bridge.
+            let policies = self.policies.of(&network.name);
             plan.networks.push(PlannedNetwork {
                 name: domain.name.clone(),
                 fdb,
@@ -237,12 +239,14 @@ impl Control {
                 mtu: self.config.network_mtu(network),
                 mss_clamp: network.mss_clamp,
                 masquerade: whole && network.masquerade,
-                zone: self.zones.of(network.router.as_ref()),
-                // Answers of a backend may be sent straight to a client of the same subnet.
-                tracks_bridged: network
-                    .router
-                    .as_ref()
-                    .is_some_and(|router| self.services.of(router).is_some()),
+                zone: match &network.router {
+                    None if policies.is_none() => 0,
+                    router => self.zones.of(router.as_ref(), &domain.name),
+                },
+                // Answers of a backend may be sent straight to a client of the same subnet; and all is judged.
+                tracks_bridged: policies.is_some()
+                    || network.router.as_ref().is_some_and(|router| self.services.of(router).is_some()),
+                policies,
                 storm_limit: self.config.storm_limit(network),
                 crossing: if whole { routes::crossing(&self.config, network) } else { Crossing::default() },
             });

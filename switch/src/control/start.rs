@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam::channel;
-use shunt_config::{Config, Hugepages, Poll};
+use shunt_config::{Cluster, Config, Hugepages, Poll};
 use shunt_ffi::eal::{Eal, EalError, EalOptions, Memory};
 use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
 
@@ -141,6 +141,7 @@ impl Control {
             networks: Vec::new(),
             ports: Vec::new(),
             services: Vec::new(),
+            cluster: Cluster::default(),
             ..config.clone()
         };
         Ok(Self {
@@ -160,6 +161,7 @@ impl Control {
             connections,
             zones: super::connections::Zones::default(),
             services: super::services::Tables::default(),
+            policies: super::policies::Policies::default(),
             announcer: super::announce::Announcer::default(),
             reports: publish::Reports::default(),
             captures: 0,

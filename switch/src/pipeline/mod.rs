@@ -1,10 +1,10 @@
 //! The logical tables in the order in which a frame walks them, as plain functions over the immutable topology.
 //!
 //! ```text
-//!   0 ingress ─► 4 conntrack ─► 6 service ─► 16 lookup ─────────────────────► 20 output (worker)
-//!     │ └ L3 port: link                      │ └ to the gateway: 16 route ► 17 next-hop ► 20
-//!     │ └ tunnel: peer                       │      └ at another node: 18 encap ► 20
-//!     └ own ARP/ND: reply                    └ unknown or group: flood            └ own address: host port
+//!   0 ingress ─► 4 conntrack ─► 6 service ─► 8 policy ─► 16 lookup ────────► 20 output (worker)
+//!     │ └ L3 port: link                                 │ └ to the gateway: 16 route ► 17 next-hop ► 20
+//!     │ └ tunnel: peer                                  │      └ at another node: 18 encap ► 20
+//!     └ own ARP/ND: reply                               └ unknown or group: flood   └ own address: host port
 //! ```
 //! This is the slow path, and it is taken on the same worker for the first frame of a flow only: it decides by the flow key
 //! ([`crate::flow::key`]) and writes [`crate::flow::Actions`], which the flow cache keeps.
@@ -26,6 +26,7 @@ pub mod nexthop;
 pub mod observe;
 pub mod packet;
 pub mod peer;
+pub mod policy;
 pub mod related;
 pub mod route;
 pub mod service;
@@ -159,9 +160,12 @@ fn conclude(
         }
         // What is dropped need not be edited first.
         Err(reason) => {
-            packet.opens = None;
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
-            let edits = packet.actions.edits.only(Edits::MIRROR);
+            let mut edits = packet.actions.edits.only(Edits::MIRROR);
+            if reason.is_policy() {
+                edits = policy::refused(packet, edits);
+            }
+            packet.opens = None;
             packet.actions =
                 Actions { edits, ..Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason))) };
         }
@@ -180,16 +184,22 @@ fn walk(
     if let Next::Done(verdict) = ingress::admit(topology, ingress, packet, see)? {
         return Ok(verdict);
     }
-    if let Some(shared) = &ingress.network.demux
-        && let Next::Done(verdict) = demux::demux(topology, ingress, shared, packet, see)?
-    {
-        return Ok(verdict);
+    if let Some(shared) = &ingress.network.demux {
+        // These stations are told apart by address: what is for one of them goes no further.
+        if packet.dst == shared.mac && ingress.network.policies.is_some() {
+            conntrack::find(topology, ingress, packet, see);
+            policy::check(ingress, packet, see)?;
+        }
+        if let Next::Done(verdict) = demux::demux(topology, ingress, shared, packet, see)? {
+            return Ok(verdict);
+        }
     }
     if ingress.network.crossing.local_route {
         local::take(topology, ingress, packet, see);
     }
     conntrack::find(topology, ingress, packet, see);
     service::translate(topology, ingress, packet, see)?;
+    policy::check(ingress, packet, see)?;
     let next = lookup::lookup(topology, ingress, packet, see)?;
     let (network, next) = match next {
         Next::Continue => {

@@ -6,6 +6,7 @@ use crate::flow::Verdict;
 use crate::state::Tuple;
 use crate::table::fdb::Place;
 use crate::table::fib::Route;
+use crate::table::policy::{Direction, Judgement};
 use crate::table::service::Front;
 use crate::topology::tunnels::{Overlay, Tunnel};
 use crate::topology::{Network, Topology};
@@ -26,6 +27,10 @@ pub enum Step<'a> {
     Neighbor(IpAddr, Option<Mac>),
     /// The way of a tunnel was looked up.
     Tunnel(&'a Topology, &'a Overlay, &'a Tunnel),
+    /// Nothing that changes the packet's way was found, in words.
+    Noted(&'static str),
+    /// What policies say about a new connection, to the end that receives or sends.
+    Policy(Direction, &'a Judgement<'a>),
     /// A connection was found; what the packet is translated to.
     Connection(&'a Tuple),
     /// A service was found.

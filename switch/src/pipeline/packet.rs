@@ -189,6 +189,18 @@ impl<'f> Packet<'f> {
         self.key.addresses().map(|(_, destination)| destination)
     }
 
+    /// Destination port of a packet that has ports, as its connection has it or the one that it opens.
+    #[inline]
+    pub fn destination_port(&self) -> u16 {
+        if let Some(known) = &self.connection {
+            return known.to.destination_port();
+        }
+        match &self.opens {
+            Some(opens) => opens.translated().destination_port(),
+            None => self.key.ports().1,
+        }
+    }
+
     /// The frame itself, to read what the key does not have, or to turn it into an answer. The decision is then not kept.
     #[inline]
     pub fn look_inside(&mut self) -> (&mut Mbuf, Layout) {
@@ -200,7 +212,8 @@ impl<'f> Packet<'f> {
     /// segments that open or close it.
     #[inline]
     pub fn is_cacheable(&self) -> bool {
-        let tracked = self.opens.is_some() || self.actions.edits.has(Edits::TRACK);
+        let refused = matches!(self.actions.verdict, Verdict::Drop(_) | Verdict::Reject(..));
+        let tracked = self.opens.is_some() || self.actions.edits.has(Edits::TRACK) && !refused;
         let passing = tracked && self.key.marks().tcp != TcpClass::Data;
         !self.inside && self.question.is_none() && !passing
     }

@@ -3,4 +3,5 @@
 pub mod fdb;
 pub mod fib;
 pub mod neighbor;
+pub mod policy;
 pub mod service;

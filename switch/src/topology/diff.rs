@@ -155,6 +155,7 @@ mod tests {
             masquerade: false,
             zone: 0,
             tracks_bridged: false,
+            policies: None,
             storm_limit: 0,
             crossing: Crossing::default(),
         };

@@ -281,6 +281,11 @@ fn decides_alike(old: &Topology, before: &Network, new: &Topology, after: &Netwo
         && before.has_l3 == after.has_l3
         && before.zone == after.zone
         && before.tracks_bridged == after.tracks_bridged
+        && match (&before.policies, &after.policies) {
+            (None, None) => true,
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+            _ => false,
+        }
         && before.answers == after.answers
         && before.demux == after.demux
         && before.gateway == after.gateway

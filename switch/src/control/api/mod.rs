@@ -35,6 +35,7 @@ pub mod proto {
 mod capture;
 mod connections;
 mod ping;
+mod policies;
 mod refusal;
 mod rows;
 pub mod server;

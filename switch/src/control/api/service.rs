@@ -18,6 +18,9 @@ use crate::control::{Applied, ApplyError, Control, Handle};
 /// Times that a dump of rules begins anew because networks or ports came or went meanwhile.
 const RENUMBERED: usize = 5;
 
+/// Refused flows that are shown when nobody says how many.
+const REFUSALS: usize = 1_000;
+
 /// Answers calls with what the control thread says.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
@@ -168,6 +171,28 @@ impl Switch for Service {
     ) -> Result<Response<proto::Drops>, Status> {
         let drops = self.rows(|control| control.drops()).await?;
         Ok(Response::new(proto::Drops { drops }))
+    }
+
+    async fn show_refusals(
+        &self,
+        request: Request<proto::ShowRefusalsRequest>,
+    ) -> Result<Response<proto::Refusals>, Status> {
+        let limit = request.into_inner().limit as usize;
+        let mut walk = FlowWalk::refused(if limit == 0 { REFUSALS } else { limit });
+        while !walk.is_done() {
+            let step = self.ask(move |control| control.walk_flows(walk)).await?;
+            walk = step.map_err(|error| refusal::flows(&error))?;
+        }
+        let refusals = self.rows(move |control| control.refusals(walk)).await?;
+        Ok(Response::new(proto::Refusals { refusals }))
+    }
+
+    async fn show_policies(
+        &self,
+        _: Request<proto::ShowPoliciesRequest>,
+    ) -> Result<Response<proto::Policies>, Status> {
+        let policies = self.rows(|control| control.policies()).await?;
+        Ok(Response::new(proto::Policies { policies }))
     }
 
     async fn show_generations(

@@ -9,7 +9,8 @@ use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::topology::{
-    Crossing, Answers, Demux, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans,
+    Answers, Crossing, Demux, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId,
+    Topology, Vlans,
 };
 use crate::wire::ethernet::Mac;
 
@@ -64,6 +65,7 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         masquerade: false,
         zone: 0,
         tracks_bridged: false,
+        policies: None,
         storm_limit: 0,
         crossing: Crossing::default(),
     }

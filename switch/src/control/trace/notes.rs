@@ -225,6 +225,10 @@ impl Observe for Notes<'_> {
                 self.note(text.clone());
                 self.found.push(Found::Connection(text));
             }
+            Step::Noted(what) => self.note(what.to_owned()),
+            Step::Policy(direction, judgement) => {
+                self.note(format!("{}: {}", direction.name(), judgement.describe()));
+            }
             Step::Masquerade(source) => {
                 let text = format!("opens a connection, masqueraded as {source}");
                 self.note(text.clone());

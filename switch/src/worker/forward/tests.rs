@@ -3,6 +3,7 @@
 
 mod meter;
 mod model;
+mod policy;
 
 use std::sync::{Arc, OnceLock};
 

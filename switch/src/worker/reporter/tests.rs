@@ -40,6 +40,7 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         masquerade: false,
         zone: 0,
         tracks_bridged: false,
+        policies: None,
         storm_limit: 0,
         crossing: Crossing::default(),
     };

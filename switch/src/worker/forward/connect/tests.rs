@@ -17,7 +17,9 @@ use crate::state::{Limits, Size, Stock};
 use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
-use crate::topology::{Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
+use crate::topology::{
+    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
+};
 use crate::wire::ethernet::Mac;
 
 const INSIDE: usize = 0;
@@ -67,6 +69,7 @@ fn network(number: usize) -> PlannedNetwork {
         masquerade: number == INSIDE,
         zone: 7,
         tracks_bridged: false,
+        policies: None,
     }
 }
 

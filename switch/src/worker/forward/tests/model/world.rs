@@ -229,6 +229,7 @@ impl World {
             masquerade: false,
             zone: 0,
             tracks_bridged: false,
+            policies: None,
             storm_limit: self.storm[network],
             crossing: Crossing { local_route: self.local_route[network], ..Crossing::default() },
         }

@@ -1,0 +1,265 @@
+//! What every pod is to policies, kept from one configuration to the next.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use shunt_config::{AdminPolicy, Cluster, Namespace, Pod, Policy};
+
+use super::compile::Book;
+use crate::table::policy::{Chapter, Direction, Identity, NamedPort, Policies, Side};
+
+/// The state. The default knows no pods and no policies.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    /// What the policies were compiled from.
+    namespaces: Vec<Namespace>,
+    policies: Vec<Policy>,
+    admin_policies: Vec<AdminPolicy>,
+    book: Book,
+    pods: HashMap<(String, String), Resolved>,
+    identities: Identities,
+    /// Addresses of pods that policies know, with their identity.
+    rows: BTreeMap<IpAddr, u32>,
+    node: BTreeSet<IpAddr>,
+    /// As last built; none after a change.
+    table: Option<Arc<Policies>>,
+}
+
+/// A pod, and what it is.
+#[derive(Debug)]
+struct Resolved {
+    pod: Pod,
+    /// Place among the identities; `None` when policies have nothing to do with it.
+    identity: Option<u32>,
+    /// The configuration that had it last.
+    seen: bool,
+}
+
+impl Resolver {
+    /// Follows the configuration: pods that did not change cost a comparison, as long as namespaces and policies are the
+    /// same.
+    pub fn follow(&mut self, cluster: &Cluster) {
+        let Cluster { namespaces, pods, policies, admin_policies } = cluster;
+        if !cluster.has_policies() {
+            *self = Self { node: std::mem::take(&mut self.node), ..Self::default() };
+            return;
+        }
+        if (namespaces, policies, admin_policies) != (&self.namespaces, &self.policies, &self.admin_policies)
+        {
+            let node = std::mem::take(&mut self.node);
+            *self = Self {
+                namespaces: namespaces.clone(),
+                policies: policies.clone(),
+                admin_policies: admin_policies.clone(),
+                book: Book::of(cluster),
+                node,
+                ..Self::default()
+            };
+        }
+        self.pods.values_mut().for_each(|known| known.seen = false);
+        for pod in pods {
+            self.put(pod);
+        }
+        let gone = self.pods.iter().filter(|(_, known)| !known.seen).map(|(key, _)| key.clone());
+        for (namespace, name) in gone.collect::<Vec<_>>() {
+            self.remove(&namespace, &name);
+        }
+    }
+
+    /// A pod is there, as it is now.
+    pub fn put(&mut self, pod: &Pod) {
+        let key = (pod.namespace.clone(), pod.name.clone());
+        if let Some(known) = self.pods.get_mut(&key) {
+            known.seen = true;
+            if known.pod == *pod {
+                return;
+            }
+            self.remove(&pod.namespace, &pod.name);
+        }
+        let identity = self.identify(pod);
+        if let Some(identity) = identity {
+            self.rows.extend(pod.addresses.iter().map(|address| (*address, identity)));
+            self.table = None;
+        }
+        self.pods.insert(key, Resolved { pod: pod.clone(), identity, seen: true });
+    }
+
+    /// A pod is no more.
+    pub fn remove(&mut self, namespace: &str, name: &str) {
+        let Some(known) = self.pods.remove(&(namespace.to_owned(), name.to_owned())) else { return };
+        let Some(identity) = known.identity else { return };
+        for address in &known.pod.addresses {
+            // It may be another's by now.
+            if self.rows.get(address) == Some(&identity) {
+                self.rows.remove(address);
+            }
+        }
+        self.identities.give_back(identity);
+        self.table = None;
+    }
+
+    /// The node's own addresses.
+    pub fn set_node(&mut self, node: BTreeSet<IpAddr>) {
+        if self.node != node {
+            self.node = node;
+            self.table = None;
+        }
+    }
+
+    /// The table; the same one as long as nothing changed. `None` while no pod has a policy.
+    pub fn table(&mut self) -> Option<Arc<Policies>> {
+        if !self.identities.has_subjects() {
+            return None;
+        }
+        if let Some(table) = &self.table {
+            return Some(table.clone());
+        }
+        let rows = self.rows.iter().map(|(address, identity)| (*address, *identity));
+        let table = Policies::build(rows, self.identities.all(), self.node.iter().copied());
+        let table = Arc::new(table);
+        self.table = Some(table.clone());
+        Some(table)
+    }
+
+    /// How many pods a policy is about, by its name as [`Chapter::policy`] has it.
+    pub fn subjects(&self) -> HashMap<Box<str>, usize> {
+        let mut subjects: HashMap<Box<str>, usize> = HashMap::new();
+        for identity in self.pods.values().filter_map(|known| self.identities.get(known.identity?)) {
+            let sides = [identity.side(Direction::Ingress), identity.side(Direction::Egress)];
+            let chapters = sides.into_iter().flatten().flat_map(Side::chapters);
+            let names: BTreeSet<&str> = chapters.map(|chapter| chapter.policy.as_ref()).collect();
+            for name in names {
+                *subjects.entry(name.into()).or_default() += 1;
+            }
+        }
+        subjects
+    }
+
+    /// Place of the identity of `pod`.
+    fn identify(&mut self, pod: &Pod) -> Option<u32> {
+        let Book { sets, names, about, is_peer } = &self.book;
+        let member = sets.of(pod);
+        let (mut ingress, mut egress) = (Vec::new(), Vec::new());
+        for (direction, chapter) in member.iter().filter_map(|set| about.get(set)).flatten() {
+            match direction {
+                Direction::Ingress => ingress.push(chapter.clone()),
+                Direction::Egress => egress.push(chapter.clone()),
+            }
+        }
+        let named = pod.ports.iter().filter_map(|port| {
+            let name = *names.get(&port.name)?;
+            Some(NamedPort { name, protocol: port.protocol.number(), port: port.port })
+        });
+        let named: Box<[NamedPort]> = if pod.host_network { Box::default() } else { named.collect() };
+        let peers: Box<[u32]> =
+            member.into_iter().filter(|set| is_peer.get(*set as usize) == Some(&true)).collect();
+        if peers.is_empty() && named.is_empty() && ingress.is_empty() && egress.is_empty() {
+            return None;
+        }
+        Some(self.identities.place(peers, named, ingress, egress))
+    }
+}
+
+/// Identities, each once; a place is used again when no pod has it.
+#[derive(Debug, Default)]
+struct Identities {
+    places: Vec<Place>,
+    numbers: HashMap<Key, u32>,
+    free: Vec<u32>,
+    /// Sides by the chapters they are made of.
+    sides: HashMap<Vec<usize>, Arc<Side>>,
+    /// Identities that are subjects of policies.
+    subjects: usize,
+}
+
+#[derive(Debug)]
+struct Place {
+    identity: Arc<Identity>,
+    key: Key,
+    pods: usize,
+}
+
+/// What makes an identity. Chapters are told apart by where they are in memory: the book keeps them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Key {
+    sets: Box<[u32]>,
+    ports: Box<[NamedPort]>,
+    ingress: Vec<usize>,
+    egress: Vec<usize>,
+}
+
+impl Identities {
+    fn get(&self, place: u32) -> Option<&Identity> {
+        self.places.get(place as usize).map(|place| place.identity.as_ref())
+    }
+
+    fn all(&self) -> Box<[Arc<Identity>]> {
+        self.places.iter().map(|place| place.identity.clone()).collect()
+    }
+
+    fn has_subjects(&self) -> bool {
+        self.subjects > 0
+    }
+
+    fn place(
+        &mut self,
+        sets: Box<[u32]>,
+        ports: Box<[NamedPort]>,
+        ingress: Vec<Arc<Chapter>>,
+        egress: Vec<Arc<Chapter>>,
+    ) -> u32 {
+        let addresses = |chapters: &[Arc<Chapter>]| -> Vec<usize> {
+            chapters.iter().map(|chapter| Arc::as_ptr(chapter).addr()).collect()
+        };
+        let key = Key { sets, ports, ingress: addresses(&ingress), egress: addresses(&egress) };
+        if let Some(number) = self.numbers.get(&key) {
+            if let Some(place) = self.places.get_mut(*number as usize) {
+                place.pods += 1;
+            }
+            return *number;
+        }
+        let ingress = self.side(&key.ingress, ingress);
+        let egress = self.side(&key.egress, egress);
+        let identity = Identity { sets: key.sets.clone(), ports: key.ports.clone(), ingress, egress };
+        self.subjects += usize::from(identity.is_subject());
+        let place = Place { identity: Arc::new(identity), key: key.clone(), pods: 1 };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.places[number as usize] = place;
+                number
+            }
+            None => {
+                self.places.push(place);
+                (self.places.len() - 1) as u32
+            }
+        };
+        self.numbers.insert(key, number);
+        number
+    }
+
+    fn side(&mut self, key: &[usize], chapters: Vec<Arc<Chapter>>) -> Option<Arc<Side>> {
+        if let Some(side) = self.sides.get(key) {
+            return Some(side.clone());
+        }
+        let side = Arc::new(Side::new(chapters)?);
+        self.sides.insert(key.to_vec(), side.clone());
+        Some(side)
+    }
+
+    fn give_back(&mut self, number: u32) {
+        let Some(place) = self.places.get_mut(number as usize) else { return };
+        place.pods = place.pods.saturating_sub(1);
+        if place.pods > 0 {
+            return;
+        }
+        self.subjects -= usize::from(place.identity.is_subject());
+        self.numbers.remove(&place.key);
+        place.identity = Arc::default();
+        self.free.push(number);
+        // Labels that come and go leave no sides behind.
+        if self.sides.len() > 2 * self.places.len() + 64 {
+            self.sides.retain(|_, side| Arc::strong_count(side) > 1);
+        }
+    }
+}

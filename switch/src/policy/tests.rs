@@ -1,0 +1,147 @@
+//! The resolver and its table against a naive model of the specification.
+
+pub(crate) mod arbitrary;
+pub(crate) mod model;
+mod speed;
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use shunt_config::{Cluster, Pod};
+
+use super::Resolver;
+use crate::table::policy::{Asked, Direction, Policies};
+use arbitrary::{ADDRESSES, cluster, pods};
+use model::Packet;
+
+/// What the table says of a new connection: of what its source may send, and its destination receive.
+fn judged(table: Option<&Policies>, packet: &Packet) -> (bool, bool) {
+    let Some(table) = table else { return (true, true) };
+    let (source, destination) = (table.get(packet.source), table.get(packet.destination));
+    let asked = |peer, peer_identity| Asked {
+        peer,
+        peer_identity,
+        receiver: destination,
+        protocol: packet.protocol,
+        port: packet.port,
+    };
+    let egress = source.and_then(|it| it.side(Direction::Egress));
+    let ingress = destination.and_then(|it| it.side(Direction::Ingress));
+    (
+        egress.is_none_or(|side| side.judge(&asked(packet.destination, destination)).passes()),
+        ingress.is_none_or(|side| side.judge(&asked(packet.source, source)).passes()),
+    )
+}
+
+/// Every packet between any two addresses that the model tells apart.
+fn packets() -> Vec<Packet> {
+    let kinds = [
+        (6, Some(80)),
+        (6, Some(81)),
+        (6, Some(1_000)),
+        (17, Some(80)),
+        (17, Some(81)),
+        (1, None),
+        (6, None),
+    ];
+    let mut packets = Vec::new();
+    let addresses: Vec<IpAddr> = ADDRESSES.iter().map(|text| text.parse().unwrap()).collect();
+    for source in &addresses {
+        for destination in addresses.iter().filter(|it| it.is_ipv4() == source.is_ipv4() && *it != source) {
+            packets.extend(kinds.map(|(protocol, port)| Packet {
+                source: *source,
+                destination: *destination,
+                protocol,
+                port,
+            }));
+        }
+    }
+    packets
+}
+
+fn compare(cluster: &Cluster, table: Option<&Policies>) -> Result<(), TestCaseError> {
+    for packet in packets() {
+        prop_assert_eq!(judged(table, &packet), model::judged(cluster, &packet), "{:?}", packet);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_table_says_what_the_specification_says(cluster in cluster()) {
+        let mut resolver = Resolver::default();
+        resolver.follow(&cluster);
+        compare(&cluster, resolver.table().as_deref())?;
+    }
+
+    #[test]
+    fn following_changes_leads_where_a_new_start_leads(
+        first in cluster(),
+        later in prop::collection::vec((pods(), prop::option::weighted(0.2, cluster())), 1..5),
+    ) {
+        let mut resolver = Resolver::default();
+        resolver.follow(&first);
+        let mut cluster = first;
+        for (pods, other) in later {
+            // Mostly pods change, and now and then everything.
+            cluster = Cluster { pods, ..other.unwrap_or(cluster) };
+            resolver.follow(&cluster);
+            compare(&cluster, resolver.table().as_deref())?;
+            let mut fresh = Resolver::default();
+            fresh.follow(&cluster);
+            prop_assert_eq!(resolver.subjects(), fresh.subjects());
+            prop_assert_eq!(resolver.table().is_some(), fresh.table().is_some());
+        }
+    }
+}
+
+#[test]
+fn nothing_changed_is_the_same_table() {
+    let text = "[[pod]]\nnamespace = \"x\"\nname = \"a\"\naddresses = [\"10.0.1.1\"]\n\
+                [[pod]]\nnamespace = \"y\"\nname = \"b\"\naddresses = [\"10.0.2.1\"]\n\
+                [[policy]]\nnamespace = \"x\"\nname = \"deny\"\n";
+    let cluster = shunt_config::parse(text, "test").unwrap().cluster;
+    let mut resolver = Resolver::default();
+    resolver.follow(&cluster);
+    let table = resolver.table().unwrap();
+    assert_eq!(table.len(), 1, "a pod that no policy has to do with is not there");
+    resolver.follow(&cluster);
+    assert!(std::sync::Arc::ptr_eq(&table, &resolver.table().unwrap()));
+    // Another pod that no policy has to do with.
+    let mut more = cluster.clone();
+    more.pods.push(Pod {
+        name: "c".into(),
+        addresses: vec!["10.0.2.9".parse().unwrap()],
+        ..cluster.pods[1].clone()
+    });
+    resolver.follow(&more);
+    assert!(std::sync::Arc::ptr_eq(&table, &resolver.table().unwrap()));
+    resolver.remove("x", "a");
+    assert!(resolver.table().is_none(), "no pod is left that a policy is about");
+}
+
+#[test]
+fn a_judgement_names_its_policies() {
+    let text = "[[pod]]\nnamespace = \"x\"\nname = \"a\"\naddresses = [\"10.0.1.1\"]\n\
+                [[policy]]\nnamespace = \"x\"\nname = \"deny\"\n\
+                [[policy]]\nnamespace = \"x\"\nname = \"web\"\naction = \"reject\"\n\
+                ingress = [{ ports = [{ port = 443 }] }, { ports = [{ port = 80 }] }]\n\
+                [[admin_policy]]\nname = \"no-ssh\"\npriority = 3\nsubject = { namespace_selector = {} }\n\
+                ingress = [{ action = \"deny\", ports = [{ port = 22 }] }]\n";
+    let mut resolver = Resolver::default();
+    resolver.follow(&shunt_config::parse(text, "test").unwrap().cluster);
+    let table = resolver.table().unwrap();
+    let pod = table.get("10.0.1.1".parse().unwrap()).unwrap();
+    let said = |port| {
+        let peer = "192.0.2.1".parse().unwrap();
+        let asked = Asked { peer, peer_identity: None, receiver: Some(pod), protocol: 6, port: Some(port) };
+        let judgement = pod.side(Direction::Ingress).unwrap().judge(&asked);
+        (judgement.describe(), judgement.rejects())
+    };
+    assert_eq!(said(80), ("allowed by policy x/web rule 1".to_owned(), false));
+    assert_eq!(said(22), ("denied by admin policy no-ssh rule 0".to_owned(), false));
+    assert_eq!(said(81), ("allowed by no rule of x/deny, x/web, which isolate the pod".to_owned(), true));
+    assert!(pod.side(Direction::Egress).is_none(), "isolated in one direction only");
+}
