@@ -1,0 +1,118 @@
+//! `docs/rows.md` says the truth: every row of the reference documents is on it, every test that it names is there, and names that the
+//! references give to devices are names that a configuration takes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rows by document: number of the document, and of its last row.
+const ROWS: [(&str, u32); 5] = [("000", 19), ("001", 8), ("002", 30), ("003", 11), ("004", 6)];
+/// `vethN` and `upvxN` are patterns.
+const NAMES: &[&str] = &[
+    "lo",
+    "eth0",
+    "ens33",
+    "ens5f0np0",
+    "ens7f0np0",
+    "bond0",
+    "br-bond0",
+    "br-phy",
+    "br-ex",
+    "br-int",
+    "ovn-k8s-mp0",
+    "genev_sys_6081",
+    "vxlan.2",
+    "flannel.1",
+    "cni0",
+    "kube-ipvs0",
+    "mgm",
+    "ctl",
+    "biz",
+    "vlan.1155",
+    "vlan.1158",
+    "veth_pod_a",
+    "veth_pod_b",
+    "upvx4279f78e5dc",
+    "eth0@if41",
+    "tun0",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn page() -> String {
+    fs::read_to_string(root().join("docs/rows.md")).unwrap()
+}
+
+/// The words in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The text of a test binary: its file and those of its folder.
+fn sources(binary: &str) -> String {
+    let places = ["tests/tests", "switch/tests", "config/tests"].map(|place| root().join(place));
+    let mut text = String::new();
+    for place in places {
+        let folder = fs::read_dir(place.join(binary)).into_iter().flatten();
+        let files = folder.map(|entry| entry.unwrap().path()).chain([place.join(format!("{binary}.rs"))]);
+        let rust = files.filter(|file| file.extension().is_some_and(|it| it == "rs") && file.is_file());
+        text.extend(rust.map(|file| fs::read_to_string(file).unwrap()));
+    }
+    text
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let page = page();
+    let named: Vec<(&str, &str)> = quoted(&page).filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|(binary, test)| *binary != "file" && !sources(binary).contains(&format!("fn {test}(")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_row_is_on_the_page() {
+    let page = page();
+    let mut missing = Vec::new();
+    for (document, last) in ROWS {
+        // First cells, as "000-5 to 000-9 tables" or "001-1, 001-2, 001-4 switched".
+        let cells = page.lines().filter_map(|line| line.strip_prefix("| "));
+        let mut covered = vec![false; last as usize + 1];
+        for cell in cells.filter(|cell| cell.starts_with(document)) {
+            let prefix = format!("{document}-");
+            let head = cell.split(" |").next().unwrap();
+            let number = |at: usize| -> Option<usize> {
+                let digits = head[at + prefix.len()..].split(|c: char| !c.is_ascii_digit()).next()?;
+                digits.parse().ok()
+            };
+            let found: Vec<(usize, usize)> =
+                head.match_indices(&prefix).filter_map(|(at, _)| Some((at, number(at)?))).collect();
+            for (at, number) in &found {
+                covered[*number] = true;
+                let range = head[..*at].ends_with(" to ");
+                let before = found.iter().rev().find(|(earlier, _)| earlier < at);
+                if let Some((_, first)) = before.filter(|_| range) {
+                    covered[*first..*number].fill(true);
+                }
+            }
+        }
+        missing
+            .extend((1..=last).filter(|row| !covered[*row as usize]).map(|row| format!("{document}-{row}")));
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_name_of_the_references_names_a_port_and_a_network() {
+    for name in NAMES {
+        let text = format!(
+            "[[network]]\nname = \"{name}\"\n[[port]]\nname = \"{name}\"\nkind = \"tap\"\nnetwork = \"{name}\"\n"
+        );
+        let config = shunt_config::parse(&text, name).unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(config.port(name).is_some() && config.network(name).is_some());
+    }
+}
