@@ -182,9 +182,17 @@ impl Shuntd {
     /// # Errors
     /// It does not end within 5 s (it is killed then), or not with status 0.
     pub fn stop(&mut self) -> Result<(), LabError> {
+        self.stop_within(STOP)
+    }
+
+    /// The same with another patience, for a daemon with so many devices that the kernel takes its time.
+    ///
+    /// # Errors
+    /// As [`Shuntd::stop`].
+    pub fn stop_within(&mut self, patience: Duration) -> Result<(), LabError> {
         self.stopped = true;
         self.running.signal(Signal::SIGTERM);
-        let status = self.running.wait(STOP)?;
+        let status = self.running.wait(patience)?;
         if status.success() {
             return Ok(());
         }
