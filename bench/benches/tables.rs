@@ -1,4 +1,5 @@
-//! What the tables of a large node cost: 100,000 routes, 1,000 pods, 1,000 other nodes: `cargo bench -p shunt-bench --bench tables`.
+//! What the tables of a large node cost: 100,000 routes, 1,000 pods, 1,000 other nodes, and a route that changes, from the
+//! configuration to the workers: `cargo bench -p shunt-bench --bench tables`.
 //!
 //! Lookups go to random addresses all over the table, each only when the one before has its result: it is the time to
 //! wait for one route, not how many can be under way.
@@ -10,7 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shunt_bench::nodes::{cluster, destinations, routes_v4, routes_v6};
+use shunt_config::{Config, StaticRoute};
 use shunt_ffi::alloc_count::{CountingAllocator, allocations};
+use shunt_switch::control::Control;
 use shunt_switch::table::fib::{Change, Fib, Route, Row};
 use shunt_switch::topology::{Plan, Topology, diff};
 
@@ -106,5 +109,52 @@ fn publications(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(tables, routes, publications);
+/// A node whose router has all the routes, of which number `turn` goes nowhere.
+fn node(rows: &[Row], turn: usize) -> Config {
+    const TEXT: &str = "[memory]\nhugepages = \"never\"\nmbufs = 4096\n[workers]\npoll = \"adaptive\"\n[flow_cache]\nentries = 1024\n\
+        [[router]]\nname = \"r\"\n[[network]]\nname = \"n\"\nrouter = \"r\"\ngateways = [\"172.16.0.1/16\"]\n";
+    let mut config = shunt_config::parse(TEXT, "node").expect("a good configuration");
+    let via = IpAddr::from([172, 16, 0, 7]);
+    let route = |(number, row): (usize, &Row)| StaticRoute {
+        to: row.prefix,
+        via: Some(via).filter(|_| number != turn),
+        blackhole: number == turn,
+    };
+    config.routers[0].routes = rows.iter().enumerate().map(route).collect();
+    config
+}
+
+/// From a configuration that differs in one route to the moment at which every worker goes by it: comparing the two, making the
+/// tables, the swap, and waiting for the workers.
+fn from_configuration_to_workers(criterion: &mut Criterion) {
+    let mut rows = routes_v4(ROUTES);
+    rows.sort_by_key(|row| row.prefix);
+    rows.dedup_by_key(|row| row.prefix);
+    let first = node(&rows, 0);
+    let mut control = Control::start(&first).expect("it starts without privileges");
+    let errors = control.apply_at_start(&first);
+    assert!(errors.is_empty(), "{errors:?}");
+    let running = control.spawn().expect("a thread");
+    let handle = running.handle();
+    let mut group = criterion.benchmark_group("publish");
+    group.sample_size(20);
+    let mut turn = 0;
+    group.bench_function("one route of 100,000, from configuration to all workers", |bencher| {
+        let next = || {
+            turn += 7_919;
+            node(&rows, turn % rows.len())
+        };
+        let apply = |next: Config| {
+            // What is left of the old one is not part of it.
+            let applied =
+                handle.call(move |control| (control.apply(&next).map(|applied| applied.generation), next));
+            applied.expect("the control thread runs").0.expect("it is applied")
+        };
+        bencher.iter_batched(next, apply, BatchSize::PerIteration);
+    });
+    group.finish();
+    running.stop();
+}
+
+criterion_group!(tables, routes, publications, from_configuration_to_workers);
 criterion_main!(tables);
