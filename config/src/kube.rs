@@ -29,7 +29,7 @@ use std::sync::Arc;
 use crate::check;
 use crate::error::{ConfigError, Place, Reported, Sink};
 use crate::network::Network;
-use crate::router::Router;
+use crate::router::{Router, Routes};
 use crate::{Config, ConfigErrors, RouterName, Service, ServiceName};
 use endpoint_slice::Slice;
 use object::Object;
@@ -259,7 +259,7 @@ fn stands(before: &Config, after: &Config, at: usize) -> bool {
 }
 
 fn router(name: RouterName) -> Router {
-    Router { name, routes: Vec::new(), external_ips: Vec::new() }
+    Router { name, routes: Routes::default(), external_ips: Vec::new() }
 }
 
 /// Mistakes of the whole configuration, at the objects that they come from: its own lines are nobody's.

@@ -1,9 +1,11 @@
 //! `[[router]]`: joins the networks that name it. Its routes to their subnets come by themselves; others are given.
 
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::Reported;
 use crate::keys::Key;
@@ -18,12 +20,49 @@ pub struct Router {
     /// Its name, unique.
     pub name: RouterName,
     /// Routes besides those to the subnets of its networks, in the order of the text.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub routes: Vec<StaticRoute>,
+    #[serde(skip_serializing_if = "Routes::are_none")]
+    pub routes: Routes,
     /// Where `external_ips` of services may be: nowhere else, so that nobody takes over an address that is not his
     /// (CVE-2020-8554).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external_ips: Vec<IpNet>,
+}
+
+/// The routes of a router: a list that copies of a configuration share, for there may be 100,000 and most changes are elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes(Arc<Vec<StaticRoute>>);
+
+impl Routes {
+    fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Deref for Routes {
+    type Target = Vec<StaticRoute>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// The list becomes one of its own first, if it is shared.
+impl DerefMut for Routes {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl FromIterator<StaticRoute> for Routes {
+    fn from_iter<I: IntoIterator<Item = StaticRoute>>(routes: I) -> Self {
+        Routes(Arc::new(routes.into_iter().collect()))
+    }
+}
+
+impl Serialize for Routes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
 }
 
 /// A route that configuration gives. Exactly one of `via` and `blackhole` is set.

@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::network::kind::NetworkKind;
 use crate::port::Port;
 use crate::port::kind::PortKind;
-use crate::router::Router;
+use crate::router::{Router, Routes};
 use crate::service::Service;
 
 impl Config {
@@ -28,8 +28,8 @@ impl Config {
         push(&mut text, "[connections]", &self.connections);
         push(&mut text, "[node]", &self.node);
         for router in &self.routers {
-            push(&mut text, "[[router]]", &Router { routes: Vec::new(), ..router.clone() });
-            push_tables(&mut text, "routes", &router.routes);
+            push(&mut text, "[[router]]", &Router { routes: Routes::default(), ..router.clone() });
+            push_tables(&mut text, "routes", router.routes.as_slice());
         }
         for network in &self.networks {
             let mut alone = network.clone();

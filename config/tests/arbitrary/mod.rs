@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use shunt_config::{
     Config, Daemon, Endpoint, FlowCache, Hugepages, KeyFields, MacAddr, MemifRole, Memory, Mtu, Netns,
-    Network, NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Secret, StaticRoute, VhostMode,
-    Workers,
+    Network, NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Routes, Secret, StaticRoute,
+    VhostMode, Workers,
 };
 
 const NETWORKS: [&str; 3] = ["default", "blue", "red"];
@@ -106,7 +106,7 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
         });
         let external_ips = vec!["203.0.113.0/28".parse().unwrap()];
         let r = Router { name: router("r"), routes: routes.collect(), external_ips };
-        let s = Router { name: router("s"), routes: Vec::new(), external_ips: Vec::new() };
+        let s = Router { name: router("s"), routes: Routes::default(), external_ips: Vec::new() };
         (std::iter::once(r).chain(second.then_some(s)).collect(), networks)
     })
 }
