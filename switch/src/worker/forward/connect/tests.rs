@@ -36,8 +36,28 @@ fn station(network: usize, last: u8) -> ([u8; 4], Mac) {
     ([10, 0, network as u8, last], Mac::from_bytes([2, 0, 0, 0, network as u8, last]))
 }
 
-fn network(number: usize) -> PlannedNetwork {
+/// What may change while conversations go on.
+#[derive(Clone, Copy, Debug)]
+struct World {
+    /// The pods' network is masqueraded.
+    masquerade: bool,
+    /// But not towards the other one (`snat`).
+    excepted: bool,
+    /// There is a route to somewhere else.
+    elsewhere: bool,
+    /// Which MAC addresses those outside have.
+    macs: u8,
+}
+
+const FIRST: World = World { masquerade: true, excepted: false, elsewhere: false, macs: 0 };
+
+fn network(number: usize, world: World) -> PlannedNetwork {
     let last = 1..=STATIONS;
+    let shift = if number == OUTSIDE { world.macs } else { 0 };
+    let station = |number, last| {
+        let (address, Mac(mac)) = station(number, last);
+        (address, Mac(mac + (u64::from(shift) << 8)))
+    };
     let stations = last.clone().map(|last| fdb::Row {
         mac: station(number, last).1,
         place: Place::Port(PortId::new(number).unwrap()),
@@ -65,8 +85,13 @@ fn network(number: usize) -> PlannedNetwork {
         mtu: 1500,
         mss_clamp: false,
         storm_limit: 0,
-        crossing: Crossing::default(),
-        masquerade: number == INSIDE,
+        crossing: Crossing {
+            snat: Arc::from_iter(
+                (world.excepted && number == INSIDE).then_some((NetworkId::new(OUTSIDE), false)),
+            ),
+            ..Crossing::default()
+        },
+        masquerade: world.masquerade && number == INSIDE,
         zone: 7,
         tracks_bridged: false,
         policies: None,
@@ -74,7 +99,7 @@ fn network(number: usize) -> PlannedNetwork {
 }
 
 /// Pods behind port 0, the world behind port 1.
-fn topology(table: Arc<Table>) -> Topology {
+fn topology(table: Arc<Table>, world: World, before: &Topology) -> Topology {
     let port = |number: usize| Port {
         id: PortId::new(number).unwrap(),
         name: shunt_config::PortName::new(&format!("p{number}")).unwrap(),
@@ -91,17 +116,19 @@ fn topology(table: Arc<Table>) -> Topology {
         route: Route::Connected(NetworkId::new(number)),
     };
     let both = [INSIDE, OUTSIDE];
+    let elsewhere = fib::Row { prefix: "10.9.0.0/16".parse().unwrap(), route: Route::Blackhole };
+    let routes = both.map(connected).into_iter().chain(world.elsewhere.then_some(elsewhere));
     let plan = Plan {
-        networks: both.map(network).into(),
+        networks: both.map(|number| network(number, world)).into(),
         routers: vec![PlannedRouter {
             name: shunt_config::RouterName::new("r").unwrap(),
-            fib: Arc::new(Fib::build(both.map(connected))),
+            fib: Arc::new(Fib::build(routes)),
         }],
         ports: both.map(port).into(),
         rewrites: Arc::new(Rewrites { connections: Some(table), ..Rewrites::default() }),
         ..Plan::default()
     };
-    Topology::build(1, &plan)
+    Topology::build(before.generation() + 1, &plan).following(before)
 }
 
 fn datagram(from: [u8; 4], to: [u8; 4], ports: (u16, u16), side: usize) -> Vec<u8> {
@@ -182,6 +209,8 @@ enum Event {
     End(usize),
     /// Seconds pass.
     Wait(u32),
+    /// The world is another one.
+    Change(World),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -191,6 +220,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1..=STATIONS, 5000_u16..5006).prop_map(|(from, port)| Event::Knock(from, port)),
         1 => any::<usize>().prop_map(Event::End),
         2 => (0_u32..3).prop_map(Event::Wait),
+        1 => (prop::bool::weighted(0.8), prop::bool::weighted(0.2), any::<bool>(), 0_u8..3).prop_map(
+            |(masquerade, excepted, elsewhere, macs)| Event::Change(World { masquerade, excepted, elsewhere, macs })
+        ),
     ]
 }
 
@@ -198,7 +230,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     /// Every packet of a conversation gets the port that its first one got, no two conversations with one station share a
-    /// port, every answer finds back, and nobody else gets in: with a large cache, a tiny one, and none.
+    /// port, every answer finds back, and nobody else gets in: with a large cache, a tiny one, and none, and whatever changes around
+    /// it. While nothing is masqueraded nobody asks for conversations; those there were go on when it is again.
     #[test]
     fn conversations_stay_apart_and_answers_find_back(
         entries in prop::sample::select(vec![0_usize, 16, 4096]),
@@ -206,7 +239,8 @@ proptest! {
     ) {
         let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
         let table = Arc::new(Table::new(size, 3).unwrap());
-        let topology = topology(table.clone());
+        let mut world = FIRST;
+        let mut topology = self::topology(table.clone(), world, &Topology::empty());
         let (mut forwarder, mut stock, mut now) = (forwarder(entries), Stock::default(), 0);
         let (inside, outside) = (PortId::new(INSIDE).unwrap(), PortId::new(OUTSIDE).unwrap());
         // By pod, its port and whom it speaks to: the port outside.
@@ -219,8 +253,13 @@ proptest! {
                     let (from, far) = (station(INSIDE, pod).0, station(OUTSIDE, to).0);
                     let sent = datagram(from, far, (port, TO), INSIDE);
                     let (out, source, destination, ports) = pass(&mut forwarder, &topology, INSIDE, &sent, now).unwrap();
-                    prop_assert_eq!((out, source, destination), (outside, MASQUERADE.into(), far.into()));
-                    prop_assert_eq!(ports.1, TO);
+                    prop_assert_eq!((out, destination, ports.1), (outside, far.into(), TO));
+                    let known = model.contains_key(&(pod, port, to));
+                    if !world.masquerade || world.excepted && !known {
+                        prop_assert_eq!((source, ports.0), (from.into(), port), "as it came");
+                        continue;
+                    }
+                    prop_assert_eq!(source, IpAddr::from(MASQUERADE));
                     match model.insert((pod, port, to), ports.0) {
                         Some(known) => prop_assert_eq!(ports.0, known, "its port stays"),
                         None => order.push((pod, port, to)),
@@ -233,7 +272,8 @@ proptest! {
                     let far = station(OUTSIDE, to).0;
                     let sent = datagram(far, MASQUERADE, (TO, model[&(pod, port, to)]), OUTSIDE);
                     let came = pass(&mut forwarder, &topology, OUTSIDE, &sent, now);
-                    prop_assert_eq!(came, Ok((inside, far.into(), station(INSIDE, pod).0.into(), (TO, port))));
+                    let back = Ok((inside, far.into(), station(INSIDE, pod).0.into(), (TO, port)));
+                    prop_assert_eq!(came, if world.masquerade { back } else { Err(DropReason::ForSwitch) });
                 }
                 Event::Knock(from, port) => {
                     let sent = datagram(station(OUTSIDE, from).0, MASQUERADE, (99, port), OUTSIDE);
@@ -254,6 +294,10 @@ proptest! {
                     prop_assert!(matches!(ended, Removal::Removed(_)));
                 }
                 Event::Wait(seconds) => now += seconds,
+                Event::Change(next) => {
+                    world = next;
+                    topology = self::topology(table.clone(), world, &topology);
+                }
                 Event::Back(_) | Event::End(_) => {}
             }
         }
