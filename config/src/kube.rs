@@ -259,7 +259,13 @@ fn stands(before: &Config, after: &Config, at: usize) -> bool {
 }
 
 fn router(name: RouterName) -> Router {
-    Router { name, routes: Routes::default(), external_ips: Vec::new() }
+    Router {
+        name,
+        routes: Routes::default(),
+        external_ips: Vec::new(),
+        floating_ips: Vec::new(),
+        snat_pool: Vec::new(),
+    }
 }
 
 /// Mistakes of the whole configuration, at the objects that they come from: its own lines are nobody's.

@@ -91,6 +91,7 @@ pub use port::secret::Secret;
 pub use port::{Port, QUEUES_MAX};
 pub use protocol::Protocol;
 pub use read::{load, parse, parse_port};
+pub use router::floating::FloatingIp;
 pub use router::{Router, Routes, StaticRoute};
 pub use service::endpoint::ServiceEndpoint;
 pub use service::name::{ServiceName, ServiceNameError};

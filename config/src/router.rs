@@ -1,5 +1,7 @@
 //! `[[router]]`: joins the networks that name it. Its routes to their subnets come by themselves; others are given.
 
+pub(crate) mod floating;
+
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -13,6 +15,10 @@ use crate::names::RouterName;
 use crate::raw::{Raw, quote};
 use crate::section::Section;
 use crate::value;
+use floating::FloatingIp;
+
+/// Most addresses in a router's pool for source NAT: each is looked at when a connection is opened.
+const POOL: usize = 64;
 
 /// A router between networks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +32,13 @@ pub struct Router {
     /// (CVE-2020-8554).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external_ips: Vec<IpNet>,
+    /// Addresses outside that stand for one station each, in the order of the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub floating_ips: Vec<FloatingIp>,
+    /// What masqueraded connections leave with, in place of the router's own address, through the network in whose subnet
+    /// they are; a station always with the same one (RFC 4787 REQ-2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub snat_pool: Vec<IpAddr>,
 }
 
 /// The routes of a router: a list that copies of a configuration share, for there may be 100,000 and most changes are elsewhere.
@@ -100,6 +113,20 @@ pub(crate) const KEYS: &[Key] = &[
         default: "[]",
         meaning: "where `external_ips` of services may be; outside of it they are refused",
     },
+    Key {
+        name: "floating_ips",
+        kinds: &[],
+        takes: "array of `{ external = ADDRESS, internal = ADDRESS }`",
+        default: "[]",
+        meaning: "addresses outside that stand for one station inside each, both ways, with all ports",
+    },
+    Key {
+        name: "snat_pool",
+        kinds: &[],
+        takes: "array of up to 64 addresses",
+        default: "[]",
+        meaning: "what masqueraded connections leave with through the network in whose subnet they are, in place of the router's address there",
+    },
 ];
 
 const ROUTE_KEYS: &[Key] = &[
@@ -116,6 +143,8 @@ pub(crate) struct Draft {
     /// Each at its place in the text.
     pub(crate) routes: Option<Vec<Option<StaticRoute>>>,
     pub(crate) external_ips: Option<Vec<IpNet>>,
+    pub(crate) floating_ips: Option<Vec<Option<FloatingIp>>>,
+    pub(crate) snat_pool: Option<Vec<IpAddr>>,
 }
 
 impl Draft {
@@ -124,6 +153,8 @@ impl Draft {
             name: self.name?,
             routes: self.routes?.into_iter().collect::<Option<_>>()?,
             external_ips: self.external_ips?,
+            floating_ips: self.floating_ips?.into_iter().collect::<Option<_>>()?,
+            snat_pool: self.snat_pool?,
         })
     }
 }
@@ -132,8 +163,18 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let name = section.required("name", "\"r\"", value::parsed::<RouterName>).ok();
     let routes = section.tables("routes", ROUTE_KEYS, "{ to = \"10.9.0.0/16\", via = \"10.0.2.7\" }", route);
     let external_ips = section.list("external_ips", prefix);
+    let floating_ips = section.tables("floating_ips", floating::KEYS, floating::EXAMPLE, floating::read).ok();
+    let snat_pool = pool(section).ok();
     section.refuse_others(None);
-    Draft { path, name, routes: routes.ok(), external_ips: external_ips.ok() }
+    Draft { path, name, routes: routes.ok(), external_ips: external_ips.ok(), floating_ips, snat_pool }
+}
+
+fn pool(section: &mut Section<'_, '_>) -> Result<Vec<IpAddr>, Reported> {
+    let pool = section.list("snat_pool", value::unicast)?;
+    match pool.len() {
+        0..=POOL => Ok(pool),
+        more => Err(section.report("snat_pool", format!("{more} addresses are too many; give up to {POOL}"))),
+    }
 }
 
 fn route(section: &mut Section<'_, '_>) -> Result<StaticRoute, Reported> {

@@ -28,8 +28,13 @@ impl Config {
         push(&mut text, "[connections]", &self.connections);
         push(&mut text, "[node]", &self.node);
         for router in &self.routers {
-            push(&mut text, "[[router]]", &Router { routes: Routes::default(), ..router.clone() });
+            push(
+                &mut text,
+                "[[router]]",
+                &Router { routes: Routes::default(), floating_ips: Vec::new(), ..router.clone() },
+            );
             push_tables(&mut text, "routes", router.routes.as_slice());
+            push_tables(&mut text, "floating_ips", &router.floating_ips);
         }
         for network in &self.networks {
             let mut alone = network.clone();

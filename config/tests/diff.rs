@@ -77,6 +77,8 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "zone" => ("\"a\"", "\"b\""),
         "node_ports" => ("\"1-2\"", "\"1-3\""),
         "external_ips" => ("[]", "[\"203.0.113.0/28\"]"),
+        "floating_ips" => ("[]", "[{ external = \"192.0.2.7\", internal = \"10.0.0.7\" }]"),
+        "snat_pool" => ("[]", "[\"10.0.0.77\"]"),
         "routes" => ("[]", "[{ to = \"::/0\", blackhole = true }]"),
         other => panic!("no values for the new key {other}: add some, and see that diff() compares it"),
     }
@@ -241,7 +243,9 @@ fn each_key_of_the_other_sections_alone() {
         for key in section.keys.iter().filter(|k| !matches!(k.name, "name" | "kind")) {
             let (first, second) = two_values(key.name);
             let head = match section.name {
-                "router" => "[[router]]\nname = \"s\"\n[[router]]\nname = \"r\"\n".to_owned(),
+                "router" => "[[network]]\nname = \"n\"\nrouter = \"r\"\ngateways = [\"10.0.0.1/24\"]\n\
+                             [[router]]\nname = \"s\"\n[[router]]\nname = \"r\"\n"
+                    .to_owned(),
                 name => format!("[{name}]\n"),
             };
             let [old, new] = [first, second].map(|value| config(&format!("{head}{} = {value}\n", key.name)));

@@ -42,6 +42,11 @@ fn mistakes_of_routers_and_endpoints() {
 }
 
 #[test]
+fn mistakes_of_static_translations() {
+    compare("translations");
+}
+
+#[test]
 fn mistakes_of_gateways() {
     compare("gateways");
 }

@@ -24,6 +24,7 @@ use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::port::FRAME_OVERHEAD;
 use crate::state::{Affinity, Table};
 use crate::table::fdb::Fdb;
+use crate::table::nat::Nat;
 use crate::table::neighbor::{Neighbor, NeighborTable};
 use crate::table::policy::Policies;
 use crate::table::service::Services;
@@ -196,6 +197,8 @@ pub struct Plan {
     pub rewrites: Arc<Rewrites>,
     /// The services of each router, by its index; routers at the end may be left out.
     pub services: Vec<Option<Arc<Services>>>,
+    /// The static translations of each router, by its index; routers at the end may be left out.
+    pub nat: Vec<Option<Arc<Nat>>>,
     /// Which backends clients of services are to stay with.
     pub affinity: Option<Arc<Affinity>>,
     /// The address of this node alone in an overlay, of those that have one.
@@ -252,6 +255,7 @@ pub struct Topology {
     openers: Box<[Option<Openers>]>,
     activity: Arc<Activity>,
     services: Box<[Option<Arc<Services>>]>,
+    nat: Box<[Option<Arc<Nat>>]>,
     affinity: Option<Arc<Affinity>>,
     vteps: Box<[(NetworkId, IpAddr)]>,
 }
@@ -442,6 +446,7 @@ impl Topology {
             openers,
             activity: Arc::default(),
             services: plan.services.clone().into(),
+            nat: plan.nat.clone().into(),
             affinity: plan.affinity.clone(),
             vteps: plan.vteps.clone().into(),
         }
@@ -483,6 +488,12 @@ impl Topology {
     #[inline]
     pub fn services(&self, router: RouterId) -> Option<&Arc<Services>> {
         self.services.get(router.index())?.as_ref()
+    }
+
+    /// The static translations of a router, where it has any.
+    #[inline]
+    pub fn nat(&self, router: RouterId) -> Option<&Nat> {
+        self.nat.get(router.index())?.as_deref()
     }
 
     /// Which backends clients of services are to stay with, where any are.

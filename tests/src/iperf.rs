@@ -127,6 +127,13 @@ impl<'a> Iperf<'a> {
         Ok(UdpResult { unread: unread(receiver)? - before, ..result })
     }
 
+    /// Clients connect to `address` from now on, which somebody translates to the one it listens at.
+    #[must_use]
+    pub fn known_as(mut self, address: &str) -> Self {
+        self.address = address.to_owned();
+        self
+    }
+
     fn run(&mut self, client: &Netns, seconds: u32, reverse: bool, load: &[&str]) -> Result<Value, LabError> {
         let time = seconds.to_string();
         let mut argv =

@@ -1,6 +1,8 @@
 //! Routing between networks, with kernels' own stacks on the other side: echoes, TCP and UDP through the gateways, what a router
 //! refuses, and what it does when routes, neighbours and pods come, move and go.
 
+#[path = "routing/floating.rs"]
+mod floating;
 #[path = "routing/lab.rs"]
 mod lab;
 #[path = "routing/masquerade.rs"]

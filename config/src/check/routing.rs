@@ -53,6 +53,7 @@ pub(crate) fn all(joined: &Joined<'_>, sink: &mut Sink) {
     for draft in joined.routers {
         let reached = draft.name.as_ref().and_then(|name| subnets.get(name)).map_or(&[][..], Vec::as_slice);
         routes(draft, judged.then_some(reached), sink);
+        translations(draft, judged.then_some(reached), sink);
     }
 }
 
@@ -183,6 +184,34 @@ fn routes(draft: &router::Draft, subnets: Option<&[Subnet]>, sink: &mut Sink) {
             };
             sink.report(&key("via"), message);
         }
+    }
+}
+
+/// Floating addresses and pools: what stands twice, what the router or a whole subnet has itself, and pools out of reach.
+fn translations(draft: &router::Draft, subnets: Option<&[Subnet]>, sink: &mut Sink) {
+    let floating = draft.floating_ips.as_deref().unwrap_or_default();
+    let pool = draft.snat_pool.as_deref().unwrap_or_default();
+    for (key, message) in router::floating::repeated(floating, pool) {
+        sink.report(&format!("{}.{key}", draft.path), message);
+    }
+    let Some(subnets) = subnets else { return };
+    let outside = floating.iter().enumerate().filter_map(|(at, one)| Some((at, (*one)?.external)));
+    let outside = outside.map(|(at, address)| (format!("floating_ips[{at}].external"), address, false));
+    let pooled = pool.iter().enumerate().map(|(at, address)| (format!("snat_pool[{at}]"), *address, true));
+    for (key, address, must_be_near) in outside.chain(pooled) {
+        let message = match subnets.iter().find(|subnet| subnet.net.contains(&address)) {
+            Some(own) if own.net.addr() == address => {
+                format!("{address} is the router's own address in {}; use another", own.network)
+            }
+            Some(near) if !is_station_of(near.net, address) => {
+                format!("{address} stands for all of {}; use another", near.network)
+            }
+            None if must_be_near => {
+                format!("{address} is in no subnet of the router's networks; {}", instead(address, subnets))
+            }
+            Some(_) | None => continue,
+        };
+        sink.report(&format!("{}.{key}", draft.path), message);
     }
 }
 

@@ -13,9 +13,9 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use shunt_config::{
-    Config, Daemon, Endpoint, FlowCache, Hugepages, KeyFields, MacAddr, MemifRole, Memory, Mtu, Netns,
-    Network, NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Routes, Secret, StaticRoute,
-    VhostMode, Workers,
+    Config, Daemon, Endpoint, FloatingIp, FlowCache, Hugepages, KeyFields, MacAddr, MemifRole, Memory, Mtu,
+    Netns, Network, NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Routes, Secret,
+    StaticRoute, VhostMode, Workers,
 };
 
 const NETWORKS: [&str; 3] = ["default", "blue", "red"];
@@ -105,8 +105,22 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             StaticRoute { to: to.into(), via, blackhole: via.is_none() }
         });
         let external_ips = vec!["203.0.113.0/28".parse().unwrap()];
-        let r = Router { name: router("r"), routes: routes.collect(), external_ips };
-        let s = Router { name: router("s"), routes: Routes::default(), external_ips: Vec::new() };
+        let [external, internal] = ["203.0.113.200", "10.99.0.1"].map(|text| text.parse().unwrap());
+        let floating_ips = vec![FloatingIp { external, internal }];
+        let r = Router {
+            name: router("r"),
+            routes: routes.collect(),
+            external_ips,
+            floating_ips,
+            snat_pool: Vec::new(),
+        };
+        let s = Router {
+            name: router("s"),
+            routes: Routes::default(),
+            external_ips: Vec::new(),
+            floating_ips: Vec::new(),
+            snat_pool: Vec::new(),
+        };
         (std::iter::once(r).chain(second.then_some(s)).collect(), networks)
     })
 }

@@ -29,7 +29,9 @@ pub enum ApplyError {
     #[error("{0} ports are configured; there is room for {MAX_PORTS}, use a second daemon for the rest")]
     TooMany(usize),
     /// The connection table does not fit into memory.
-    #[error("{0}; lower `capacity` under [connections], or have no service and masquerade no network")]
+    #[error(
+        "{0}; lower `capacity` under [connections], or have no service and no floating address, and masquerade no network"
+    )]
     Connections(#[from] NoTable),
     /// Ports that did not open, one line each.
     #[error("{}", lines(.0))]
@@ -157,7 +159,11 @@ impl Control {
             self.change(&change.to);
         }
         let in_force = self.publish_and_wait("configuration applied");
-        if !diff.changed_services.is_empty() || !diff.removed_services.is_empty() {
+        let translated = |config: &Config| -> Vec<_> {
+            config.routers.iter().map(|router| router.floating_ips.clone()).collect()
+        };
+        let moved = translated(&running) != translated(&self.config);
+        if moved || !diff.changed_services.is_empty() || !diff.removed_services.is_empty() {
             self.clean_connections(in_force);
         }
         self.start_receiving(receive);

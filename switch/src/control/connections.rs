@@ -65,6 +65,7 @@ impl Connections {
     pub(super) fn provide(&mut self, config: &Config, workers: usize, seed: u64) -> Result<(), NoTable> {
         let needed = !config.services.is_empty()
             || config.cluster.has_policies()
+            || config.routers.iter().any(|router| !router.floating_ips.is_empty())
             || config.networks.iter().any(Network::translates);
         if !needed || self.table.is_some() {
             return Ok(());

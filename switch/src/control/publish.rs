@@ -14,6 +14,7 @@ use super::{Control, host, overlay, routes, services};
 use crate::flow::execute::Rewrites;
 use crate::ids::PortId;
 use crate::table::fdb::Place;
+use crate::table::nat::Nat;
 use crate::table::neighbor::Neighbor;
 use crate::topology::{
     self, Answers, Crossing, Demux, Gateway, Identity, Plan, PlannedNetwork, Port, Topology,
@@ -175,6 +176,7 @@ impl Control {
         let mut plan =
             Plan { full_key, routers: self.routers.clone(), overlays, rewrites, ..Plan::default() };
         plan.services = self.services.planned(&self.config);
+        plan.nat = self.config.routers.iter().map(|router| Nat::build(router).map(Arc::new)).collect();
         plan.affinity = self.services.affinity();
         plan.vteps = services::vteps(&self.config);
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
@@ -243,15 +245,25 @@ impl Control {
                     None if policies.is_none() => 0,
                     router => self.zones.of(router.as_ref(), &domain.name),
                 },
-                // Answers of a backend may be sent straight to a client of the same subnet; and all is judged.
-                tracks_bridged: policies.is_some()
-                    || network.router.as_ref().is_some_and(|router| self.services.of(router).is_some()),
+                // By policies all is judged.
+                tracks_bridged: policies.is_some() || self.has_backends(network),
                 policies,
                 storm_limit: self.config.storm_limit(network),
                 crossing: if whole { routes::crossing(&self.config, network) } else { Crossing::default() },
             });
         }
         plan
+    }
+}
+
+impl Control {
+    /// True when the router of `network` sends what comes to one address to another: answers may be sent straight to a client of
+    /// the same subnet.
+    fn has_backends(&self, network: &Network) -> bool {
+        network.router.as_ref().is_some_and(|name| {
+            let router = self.config.router(name.as_str());
+            self.services.of(name).is_some() || router.is_some_and(|router| !router.floating_ips.is_empty())
+        })
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Affinity as Stays, Config, IpNet, NetworkName, RouterName, Service};
+use shunt_config::{Affinity as Stays, Config, FloatingIp, IpNet, NetworkName, RouterName, Service};
 
 use super::Control;
 use super::start;
 use crate::ids::NetworkId;
+use crate::pipeline::nat;
 use crate::pipeline::service::RULE;
 use crate::state::{Affinity, Connection, affinity};
 use crate::table::service::{Services, Site};
@@ -55,6 +56,13 @@ impl Tables {
                 }
             }
         }
+        for router in &config.routers {
+            let floating = router.floating_ips.iter().map(|floating| floating.external);
+            for address in floating.chain(router.snat_pool.iter().copied()) {
+                let Some(network) = near(config, &router.name, address) else { continue };
+                self.answered.entry(network.clone()).or_default().push(address);
+            }
+        }
         let stays = |service: &Arc<Service>| service.affinity == Stays::ClientIp;
         if self.affinity.is_none() && config.services.iter().any(stays) {
             self.affinity = Affinity::new(affinity::ROWS, start::seed()).map(Arc::new);
@@ -76,7 +84,7 @@ impl Tables {
         self.affinity.clone()
     }
 
-    /// Addresses of services that the switch answers for in a network.
+    /// Addresses of services, and floating ones, that the switch answers for in a network.
     pub(super) fn answered(&self, network: &NetworkName) -> &[IpAddr] {
         self.answered.get(network).map_or(&[], Vec::as_slice)
     }
@@ -90,6 +98,14 @@ impl Tables {
     pub(super) fn is_cleaning(&self) -> bool {
         self.cleaning.is_some()
     }
+}
+
+/// The network of `router` outside of overlays in whose subnet `address` is.
+fn near<'c>(config: &'c Config, router: &RouterName, address: IpAddr) -> Option<&'c NetworkName> {
+    let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
+    let mut outside = joined.filter(|network| network.overlay().is_none());
+    let near = |network: &&shunt_config::Network| network.gateways.iter().any(|net| net.contains(&address));
+    outside.find(near).map(|network| &network.name)
 }
 
 /// Where this node is.
@@ -144,8 +160,7 @@ impl Control {
     pub(super) fn clean_some(&mut self) {
         let Some(from) = self.services.cleaning.take() else { return };
         let (rows, next) = self.connections.list_some(from);
-        let gone: Vec<_> =
-            rows.iter().filter(|row| row.rule == RULE && !self.is_kept(row)).map(|row| row.conn).collect();
+        let gone: Vec<_> = rows.iter().filter(|row| !self.is_kept(row)).map(|row| row.conn).collect();
         let ended = gone.into_iter().filter(|conn| self.connections.remove(*conn)).count();
         if ended > 0 {
             tracing::debug!(ended, "connections ended: their backend or service is gone");
@@ -153,10 +168,22 @@ impl Control {
         self.services.cleaning = next;
     }
 
-    /// True when a service still has the backend of a connection.
+    /// True when a service still has the backend of a connection, or its floating address still stands for its station; and of
+    /// all other connections.
     fn is_kept(&self, connection: &Connection) -> bool {
         let (original, reply) = (connection.original.parts(), connection.reply.parts());
-        let services = self.zones.router(original.zone).and_then(|router| self.services.of(router));
+        let router = self.zones.router(original.zone);
+        if connection.rule == nat::RULE {
+            let router = router.and_then(|router| self.config.router(router.as_str()));
+            let inward = FloatingIp { external: original.destination, internal: reply.source };
+            let outward = FloatingIp { external: reply.destination, internal: original.source };
+            let stands = |known: &FloatingIp| [inward, outward].contains(known);
+            return router.is_some_and(|router| router.floating_ips.iter().any(stands));
+        }
+        if connection.rule != RULE {
+            return true;
+        }
+        let services = router.and_then(|router| self.services.of(router));
         services.is_some_and(|services| {
             let backend = (reply.source, reply.source_port);
             services.keeps(original.destination, original.protocol, original.destination_port, backend)

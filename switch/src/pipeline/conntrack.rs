@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 
 use super::observe::{Observe, Step};
-use super::packet::{Guise, Known, Opens, Packet};
-use super::{Ingress, related};
+use super::packet::{Known, Opens, Packet};
+use super::{Ingress, nat, related};
 use crate::drop::DropReason;
 use crate::flow::Actions;
 use crate::flow::actions::Edits;
@@ -63,20 +63,23 @@ pub fn join(actions: &mut Actions, found: Found) {
     actions.edits = actions.edits.and(Edits::TRACK).and(reply);
 }
 
-/// Table 17: what leaves a masqueraded network for one that is not gets the router's address there, and with that a
-/// connection, by which the answers find back.
+/// Table 17: what leaves a masqueraded network for one that is not gets an address of the router's there, or the floating one
+/// of its sender, and with that a connection, by which the answers find back.
 #[inline]
 pub fn masquerade(
+    topology: &Topology,
     ingress: &Ingress<'_>,
     egress: &Network,
     hop: IpAddr,
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<(), DropReason> {
-    if !ingress.network.is_translated_into(egress) || packet.connection.is_some() {
+    if packet.connection.is_some() {
         return Ok(());
     }
     let (Some(zone), Some(gateway)) = (ingress.network.zone, &egress.gateway) else { return Ok(()) };
+    let Some((source, _)) = packet.key().addresses() else { return Ok(()) };
+    let Some(guise) = nat::guise(topology, ingress, (egress, gateway), hop, source)? else { return Ok(()) };
     let mut opens = match packet.opens {
         Some(opens) => opens,
         None => Opens::plain(Tuple::of(packet.key(), zone).ok_or(DropReason::Untracked)?),
@@ -88,11 +91,11 @@ pub fn masquerade(
     if !tuple.may_open() {
         return Err(DropReason::InvalidState);
     }
-    // A next hop of the other family (RFC 8950) is none that is configured: the address is of its subnet.
-    let source = gateway.source_for(hop).filter(|source| source.is_ipv4() == tuple.is_v4());
-    let source = source.ok_or(DropReason::NoMasqueradeAddress)?;
-    see.step(Step::Masquerade(source));
-    opens.source = Some(Guise { address: source, shared: egress.host.is_some() });
+    see.step(Step::Masquerade(guise.address));
+    opens.source = Some(guise);
+    if guise.keeps_port && opens.rule == 0 {
+        opens.rule = nat::RULE;
+    }
     packet.opens = Some(opens);
     Ok(())
 }

@@ -22,6 +22,7 @@ pub mod leave;
 pub mod link;
 pub mod local;
 pub mod lookup;
+pub mod nat;
 pub mod nexthop;
 pub mod observe;
 pub mod packet;
@@ -199,6 +200,7 @@ fn walk(
     }
     conntrack::find(topology, ingress, packet, see);
     service::translate(topology, ingress, packet, see)?;
+    nat::inward(topology, ingress, packet, see)?;
     policy::check(ingress, packet, see)?;
     let next = lookup::lookup(topology, ingress, packet, see)?;
     let (network, next) = match next {

@@ -46,7 +46,7 @@ pub fn resolve<'t>(
         }));
     };
     see.step(Step::Neighbor(hop.address, Some(neighbor.mac)));
-    conntrack::masquerade(ingress, network, hop.address, packet, see)?;
+    conntrack::masquerade(topology, ingress, network, hop.address, packet, see)?;
     packet.actions.set_macs(network.mac_on_wire(&neighbor), gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);
     let place = network.fdb.get(neighbor.mac).map(Entry::place);

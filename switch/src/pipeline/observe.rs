@@ -37,6 +37,8 @@ pub enum Step<'a> {
     Service(&'a Front<'a>),
     /// The backend of a new connection: address and port.
     Backend(IpAddr, u16),
+    /// The destination stands for a station.
+    Floating(IpAddr, IpAddr),
     /// A connection is opened, with this source address.
     Masquerade(IpAddr),
     /// The frame was rewritten.

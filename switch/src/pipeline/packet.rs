@@ -91,6 +91,8 @@ pub struct Guise {
     pub address: IpAddr,
     /// The node's own stack has that address, too, and chooses ports of its own.
     pub shared: bool,
+    /// It is the sender's alone: its port stays, whatever it is, unless another connection is answered in the same way.
+    pub keeps_port: bool,
 }
 
 impl Opens {

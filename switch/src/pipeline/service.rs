@@ -105,25 +105,23 @@ fn open(
     see.step(Step::Backend(backend.address, backend.port));
     // Who is sent back to himself must not see himself as the sender.
     let hairpin = match backend.address == source {
-        true => Some(own(gateway, source).ok_or(DropReason::ServiceNoSource)?),
+        true => Some(gateway.own(source).ok_or(DropReason::ServiceNoSource)?),
         false => None,
     };
     packet.masquerades =
         hairpin.is_none() && front.kind != Kind::Cluster && !inside && scope == Scope::Cluster;
     packet.opens = Some(Opens {
         destination: Some(Target { address: backend.address, port: Some(backend.port) }),
-        source: hairpin.map(|address| Guise { address, shared: ingress.network.host.is_some() }),
+        source: hairpin.map(|address| Guise {
+            address,
+            shared: ingress.network.host.is_some(),
+            keeps_port: false,
+        }),
         rule: RULE,
         stays: affinity.map(|seconds| Stays { client, backend: backend.id as u32, seconds }),
         ..Opens::plain(tuple)
     });
     Ok(())
-}
-
-/// An address of the gateway: in the subnet of `to`, or at least of its family.
-fn own(gateway: &Gateway, to: IpAddr) -> Option<IpAddr> {
-    let all = || gateway.addresses.iter().map(|(address, _)| *address);
-    gateway.source_for(to).or_else(|| all().find(|address| address.is_ipv4() == to.is_ipv4()))
 }
 
 /// True when the sender is inside of the cluster: in a network whose addresses nobody outside knows. The short way to a
@@ -178,6 +176,6 @@ pub fn masquerade(
     };
     let source = source.filter(|source| source.is_ipv4() == is_v4).ok_or(DropReason::ServiceNoSource)?;
     see.step(Step::Masquerade(source));
-    opens.source = Some(Guise { address: source, shared: egress.host.is_some() });
+    opens.source = Some(Guise { address: source, shared: egress.host.is_some(), keeps_port: false });
     Ok(())
 }

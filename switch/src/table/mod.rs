@@ -2,6 +2,7 @@
 
 pub mod fdb;
 pub mod fib;
+pub mod nat;
 pub mod neighbor;
 pub mod policy;
 pub mod service;

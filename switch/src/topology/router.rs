@@ -63,6 +63,12 @@ impl Gateway {
         self.addresses.iter().find(same).map(|(address, _)| *address)
     }
 
+    /// One of our addresses: in the subnet of `to`, or at least of its family.
+    pub fn own(&self, to: IpAddr) -> Option<IpAddr> {
+        let all = || self.addresses.iter().map(|(address, _)| *address);
+        self.source_for(to).or_else(|| all().find(|address| address.is_ipv4() == to.is_ipv4()))
+    }
+
     /// True when `address` is one of ours.
     pub fn owns(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|(own, _)| *own == address)

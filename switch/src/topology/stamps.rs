@@ -317,7 +317,7 @@ fn services_alike(old: Option<&Arc<Services>>, new: Option<&Arc<Services>>) -> b
     }
 }
 
-/// True when two routers have the same routes, services at the same addresses, and the same gateways and MTU in all networks.
+/// True when two routers have the same routes and static translations, services at the same addresses, and the same gateways and MTU in all networks.
 fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterId) -> bool {
     let (Some(one), Some(other)) = (old.router(before), new.router(after)) else { return false };
     let gateways = |topology: &'_ Topology, router: RouterId| -> Vec<_> {
@@ -334,6 +334,7 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
     let services = services_alike(old.services(before), new.services(after));
     services
         && old.vteps == new.vteps
+        && old.nat(before) == new.nat(after)
         && Arc::ptr_eq(&one.fib, &other.fib)
         && gateways(old, before) == gateways(new, after)
 }

@@ -220,6 +220,11 @@ impl Observe for Notes<'_> {
                 let (name, kind) = (&front.row.service().name, front.kind.describe());
                 self.note(format!("{kind} of service {name}"));
             }
+            Step::Floating(external, internal) => {
+                let text = format!("floating address {external} stands for {internal}");
+                self.note(text.clone());
+                self.found.push(Found::Connection(text));
+            }
             Step::Backend(address, port) => {
                 let text = format!("opens a connection to backend {}", SocketAddr::new(address, port));
                 self.note(text.clone());

@@ -53,8 +53,8 @@ impl Openings {
         let shared = opens.source.is_some_and(|guise| guise.shared);
         let share = if shared { &mut self.shared } else { &mut self.own };
         let entered = match opens.source {
-            Some(_) => share.insert(table, &mut self.stock, &new),
-            None => share.insert_as_it_is(table, &mut self.stock, &new),
+            Some(guise) if !guise.keeps_port => share.insert(table, &mut self.stock, &new),
+            _ => share.insert_as_it_is(table, &mut self.stock, &new),
         };
         match entered {
             Ok(Translated::Created(conn)) => Ok(Found { conn, direction: Direction::Original }),

@@ -1,0 +1,75 @@
+//! Static translations (RFC 3022 section 2.1): table 6 sends what comes to a floating address to its station, and table 17
+//! lets what leaves go with the station's floating address, an address of the pool, or the router's own.
+
+use std::net::IpAddr;
+
+use super::Ingress;
+use super::observe::{Observe, Step};
+use super::packet::{Guise, Opens, Packet, Target};
+use crate::drop::DropReason;
+use crate::state::Tuple;
+use crate::topology::{Gateway, Network, Topology};
+
+/// What connections to and from floating addresses have as their rule.
+pub const RULE: u32 = 4;
+
+/// Sends a packet to a floating address to the station that it stands for.
+#[inline]
+pub fn inward(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    packet: &mut Packet<'_>,
+    see: &mut impl Observe,
+) -> Result<(), DropReason> {
+    let Some(gateway) = &ingress.network.gateway else { return Ok(()) };
+    let Some(nat) = topology.nat(gateway.router) else { return Ok(()) };
+    let known = packet.connection.is_some() || packet.opens.is_some();
+    if packet.dst != gateway.mac || known || ingress.has_foreign_tags(packet.key()) {
+        return Ok(());
+    }
+    let Some((source, destination)) = packet.key().addresses() else { return Ok(()) };
+    let Some(internal) = nat.inward(destination) else { return Ok(()) };
+    see.step(Step::Floating(destination, internal));
+    let tuple = ingress.network.zone.and_then(|zone| Tuple::of(packet.key(), zone));
+    let tuple = tuple.ok_or(DropReason::Untracked)?;
+    if !tuple.may_open() {
+        return Err(DropReason::InvalidState);
+    }
+    // Who asks for himself must not see himself as the sender.
+    let own = |address| Guise { address, shared: ingress.network.host.is_some(), keeps_port: false };
+    let source = match source == internal {
+        true => Some(own(gateway.own(source).ok_or(DropReason::NoMasqueradeAddress)?)),
+        false => None,
+    };
+    let destination = Some(Target { address: internal, port: None });
+    packet.opens = Some(Opens { destination, source, rule: RULE, ..Opens::plain(tuple) });
+    Ok(())
+}
+
+/// Who a new connection of `source` out of the ingress network into `egress`, by way of `hop`, seems to come from; `None` when
+/// it is not translated.
+#[inline]
+pub(super) fn guise(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    (egress, gateway): (&Network, &Gateway),
+    hop: IpAddr,
+    source: IpAddr,
+) -> Result<Option<Guise>, DropReason> {
+    let nat = topology.nat(gateway.router);
+    let near = |address: IpAddr| gateway.source_for(address).is_some();
+    let floating = nat.and_then(|nat| nat.outward(source)).filter(|external| near(*external));
+    if let Some(address) = floating.filter(|_| egress.id != ingress.network.id) {
+        return Ok(Some(Guise { address, shared: false, keeps_port: true }));
+    }
+    if !ingress.network.is_translated_into(egress) {
+        return Ok(None);
+    }
+    if let Some(address) = nat.and_then(|nat| nat.pooled(source, near)) {
+        return Ok(Some(Guise { address, shared: false, keeps_port: false }));
+    }
+    // A next hop of the other family (RFC 8950) is none that is configured: the address is of its subnet.
+    let own = gateway.source_for(hop).filter(|own| own.is_ipv4() == source.is_ipv4());
+    let address = own.ok_or(DropReason::NoMasqueradeAddress)?;
+    Ok(Some(Guise { address, shared: egress.host.is_some(), keeps_port: false }))
+}
