@@ -1,6 +1,9 @@
 //! Host ports: programs of the node itself on the physical network, by a TAP that shares addresses with the switch; with
 //! kernels on all sides. `br-ex` is the node's leg in the physical network, `ovn-k8s-mp0` its leg among the pods.
 
+#[path = "services/cluster.rs"]
+#[allow(dead_code, reason = "shared with the test of services, which uses all of it")]
+mod cluster;
 #[path = "routing/lab.rs"]
 #[allow(dead_code, reason = "shared with the test of routing, which uses all of it")]
 mod lab;
@@ -190,6 +193,47 @@ fn the_node_and_its_pods_reach_each_other() {
     assert_eq!(dropped(&site.node, "pod1", "for_switch"), 0);
     let via = host.exec(&["ip", "route", "get", "10.96.0.10"]).unwrap().stdout;
     assert!(via.contains("via 10.128.0.1 dev ovn-k8s-mp0") && via.contains("src 10.128.0.2"), "{via}");
+}
+
+/// Reference 003: programs of the node reach services by its leg among the pods, pods reach services of the node's own programs,
+/// and the physical network reaches node ports.
+#[test]
+fn services_are_reached_by_the_node_and_answered_by_it() {
+    require!(root(), tool("perl"), tool("curl"), file("/dev/net/tun"), shuntd());
+    const SERVICE: &str = "10.96.0.10";
+    let site = Site::ready();
+    let [near, far] = &site.node.pods[..] else { unreachable!("two pods") };
+    let put = |backend: &str| {
+        let service = format!(
+            "[[service]]\nname = \"shop/web\"\nrouter = \"node\"\ncluster_ips = [\"{SERVICE}\"]\n\
+             ports = [{{ port = 80, node_port = 30080 }}]\nendpoints = [{{ address = \"{backend}\", port = 8080 }}]\n"
+        );
+        lab::apply(&site.node, &format!("{}{service}", site.config("10.184.134.82")));
+    };
+    let page = |from: &Netns, at: &str| {
+        let url = format!("http://{at}/");
+        let curl =
+            ["curl", "--silent", "--show-error", "--max-time", "5", "--retry", "3", "--noproxy", "*", &url];
+        let output = from.cmd(&curl).run().unwrap();
+        format!("{}{}", output.stdout.trim(), output.stderr.trim())
+    };
+    for pod in [near, far] {
+        let _running = cluster::serve(pod, 8080);
+        put(&pod.v4);
+        // The node comes by its leg among the pods, which its route names.
+        assert_eq!(page(site.host(), SERVICE), format!("{} 10.128.0.2", pod.port), "{:?}", site.node.drops());
+        // The physical network comes by the node's address, and is not seen behind it.
+        let gateway = if pod.number == 1 { "10.128.0.1" } else { "10.130.0.1" };
+        let seen = page(&site.physical.netns, "10.184.134.82:30080");
+        assert_eq!(seen, format!("{} {gateway}", pod.port), "{:?}", site.node.drops());
+    }
+    // A program of the node is the backend: its answers go to pods of both networks by ways of its own.
+    let listening = site.host().spawn(&["perl", "-e", cluster::SERVER, "pod-of-node", "8080"]).unwrap();
+    listening.expect("ready\n", 0, PATIENCE).unwrap();
+    put("10.184.134.82");
+    for pod in [near, far] {
+        assert_eq!(page(&pod.netns, SERVICE), format!("pod-of-node {}", pod.v4), "{:?}", site.node.drops());
+    }
 }
 
 #[test]

@@ -53,6 +53,12 @@ fn pods_reach_a_backend_in_their_own_subnet_and_in_another() {
                 assert_eq!(talk.say(line), format!("{} {own} {line}", server.port));
             }
         }
+        let traced = node
+            .cli(&format!("trace --in pod1 ip4.src=={}&&ip4.dst=={V4}&&tcp.src==1&&tcp.dst==80", client.v4));
+        let (found, backend) = ("cluster address of service shop/web", format!("backend {}:8080", server.v4));
+        assert!(traced.contains(found) && traced.contains(&backend), "{traced}");
+        let shown = node.cli("show services shop/web");
+        assert!(shown.contains("t:80/tcp u:80/udp") && shown.contains(&server.v6), "{shown}");
         let listed = node.cli("conntrack -L -p tcp");
         let way = format!("src={} dst={V4} sport=", client.v4);
         let back = format!("src={} dst={} sport=8080", server.v4, client.v4);

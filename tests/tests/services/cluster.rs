@@ -9,7 +9,7 @@ use crate::node::{Node, PATIENCE, Pod};
 
 /// Answers on TCP and UDP, over both families: `NAME PEER`. On TCP a request of HTTP gets a page with that, every other line
 /// that and the line.
-const SERVER: &str = r#"
+pub(crate) const SERVER: &str = r#"
 use strict; use IO::Socket::IP; use IO::Select; use Socket qw(SOCK_STREAM SOCK_DGRAM); $| = 1; $SIG{CHLD} = "IGNORE";
 my ($name, $port) = @ARGV;
 my %at = (LocalHost => "::", LocalPort => $port, V6Only => 0, ReuseAddr => 1);
