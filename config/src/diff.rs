@@ -196,6 +196,15 @@ impl ConfigDiff {
         if same_node && old.services.len() == new.services.len() && (0..new.services.len()).all(same_place) {
             return;
         }
+        // One of ten thousand has other endpoints: all are where they were.
+        let pairs = || old.services.iter().zip(&new.services);
+        let in_place =
+            old.services.len() == new.services.len() && pairs().all(|(old, new)| old.name == new.name);
+        if same_node && in_place {
+            let changed = pairs().filter(|(old, new)| !Arc::ptr_eq(old, new) && old != new);
+            self.changed_services = changed.map(|(_, service)| service.name.clone()).collect();
+            return;
+        }
         let known: HashMap<_, _> = old.services.iter().map(|service| (&service.name, service)).collect();
         let stays = |service: &Arc<Service>| {
             known.get(&service.name).is_some_and(|old| Arc::ptr_eq(old, service) || *old == service)

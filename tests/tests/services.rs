@@ -8,6 +8,8 @@ mod external;
 #[path = "routing/lab.rs"]
 mod lab;
 mod node;
+#[path = "services/remote.rs"]
+mod remote;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -175,6 +177,29 @@ fn an_endpoint_that_goes_ends_its_connections_and_one_on_its_way_out_keeps_them(
     while node.cli("conntrack -L").contains(V4) {
         assert!(Instant::now() < deadline, "{}", node.cli("conntrack -L"));
     }
+}
+
+/// A resolver's client that asked before the service was there must not be stuck with where its questions went then.
+#[test]
+fn a_connection_to_what_was_no_service_yet_is_ended() {
+    require!(root(), tool("perl"), shuntd());
+    let node = with("");
+    let [client, near, far] = &node.pods[..] else { unreachable!("three pods") };
+    let elsewhere = format!("routes = [{{ to = \"10.96.0.0/12\", via = \"{}\" }}]", far.v4);
+    let leads_out =
+        |services: &str| config(&node, PLACES, true, services).replacen("routes = []", &elsewhere, 1);
+    apply(&node, &leads_out(""));
+    until_answered(&node, client, &far.v4);
+    assert!(datagram(client, V4, 80).is_err());
+    let stuck = format!("src={} dst={V4} sport=", client.v4);
+    assert!(node.cli("conntrack -L -p udp").contains(&stuck), "{}", node.cli("conntrack -L"));
+    let _running = serve(near, 8080);
+    apply(&node, &leads_out(&service(ADDRESSES, &[&near.v4])));
+    let deadline = Instant::now() + PATIENCE;
+    while node.cli("conntrack -L -p udp").contains(&stuck) {
+        assert!(Instant::now() < deadline, "{}", node.cli("conntrack -L"));
+    }
+    assert_eq!(datagram(client, V4, 80).unwrap().name, near.port);
 }
 
 #[test]

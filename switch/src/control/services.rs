@@ -139,7 +139,8 @@ impl Control {
         self.services.of(router).map(|table| &**table)
     }
 
-    /// Begins to end the connections that services no longer keep: those whose backend or service is gone. `in_force` says
+    /// Begins to end the connections that services no longer keep: those whose backend or service is gone, and those to
+    /// what is a service only now. `in_force` says
     /// whether every worker has the new tables: otherwise one may open such a connection behind the walk, which is then walked
     /// once more.
     pub(super) fn clean_connections(&mut self, in_force: bool) {
@@ -168,11 +169,19 @@ impl Control {
         self.services.cleaning = next;
     }
 
-    /// True when a service still has the backend of a connection, or its floating address still stands for its station; and of
-    /// all other connections.
+    /// True when a service still has the backend of a connection, or its floating address still stands for its station. All
+    /// others are kept but those to where a service has come to be: they would go by it for ever otherwise, as a resolver's
+    /// that asked too early.
     fn is_kept(&self, connection: &Connection) -> bool {
         let (original, reply) = (connection.original.parts(), connection.reply.parts());
         let router = self.zones.router(original.zone);
+        let services = router.and_then(|router| self.services.of(router));
+        let (to, port) = (original.destination, original.destination_port);
+        if connection.rule != RULE
+            && services.is_some_and(|services| services.is_front(to, original.protocol, port))
+        {
+            return false;
+        }
         if connection.rule == nat::RULE {
             let router = router.and_then(|router| self.config.router(router.as_str()));
             let inward = FloatingIp { external: original.destination, internal: reply.source };
@@ -183,10 +192,9 @@ impl Control {
         if connection.rule != RULE {
             return true;
         }
-        let services = router.and_then(|router| self.services.of(router));
         services.is_some_and(|services| {
             let backend = (reply.source, reply.source_port);
-            services.keeps(original.destination, original.protocol, original.destination_port, backend)
+            services.keeps(to, original.protocol, port, backend)
         })
     }
 }

@@ -45,6 +45,8 @@ pub struct Site {
 pub struct Services {
     index: Arc<Index>,
     rows: Box<[Arc<Row>]>,
+    /// What the rows were built for.
+    site: Arc<Site>,
 }
 
 /// What a destination is.
@@ -81,6 +83,11 @@ impl Services {
         before: Option<&Self>,
     ) -> Self {
         let old = before.map_or(&[][..], |before| &before.rows);
+        let site = match before {
+            Some(before) if *before.site == *site => before.site.clone(),
+            _ => Arc::new(site.clone()),
+        };
+        let same_site = before.is_some_and(|before| Arc::ptr_eq(&before.site, &site));
         let mut by_name: Option<HashMap<&ServiceName, &Arc<Row>>> = None;
         let rows: Box<[Arc<Row>]> = services
             .into_iter()
@@ -94,14 +101,15 @@ impl Services {
                     map.get(&service.name).copied()
                 });
                 match known {
-                    Some(row) if row.is_of(service, site) => row.clone(),
-                    known => Arc::new(Row::build(service, site, known.map(|row| &**row))),
+                    Some(row) if same_site && row.is_just(service) => row.clone(),
+                    Some(row) if row.is_of(service, &site) => row.clone(),
+                    known => Arc::new(Row::build(service, &site, known.map(|row| &**row))),
                 }
             })
             .collect();
         let same = before.filter(|before| before.index.is_of(&before.rows, &rows, own));
         let index = same.map_or_else(|| Arc::new(Index::build(&rows, own)), |before| before.index.clone());
-        Self { index, rows }
+        Self { index, rows, site }
     }
 
     /// What a packet to `address` with `protocol` and destination `port` is for.
@@ -160,6 +168,11 @@ impl Services {
     pub fn differing<'o>(&'o self, other: &'o Self) -> impl Iterator<Item = u32> + 'o {
         let pairs = (0..).zip(self.rows.iter().zip(&other.rows));
         pairs.filter(|(_, (one, other))| !Arc::ptr_eq(one, other)).map(|(number, _)| number)
+    }
+
+    /// True when a service has that port of `address`.
+    pub fn is_front(&self, address: IpAddr, protocol: u8, port: u16) -> bool {
+        matches!(self.get(address, protocol, port), Found::Front(_))
     }
 
     /// True while a connection that was opened to `port` of `address`, and sent to `backend`, may go on: the service is there

@@ -76,6 +76,11 @@ impl Row {
         }
     }
 
+    /// True when it was made of this very service.
+    pub(super) fn is_just(&self, service: &Arc<Service>) -> bool {
+        Arc::ptr_eq(&self.service, service)
+    }
+
     /// True when the row of `service` at `site` is this one.
     pub(super) fn is_of(&self, service: &Arc<Service>, site: &Site) -> bool {
         let same = Arc::ptr_eq(&self.service, service) || self.service == *service;
