@@ -228,7 +228,8 @@ fn services_are_reached_by_the_node_and_answered_by_it() {
         assert_eq!(seen, format!("{} {gateway}", pod.port), "{:?}", site.node.drops());
     }
     // A program of the node is the backend: its answers go to pods of both networks by ways of its own.
-    let listening = site.host().spawn(&["perl", "-e", cluster::SERVER, "pod-of-node", "8080"]).unwrap();
+    let listening =
+        site.host().spawn(&["perl", "-e", cluster::SERVER, "pod-of-node", "8080", "0.0.0.0"]).unwrap();
     listening.expect("ready\n", 0, PATIENCE).unwrap();
     put("10.184.134.82");
     for pod in [near, far] {

@@ -124,6 +124,13 @@ impl Tunnels {
     /// What opens the tunnels that end behind `port`; `None` when none does.
     pub(super) fn openers(&self, port: &Port, networks: &[Network], full_key: bool) -> Option<Openers> {
         let terminator = |id: NetworkId| self.terminators.get(id.index())?.clone();
+        // Connections may come back by tunnels: their ports are part of what they are found by.
+        let carries = |overlay: &Overlay| {
+            let here = port.attachments().any(|(network, _)| network == overlay.planned.transport);
+            let network = networks.get(overlay.planned.network.index());
+            here && network.is_some_and(|network| network.zone.is_some())
+        };
+        let tracks = self.overlays.iter().flatten().any(carries);
         let mut openers = Openers {
             untagged: None,
             tagged: Box::default(),
@@ -133,7 +140,7 @@ impl Tunnels {
             },
             depth: super::depth(port, networks),
             // The sender's address is asked for, whatever the overlay's stages read. Ports are for those who wrap.
-            inner: if full_key { Depth::Transport } else { Depth::Network },
+            inner: if full_key || tracks { Depth::Transport } else { Depth::Network },
         };
         let mut tagged = Vec::new();
         for (network, tag) in port.attachments() {

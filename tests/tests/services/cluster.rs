@@ -7,12 +7,13 @@ use shunt_tests::{Cmd, Running};
 use crate::lab::{self, Places};
 use crate::node::{Node, PATIENCE, Pod};
 
-/// Answers on TCP and UDP, over both families: `NAME PEER`. On TCP a request of HTTP gets a page with that, every other line
+/// Answers on TCP and UDP, over both families at `::`: `NAME PEER`. On TCP a request of HTTP gets a page with that, every other line
 /// that and the line.
 pub(crate) const SERVER: &str = r#"
 use strict; use IO::Socket::IP; use IO::Select; use Socket qw(SOCK_STREAM SOCK_DGRAM); $| = 1; $SIG{CHLD} = "IGNORE";
-my ($name, $port) = @ARGV;
-my %at = (LocalHost => "::", LocalPort => $port, V6Only => 0, ReuseAddr => 1);
+my ($name, $port, $host) = @ARGV;
+my %at = (LocalHost => $host, LocalPort => $port, ReuseAddr => 1);
+$at{V6Only} = 0 if $host eq "::";
 my $tcp = IO::Socket::IP->new(%at, Type => SOCK_STREAM, Listen => 64) or die "tcp: $!";
 my $udp = IO::Socket::IP->new(%at, Type => SOCK_DGRAM, Proto => "udp") or die "udp: $!";
 sub seen { my $who = shift; $who =~ s/^::ffff://; "$name $who" }
@@ -76,7 +77,8 @@ pub(crate) struct Backend(#[expect(dead_code, reason = "ends with it")] Running)
 /// Serves `port` in `pod` under the name of its port.
 #[track_caller]
 pub(crate) fn serve(pod: &Pod, port: u16) -> Backend {
-    let program = pod.netns.spawn(&["perl", "-e", SERVER, &pod.port, &port.to_string()]).unwrap();
+    let at = if pod.quiet { "0.0.0.0" } else { "::" };
+    let program = pod.netns.spawn(&["perl", "-e", SERVER, &pod.port, &port.to_string(), at]).unwrap();
     program.expect("ready\n", 0, PATIENCE).unwrap();
     Backend(program)
 }

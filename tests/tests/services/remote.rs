@@ -13,7 +13,7 @@ const SERVICE: &str = "10.96.0.10";
 fn page(from: &Netns, at: &str) -> String {
     let url = format!("http://{at}/");
     let curl =
-        ["curl", "--silent", "--show-error", "--max-time", "5", "--retry", "3", "--noproxy", "*", &url];
+        ["curl", "--silent", "--show-error", "--max-time", "3", "--retry", "1", "--noproxy", "*", &url];
     let output = from.cmd(&curl).run().unwrap();
     format!("{}{}", output.stdout.trim(), output.stderr.trim())
 }
@@ -36,7 +36,7 @@ fn a_backend_on_another_node_answers_pods_and_the_world() {
     require!(root(), tool("perl"), tool("curl"), shuntd());
     let scene = scene::make("overlay-vxlan").unwrap_or_else(|error| panic!("{error}"));
     let (client, server) = (scene.place("pod-9-60"), scene.place("pod-6-10"));
-    let running = server.spawn(&["perl", "-e", SERVER, "pod-6-10", "8080"]).unwrap();
+    let running = server.spawn(&["perl", "-e", SERVER, "pod-6-10", "8080", "0.0.0.0"]).unwrap();
     running.expect("ready\n", 0, PATIENCE).unwrap();
     apply(&scene, "{ address = \"10.20.6.10\", port = 8080, node = \"node2\" }");
     let drops = || scene.node("node1").shuntd.cli_text(&["show", "drops"]).unwrap();
