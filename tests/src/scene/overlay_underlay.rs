@@ -18,8 +18,12 @@ const LEGS: [Vlan; 3] = [
 const NODE1_MAC: &str = "8e:78:9c:32:b5:72";
 const NODE2_MAC: &str = "30:b9:30:3d:84:8d";
 
-/// Name, node, host end, shared MAC address, address, routes. Pod D has a route to the overlay of its own.
-const UNDERLAY: [(&str, &str, &str, &str, &str, &[&str]); 3] = [
+/// Name, node, host end, shared MAC address, address, routes.
+type Station =
+    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
+
+/// Pod D has a route to the overlay of its own.
+const UNDERLAY: [Station; 3] = [
     ("pod_a", "node1", "veth_pod_a", NODE1_MAC, "10.186.155.6/27", &["default via 10.186.155.30"]),
     ("pod_b", "node1", "veth_pod_b", NODE1_MAC, "10.186.155.40/27", &["default via 10.186.155.62"]),
     (
