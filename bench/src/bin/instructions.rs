@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use shunt_bench::fastpath::nat::through_nat;
 use shunt_bench::fastpath::network::{FlowCache, l3};
-use shunt_bench::fastpath::services::services;
+use shunt_bench::fastpath::pods::services;
 use shunt_bench::frames::{self, Answers, SEGMENTS};
 use shunt_bench::oneway::Settings;
 use shunt_bench::switch::device_port;

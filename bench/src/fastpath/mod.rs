@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`scenario`] | the scenarios, their flow counts and bars |
 //! | [`network`] | what shuntd is told: L2, and routing between two networks |
-//! | [`tunnels`], [`vlan`], [`nat`], [`services`] | overlays, VLANs, source NAT and services: what shuntd is told and how it is measured |
+//! | [`tunnels`], [`vlan`], [`nat`], [`pods`] | overlays, VLANs, source NAT, services and policies: what shuntd is told and how it is measured |
 //! | [`rules`] | what Open vSwitch is told: one rule, and the 16 tables of an OVN-like pipeline |
 //! | [`rates`], [`updates`], [`guests`] | how a scenario is measured |
 //! | [`results`] | JSON for programs, the table for people |
@@ -12,11 +12,11 @@
 pub mod guests;
 pub mod nat;
 pub mod network;
+pub mod pods;
 pub mod rates;
 pub mod results;
 pub mod rules;
 pub mod scenario;
-pub mod services;
 pub mod tunnels;
 pub mod updates;
 pub mod vlan;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::network::{FlowCache, l2, l3};
 use super::rates::{self, Row};
-use super::{guests, nat, rules, services, tunnels, updates, vlan};
+use super::{guests, nat, pods, rules, tunnels, updates, vlan};
 use crate::figure::{Bar, Cell, Figure};
 use crate::frames::SEGMENTS;
 use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
@@ -116,10 +116,16 @@ pub const SCENARIOS: &[Scenario] = &[
         measure: nat::measure_new,
     },
     Scenario {
+        name: "ct",
+        cells: &[(1, Bar::Ratio(3.0)), (10_000, Bar::Ratio(5.0)), (100_000, Bar::Ratio(5.0))],
+        quick: &[10_000],
+        measure: pods::measure_tracked,
+    },
+    Scenario {
         name: "cluster-ip",
         cells: &[(10_000, Bar::Ratio(0.75))],
         quick: &[10_000],
-        measure: services::measure,
+        measure: pods::measure,
     },
     Scenario { name: "vhost", cells: &[(1, Bar::Ratio(1.2))], quick: &[1], measure: guests::measure },
 ];

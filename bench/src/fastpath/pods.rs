@@ -1,5 +1,5 @@
-//! Established connections to services, held against the same conversations routed without any: what finding the connection,
-//! counting and translating cost.
+//! Established connections of a pod: to services, held against the same conversations routed without any (what finding the
+//! connection, counting and translating cost); and such that a policy allows, held against Open vSwitch's.
 
 use std::fmt::Write as _;
 
@@ -7,6 +7,8 @@ use anyhow::Result;
 use shunt_tests::testpmd;
 
 use super::network::{FlowCache, STATIONS, stations_in};
+use super::rates::{self, Row};
+use super::rules;
 use crate::contest::{Rival, hold};
 use crate::figure::{Bar, Cell, Figure};
 use crate::frames::{Answers, BACKEND_PORT, DESTINATION};
@@ -31,6 +33,41 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
     hold(plan, &mut figure, &|| ours(&inputs.0, &served, plan.window()), Some(plain), None)?;
     figure.notes.push("both: the same pairs of stations, two flows a connection".into());
     Ok(vec![figure])
+}
+
+/// Measures `flows` connections that a policy allows: tracked, not translated.
+///
+/// # Errors
+/// Ours failed, too few hugepages, or a signal came.
+pub fn measure_tracked(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
+    let s = if flows == 1 { "" } else { "s" };
+    let row = Row {
+        cell: Cell { scenario: "ct", flows },
+        what: format!("allowed by a policy, {flows} established connection{s}, both directions"),
+        bar,
+        input: plan.conversations(flows, Answers::Plain)?,
+        settings: policed,
+        // Two flows each.
+        cache: FlowCache {
+            entries: Some((4 * flows).next_power_of_two().max(262_144)),
+            ..FlowCache::default()
+        },
+        variant: false,
+        rules: rules::tracked(),
+        peer: "OVS-DPDK, conntrack",
+        note: None,
+    };
+    Ok(vec![rates::measure(plan, &row)?])
+}
+
+/// A pod that may send anything, and nobody may open a connection to.
+fn policed(cache: FlowCache) -> Settings {
+    let policy = "[[namespace]]\nname = \"bench\"\n\
+                  [[pod]]\nnamespace = \"bench\"\nname = \"client\"\naddresses = [\"10.0.1.10\"]\n\
+                  [[policy]]\nnamespace = \"bench\"\nname = \"out\"\npod_selector = {}\n\
+                  policy_types = [\"ingress\", \"egress\"]\negress = [{}]\n";
+    let settings = behind("right", 2, policy);
+    Settings { sections: cache.section() + &settings.sections, ..settings }
 }
 
 /// Pods behind a router that knows a service for each of the addresses 10.0.2.N, whose backend is 10.0.3.N.
@@ -64,13 +101,7 @@ fn behind(name: &str, subnet: u8, services: &str) -> Settings {
         + &stations
         + &device_port("out-pod", "left", &testpmd::null(1), &[])
         + pod;
-    Settings {
-        network: "left",
-        sections: FlowCache::default().section() + &sections,
-        ports,
-        source_keys: "",
-        learns: false,
-    }
+    Settings { network: "left", sections, ports, source_keys: "", learns: false }
 }
 
 #[cfg(test)]
@@ -78,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_configurations_are_ones_that_the_daemon_takes() {
-        for settings in [services(), behind("right", 2, "")] {
+    fn configurations_are_ones_that_the_daemon_takes() {
+        for settings in [services(), behind("right", 2, ""), policed(FlowCache::default())] {
             let text = settings.sections + &settings.ports;
             if let Err(errors) = shunt_config::parse(&text, "bench") {
                 panic!("{errors}");
