@@ -303,11 +303,11 @@ fn each_key_of_a_service_alone() {
         let [old, new] = [first, second].map(|value| with_service(key.name, value));
         let found = diff(&old, &new);
         let name = shunt_config::ServiceName::new("n/s").unwrap();
-        assert_eq!(found.changed_services, [name.clone()], "{}", key.name);
+        assert_eq!(found.changed_services, std::slice::from_ref(&name), "{}", key.name);
         assert!(found.removed_services.is_empty() && found.restart_required.is_empty(), "{}", key.name);
         let mut without = old.clone();
         without.services.pop();
-        assert_eq!(diff(&old, &without).removed_services, [name.clone()]);
+        assert_eq!(diff(&old, &without).removed_services, std::slice::from_ref(&name));
         assert_eq!(diff(&without, &old).changed_services, [name]);
     }
 }
