@@ -87,6 +87,9 @@ impl Edits {
     pub const TRACK: Self = Self(1 << 10);
     /// It goes in the connection's reply direction.
     pub const REPLY: Self = Self(1 << 11);
+    /// The packet belongs to no connection, and the decision holds only as long as that is so: one that another packet opens may
+    /// have it as its answer.
+    pub const STRANGER: Self = Self(1 << 12);
     /// What is outside of the IP packet: of fragments each gets its own.
     pub const OUTER: Self = Self(Self::POP_VLAN.0 | Self::PUSH_VLAN.0 | Self::SERVICE_TAG.0 | Self::ENCAP.0);
 
@@ -119,13 +122,19 @@ impl Edits {
     pub const fn is_rare(self) -> bool {
         let usual =
             Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0 | Self::TRACK.0 | Self::REPLY.0;
-        self.0 & !(usual | Self::CLAMP_MSS.0 | Self::MIRROR.0) != 0
+        self.0 & !(usual | Self::CLAMP_MSS.0 | Self::MIRROR.0 | Self::STRANGER.0) != 0
     }
 
     /// True when nothing is edited.
     #[inline]
     pub const fn is_none(self) -> bool {
-        self.0 == 0
+        self.0 & !Self::STRANGER.0 == 0
+    }
+
+    /// True when one of `other` is among these.
+    #[inline]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
@@ -207,6 +216,7 @@ mod tests {
         let both = Edits::MACS.and(Edits::TTL);
         assert!(both.has(Edits::MACS) && both.has(Edits::TTL) && !both.has(Edits::ENCAP));
         assert!(Edits::NONE.is_none() && !both.is_none());
+        assert!(both.meets(Edits::TTL) && !both.meets(Edits::ENCAP) && Edits::STRANGER.is_none());
         assert_eq!((both.without(Edits::TTL), both.only(Edits::TTL)), (Edits::MACS, Edits::TTL));
     }
 }

@@ -48,7 +48,10 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
             see.step(Step::Connection(&known.to));
             join(&mut packet.actions, known.found);
         }
-        None => see.step(Step::Matched("no connection")),
+        None => {
+            see.step(Step::Matched("no connection"));
+            packet.actions.edits = packet.actions.edits.and(Edits::STRANGER);
+        }
     }
     packet.connection = known;
 }
@@ -60,7 +63,7 @@ pub fn join(actions: &mut Actions, found: Found) {
     actions.translation = slot;
     actions.generation = generation as u16;
     let reply = if found.direction == Direction::Reply { Edits::REPLY } else { Edits::NONE };
-    actions.edits = actions.edits.and(Edits::TRACK).and(reply);
+    actions.edits = actions.edits.without(Edits::STRANGER).and(Edits::TRACK).and(reply);
 }
 
 /// Table 17: what leaves a masqueraded network for one that is not gets an address of the router's there, or the floating one

@@ -162,9 +162,9 @@ fn conclude(
         // What is dropped need not be edited first.
         Err(reason) => {
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
-            let mut edits = packet.actions.edits.only(Edits::MIRROR);
+            let edits = packet.actions.edits.only(Edits::MIRROR.and(Edits::STRANGER));
             if reason.is_policy() {
-                edits = policy::refused(packet, edits);
+                policy::refused(packet);
             }
             packet.opens = None;
             packet.actions =

@@ -214,8 +214,7 @@ impl<'f> Packet<'f> {
     /// segments that open or close it.
     #[inline]
     pub fn is_cacheable(&self) -> bool {
-        let refused = matches!(self.actions.verdict, Verdict::Drop(_) | Verdict::Reject(..));
-        let tracked = self.opens.is_some() || self.actions.edits.has(Edits::TRACK) && !refused;
+        let tracked = self.opens.is_some() || self.actions.edits.has(Edits::TRACK);
         let passing = tracked && self.key.marks().tcp != TcpClass::Data;
         !self.inside && self.question.is_none() && !passing
     }

@@ -12,7 +12,6 @@ use super::observe::{Observe, Step};
 use super::packet::{Opens, Packet};
 use super::{Ingress, host, related};
 use crate::drop::DropReason;
-use crate::flow::actions::Edits;
 use crate::flow::key::{Fragment, L4};
 use crate::flow::{Answer, FlowKey};
 use crate::state::{self, Tuple};
@@ -110,17 +109,14 @@ fn judge(
     open(ingress.network, packet)
 }
 
-/// The edits of a packet that a policy refuses. That it has no connection is part of the decision: the worker looks again as long
-/// as that is so ([`Edits::TRACK`]). Of a packet that has one the decision is for it alone, as the connection may end; and of one
-/// to a service, which may have another backend next time.
+/// Says of a packet that a policy refuses whether the decision may be kept: not when it has a connection, which may end, and not
+/// when it was sent to a service, which may have another backend next time.
 #[cold]
-pub fn refused(packet: &mut Packet<'_>, edits: Edits) -> Edits {
+pub fn refused(packet: &mut Packet<'_>) {
     let served = packet.opens.is_some_and(|opens| opens.destination.is_some());
     if packet.connection.is_some() || served {
         packet.look_inside();
-        return edits;
     }
-    edits.and(Edits::TRACK)
 }
 
 /// Who opened the packet's connection, or would open one with it; `None` when it is not IP.

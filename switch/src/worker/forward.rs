@@ -418,7 +418,6 @@ impl Forwarder {
             match self.track(scene, actions, flow, &frame) {
                 Ok(Track::GoesOn) => {}
                 Ok(Track::Reopens) => return self.decide_anew(scene, flow, frame),
-                Ok(Track::Refused) => return self.depart(scene, actions, flow, frame),
                 Err(reason) => return self.lose(scene, reason, &frame),
             }
         }

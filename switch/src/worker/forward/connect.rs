@@ -74,8 +74,6 @@ pub(super) enum Track {
     GoesOn,
     /// It opens another connection in place of its own, which has ended and is gone now.
     Reopens,
-    /// It has none, and a policy refuses it.
-    Refused,
 }
 
 impl Forwarder {
@@ -122,9 +120,6 @@ impl Forwarder {
         frame: &Mbuf,
     ) -> Result<Track, DropReason> {
         let gone = DropReason::ConnectionGone;
-        if is_refused(actions) {
-            return Ok(Track::Refused);
-        }
         let (conn, direction) = scene.topology.rewrites().joined(actions).ok_or(gone)?;
         let table = scene.topology.connections().ok_or(gone)?;
         let bytes = frame.len() - u32::from(flow.layout.l3);
@@ -153,15 +148,17 @@ impl Forwarder {
         self.finish(scene, &decided, flow, frame);
     }
 
-    /// True when `actions` rest on no connection or on there being none, and that is so, or name one that lives and, if `exactly`, is the one of `key`.
+    /// True when `actions` have nothing to do with connections; or rest on there being none, and there is none; or name one that
+    /// lives and, if `exactly`, is the one of `key`.
     #[inline]
     pub(super) fn is_joined(scene: &Scene<'_>, actions: &Actions, key: &FlowKey, exactly: bool) -> bool {
-        !actions.edits.has(Edits::TRACK) || Self::is_still_joined(scene, actions, key, exactly)
+        let concerned = Edits::TRACK.and(Edits::STRANGER);
+        !actions.edits.meets(concerned) || Self::is_still_joined(scene, actions, key, exactly)
     }
 
     #[inline(never)]
     fn is_still_joined(scene: &Scene<'_>, actions: &Actions, key: &FlowKey, exactly: bool) -> bool {
-        if is_refused(actions) {
+        if actions.edits.has(Edits::STRANGER) {
             // It may be the answer of a connection that the other end has opened since.
             let tuple = zone(scene, key).and_then(|zone| Tuple::of(key, zone));
             let table = scene.topology.connections();
@@ -177,13 +174,6 @@ impl Forwarder {
             Tuple::of(key, from.zone()) == Some(from) && zone(scene, key) == Some(from.zone())
         })
     }
-}
-
-/// True when the actions are a policy's, about packets of no connection.
-#[inline]
-fn is_refused(actions: &Actions) -> bool {
-    let (Verdict::Drop(reason) | Verdict::Reject(reason, _)) = actions.verdict else { return false };
-    reason.is_policy()
 }
 
 /// The zone of the network that a packet came in by.

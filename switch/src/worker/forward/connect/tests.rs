@@ -197,14 +197,17 @@ fn pass(
     Ok((to, source.into(), destination.into(), (udp.source_port(), udp.destination_port())))
 }
 
+/// The port that is spoken to.
+const TO: u16 = 53;
+
 #[derive(Clone, Copy, Debug)]
 enum Event {
     /// A pod speaks to somebody: pod, its port, whom.
     Out(u8, u16, u8),
     /// Somebody answers the conversation of that number, of those there have been.
     Back(usize),
-    /// Somebody who was not asked knocks at a port.
-    Knock(u8, u16),
+    /// Somebody knocks at a port, from a port of his own: he may be one who is asked, or will be.
+    Knock(u8, u16, u16),
     /// The conversation of that number is ended by hand.
     End(usize),
     /// Seconds pass.
@@ -217,7 +220,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => (1..=STATIONS, 5000_u16..5003, 1..=STATIONS).prop_map(|(pod, port, to)| Event::Out(pod, port, to)),
         6 => any::<usize>().prop_map(Event::Back),
-        1 => (1..=STATIONS, 5000_u16..5006).prop_map(|(from, port)| Event::Knock(from, port)),
+        2 => (1..=STATIONS, 5000_u16..5006, prop::sample::select(vec![TO, 99]))
+            .prop_map(|(from, port, own)| Event::Knock(from, port, own)),
         1 => any::<usize>().prop_map(Event::End),
         2 => (0_u32..3).prop_map(Event::Wait),
         1 => (prop::bool::weighted(0.8), prop::bool::weighted(0.2), any::<bool>(), 0_u8..3).prop_map(
@@ -246,7 +250,6 @@ proptest! {
         // By pod, its port and whom it speaks to: the port outside.
         let mut model: HashMap<(u8, u16, u8), u16> = HashMap::new();
         let mut order: Vec<(u8, u16, u8)> = Vec::new();
-        const TO: u16 = 53;
         for event in events {
             match event {
                 Event::Out(pod, port, to) => {
@@ -275,9 +278,17 @@ proptest! {
                     let back = Ok((inside, far.into(), station(INSIDE, pod).0.into(), (TO, port)));
                     prop_assert_eq!(came, if world.masquerade { back } else { Err(DropReason::ForSwitch) });
                 }
-                Event::Knock(from, port) => {
-                    let sent = datagram(station(OUTSIDE, from).0, MASQUERADE, (99, port), OUTSIDE);
-                    prop_assert_eq!(pass(&mut forwarder, &topology, OUTSIDE, &sent, now), Err(DropReason::ForSwitch));
+                Event::Knock(from, port, own) => {
+                    let far = station(OUTSIDE, from).0;
+                    let sent = datagram(far, MASQUERADE, (own, port), OUTSIDE);
+                    let asked = model.iter().find(|(who, seen)| who.2 == from && **seen == port && own == TO);
+                    let meant = match asked.filter(|_| world.masquerade) {
+                        Some(((pod, theirs, _), _)) => {
+                            Ok((inside, far.into(), station(INSIDE, *pod).0.into(), (own, *theirs)))
+                        }
+                        None => Err(DropReason::ForSwitch),
+                    };
+                    prop_assert_eq!(pass(&mut forwarder, &topology, OUTSIDE, &sent, now), meant);
                 }
                 Event::End(index) if !order.is_empty() => {
                     let who = order.swap_remove(index % order.len());
