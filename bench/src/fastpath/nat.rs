@@ -27,11 +27,7 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
         bar,
         input: plan.conversations(flows, Answers::Masqueraded)?,
         settings: through_nat,
-        // Two flows each.
-        cache: FlowCache {
-            entries: Some((4 * flows).next_power_of_two().max(262_144)),
-            ..FlowCache::default()
-        },
+        cache: FlowCache::of_connections(flows),
         variant: false,
         rules: rules::source_nat(),
         peer: "OVS-DPDK, conntrack and SNAT",

@@ -23,6 +23,11 @@ pub struct FlowCache {
 }
 
 impl FlowCache {
+    /// With room for so many connections, of two flows each; not less than the daemon's default.
+    pub(super) fn of_connections(connections: u32) -> Self {
+        Self { entries: Some((4 * connections).next_power_of_two().max(262_144)), ..Self::default() }
+    }
+
     pub(super) fn section(self) -> String {
         let mut keys = String::new();
         if let Some(entries) = self.entries {

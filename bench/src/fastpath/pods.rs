@@ -47,11 +47,7 @@ pub fn measure_tracked(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>>
         bar,
         input: plan.conversations(flows, Answers::Plain)?,
         settings: policed,
-        // Two flows each.
-        cache: FlowCache {
-            entries: Some((4 * flows).next_power_of_two().max(262_144)),
-            ..FlowCache::default()
-        },
+        cache: FlowCache::of_connections(flows),
         variant: false,
         rules: rules::tracked(),
         peer: "OVS-DPDK, conntrack",
