@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -310,6 +311,33 @@ fn a_port_that_does_not_open_is_down_and_says_why() {
     assert!(daemon.log().contains("port `gone`: "), "{}", daemon.log());
     daemon.signal(Signal::SIGTERM);
     daemon.ends_with(0);
+}
+
+/// A control thread that wakes up on a worker's core would hold its packets up.
+#[test]
+fn the_other_threads_leave_the_workers_cores_alone() {
+    let daemon = Daemon::start(SMALL, |_, _| {});
+    let cores_of = |thread: i32| {
+        let allowed = sched_getaffinity(Pid::from_raw(thread)).unwrap();
+        (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap()).collect::<Vec<_>>()
+    };
+    let ours = cores_of(0);
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.child.id())).unwrap();
+    let threads: Vec<(String, Vec<usize>)> = tasks
+        .map(|task| task.unwrap().path())
+        .map(|task| {
+            let name = fs::read_to_string(task.join("comm")).unwrap().trim().to_owned();
+            (name, cores_of(task.file_name().unwrap().to_str().unwrap().parse().unwrap()))
+        })
+        .collect();
+    let of = |prefix: &str| threads.iter().filter(|(name, _)| name.starts_with(prefix)).collect::<Vec<_>>();
+    let [(_, worker)] = of("shunt-worker")[..] else { panic!("one worker: {threads:?}") };
+    assert_eq!(worker.len(), 1, "the worker is pinned");
+    for name in ["shuntd", "shunt-control", "shunt-api"] {
+        assert!(!of(name).is_empty(), "a thread {name}: {threads:?}");
+        let strays = of(name).into_iter().filter(|(_, cores)| cores.contains(&worker[0]) && ours.len() > 1);
+        assert_eq!(strays.count(), 0, "{threads:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam::channel;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use shunt_config::{Cluster, Config, Hugepages, Poll};
 use shunt_ffi::eal::{Eal, EalError, EalOptions, Memory};
 use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
@@ -167,6 +169,23 @@ impl Control {
             captures: 0,
             started: Instant::now(),
         })
+    }
+}
+
+impl Control {
+    /// Keeps the calling thread, and all that it starts from now on, off the workers' cores as long as it may use others: one
+    /// that wakes up on a worker's core takes up to some milliseconds from it.
+    ///
+    /// # Errors
+    /// The system refuses it (`sched_setaffinity(2)`).
+    pub fn leave_cores_to_workers(&self) -> nix::Result<()> {
+        let this = Pid::from_raw(0);
+        let mut others = sched_getaffinity(this)?;
+        for core in self.workers.iter().filter_map(|worker| worker.core) {
+            others.unset(core)?;
+        }
+        let left = (0..CpuSet::count()).any(|core| others.is_set(core) == Ok(true));
+        if left { sched_setaffinity(this, &others) } else { Ok(()) }
     }
 }
 

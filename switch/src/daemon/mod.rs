@@ -149,6 +149,9 @@ fn start(
     refused: impl FnOnce(std::io::Error) -> DaemonError,
 ) -> Result<Running, DaemonError> {
     let mut control = Control::start(config)?;
+    if let Err(error) = control.leave_cores_to_workers() {
+        tracing::warn!(%error, "the other threads may run on the workers' cores, which delays packets now and then");
+    }
     let failed = control.apply_at_start(config);
     for error in &failed {
         tracing::warn!("{error}; the port stays down and is tried again until it opens");
