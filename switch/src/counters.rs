@@ -108,6 +108,8 @@ pub struct LoopCounters {
     pub generation: Counter,
     /// Cycles of the iteration in which that topology was taken over.
     pub swap_cycles: Counter,
+    /// Cycles of the iteration right before, which took nothing over: what is usual.
+    pub cycles_before_swap: Counter,
     /// The longest such iteration since the counter was last read and reset.
     pub worst_swap_cycles: Counter,
 }

@@ -123,6 +123,7 @@ impl Worker {
         let mut flows = Flows::default();
         let time = self.counters.clone();
         let time = &time.time;
+        let mut last = 0;
 
         loop {
             if self.inbox.pending() && self.obey() {
@@ -141,9 +142,11 @@ impl Worker {
                 let spent = if epoch == u64::MAX { 0 } else { spent };
                 epoch = newest;
                 time.swap_cycles.set(spent);
+                time.cycles_before_swap.set(last);
                 time.worst_swap_cycles.raise_to(spent);
                 time.generation.set(self.topology.get().generation());
             }
+            last = spent;
             time.iterations.add(1);
             time.total_cycles.set(now - started);
             while now >= next_second {

@@ -258,6 +258,7 @@ fn generations() {
         build_us: 104.5,
         in_force_us: done.then_some(5.1),
         worst_stall_us: done.then_some(0.3),
+        worst_before_us: done.then_some(0.2),
     };
     golden(
         &show::generations(&[row(18, false), row(17, true)]),

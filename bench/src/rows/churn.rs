@@ -41,7 +41,7 @@ pub(super) fn swaps(plan: &Plan) -> Result<Vec<Figure>> {
         lost.ours.beside.entry("swaps/s").or_default().push(changes as f64 / swapped.took.as_secs_f64());
         stall.ours.push(swapped.sample(stolen)?);
     }
-    stall.notes.push("a stall is the whole loop iteration in which a worker took the new topology over, its burst included".into());
+    stall.notes.push("a stall is the whole loop iteration in which a worker took the new topology over, its burst included; beside it the iterations right before, as many, which took nothing over".into());
     stall.notes.push(note_on_percentiles(&stall));
     Ok(vec![lost, stall])
 }
@@ -49,18 +49,21 @@ pub(super) fn swaps(plan: &Plan) -> Result<Vec<Figure>> {
 /// What was learned of the stalls of one run.
 struct Swapped {
     took: Duration,
-    /// Microseconds by generation; `None` while it is not known.
-    stalls: BTreeMap<u64, Option<f64>>,
+    /// Microseconds by generation, of the iteration that took it over and of the one before; `None` while it is not known.
+    stalls: BTreeMap<u64, Option<(f64, f64)>>,
 }
 
 impl Swapped {
     fn sample(&self, stolen: f64) -> Result<Sample> {
-        let stalls: Vec<f64> = self.stalls.values().filter_map(|stall| *stall).collect();
-        let at = |q| quantile(&stalls, q).context("no stall is known");
+        let (stalls, before): (Vec<f64>, Vec<f64>) = self.stalls.values().copied().flatten().unzip();
+        let of = |times: &[f64], q| quantile(times, q).context("no stall is known");
+        let at = |q| of(&stalls, q);
         let beside = vec![
             ("p50 us", at(0.5)?),
             ("p99 us", at(0.99)?),
             ("p99.9 us", at(0.999)?),
+            ("before: worst us", of(&before, 1.0)?),
+            ("before: p99 us", of(&before, 0.99)?),
             ("swaps with a known stall", stalls.len() as f64),
             ("swaps without", (self.stalls.len() - stalls.len()) as f64),
             ("time stolen %", stolen),
@@ -74,7 +77,7 @@ fn swap(switch: &mut Switch, changes: usize) -> Result<Swapped> {
     let mut stalls = BTreeMap::new();
     let mut collect = |switch: &mut Switch| -> Result<()> {
         let rows = switch.generations()?.into_iter().filter(|row| row.generation > first);
-        stalls.extend(rows.map(|row| (row.generation, row.worst_stall_us)));
+        stalls.extend(rows.map(|row| (row.generation, row.worst_stall_us.zip(row.worst_before_us))));
         Ok(())
     };
     let started = Instant::now();

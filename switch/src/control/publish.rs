@@ -45,6 +45,8 @@ pub(super) struct Report {
     pub in_force: Option<Duration>,
     /// The longest loop iteration in which a worker took it over.
     pub worst_stall: Option<Duration>,
+    /// The longest loop iteration right before, for comparison.
+    pub worst_before: Option<Duration>,
     epoch: u64,
     swapped: Instant,
 }
@@ -94,6 +96,7 @@ impl Control {
             build,
             in_force: None,
             worst_stall: None,
+            worst_before: None,
             epoch,
             swapped,
         };
@@ -160,11 +163,12 @@ impl Control {
             std::thread::sleep(Duration::from_micros(20));
         }
         let times = self.workers.iter().map(|worker| &worker.counters.time);
-        let taken =
-            times.filter(|time| time.generation.get() == generation).map(|time| time.swap_cycles.get());
-        let worst = taken.max().map(clock::duration);
+        let took = times.filter(|time| time.generation.get() == generation);
+        let taken = took.map(|time| (time.swap_cycles.get(), time.cycles_before_swap.get()));
+        let worst = taken.reduce(|(stall, before), (other, earlier)| (stall.max(other), before.max(earlier)));
         if let Some(report) = self.reports.kept.back_mut() {
-            report.worst_stall = worst;
+            report.worst_stall = worst.map(|(stall, _)| clock::duration(stall));
+            report.worst_before = worst.map(|(_, before)| clock::duration(before));
         }
     }
 

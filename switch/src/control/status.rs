@@ -208,6 +208,8 @@ pub struct GenerationRow {
     pub in_force_us: Option<f64>,
     /// Microseconds of the worst iteration that took it over.
     pub worst_stall_us: Option<f64>,
+    /// Microseconds of the worst iteration right before.
+    pub worst_before_us: Option<f64>,
 }
 
 /// The running topology in short.
@@ -378,6 +380,7 @@ impl Control {
                 build_us: micros(report.build),
                 in_force_us: report.in_force.map(micros),
                 worst_stall_us: report.worst_stall.map(micros),
+                worst_before_us: report.worst_before.map(micros),
             })
             .collect()
     }

@@ -123,6 +123,7 @@ impl From<GenerationRow> for proto::Generation {
             build_us: row.build_us,
             in_force_us: row.in_force_us,
             worst_stall_us: row.worst_stall_us,
+            worst_before_us: row.worst_before_us,
         }
     }
 }

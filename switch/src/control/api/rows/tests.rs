@@ -83,6 +83,7 @@ fn generation(done: bool) -> GenerationRow {
         build_us: 3.5,
         in_force_us: done.then_some(4.5),
         worst_stall_us: done.then_some(5.5),
+        worst_before_us: done.then_some(6.5),
     }
 }
 
