@@ -117,11 +117,10 @@ impl Edits {
         Self(self.0 & other.0)
     }
 
-    /// True when more is edited than what routed packets get: TTL, MAC addresses, a tunnel's headers, what their connection says.
+    /// True when more is edited than what routed packets get: TTL, MAC addresses, a tunnel's headers.
     #[inline]
     pub const fn is_rare(self) -> bool {
-        let usual =
-            Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0 | Self::TRACK.0 | Self::REPLY.0;
+        let usual = Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0;
         self.0 & !(usual | Self::CLAMP_MSS.0 | Self::MIRROR.0 | Self::STRANGER.0) != 0
     }
 

@@ -302,6 +302,13 @@ impl FlowCache {
         displaces.then_some(bucket * WAYS + (self.turn / DISPLACE) as usize % WAYS)
     }
 
+    /// Forgets the entry at `place`, when it is that of `key`.
+    pub fn forget(&mut self, place: Place, key: &FlowKey) {
+        if self.entries.get(place.index()).is_some_and(|entry| entry.key == *key) {
+            self.remove(place);
+        }
+    }
+
     /// Forgets an entry.
     pub fn remove(&mut self, place: Place) {
         if let Some(tags) = self.tags.get_mut(place.index() / WAYS) {

@@ -7,6 +7,7 @@
 //! Offload state stays right: MAC addresses and TTL are part of no transport checksum; a tag moves the transport header,
 //! which the state is told; an address is part of the pseudo header, which a partial checksum holds.
 
+mod straight;
 mod translate;
 mod vlan;
 
@@ -47,20 +48,37 @@ impl Rewrites {
         Some((conn, direction(actions)))
     }
 
-    /// Gives the packet the addresses and ports that its connection says.
+    /// What a packet of a calm connection needs, all of it: it is counted at second `now`, translated, and its TTL and MAC
+    /// addresses are edited. False, and neither the packet nor its connection is touched, when that is not the whole
+    /// story: then [`Table::touch`] and [`edit`] are for it.
+    #[inline]
+    pub(crate) fn follow(&self, actions: &Actions, layout: Layout, now: u32, frame: &mut Mbuf) -> bool {
+        let Some(table) = &self.connections else { return false };
+        let Some(calm) = table.calm(actions.translation, actions.generation, direction(actions), now) else {
+            return false;
+        };
+        let done = straight::rewrite(&calm.back, actions, layout, frame);
+        if done {
+            calm.count(frame.len() - u32::from(layout.l3));
+        }
+        done
+    }
+
+    /// Gives the packet the addresses and ports that its connection says, and edits its TTL and MAC addresses.
     #[inline]
     fn translate(&self, actions: &Actions, layout: Layout, frame: &mut Mbuf) -> Result<(), DropReason> {
         let gone = DropReason::ConnectionGone;
         let table = self.connections.as_ref().ok_or(gone)?;
         let back =
             table.resume_back(actions.translation, actions.generation, direction(actions)).ok_or(gone)?;
-        if translate::whole_v4(&back, layout, frame) {
+        if straight::rewrite(&back, actions, layout, frame) {
             return Ok(());
         }
-        self.translate_unusual(actions, layout, frame)
+        self.translate_unusual(actions, layout, frame)?;
+        edit_headers(actions, layout, frame.data_mut())
     }
 
-    /// The same for what is not a whole TCP or UDP packet over IPv4.
+    /// The addresses and ports of what is not for the straight way.
     #[inline(never)]
     fn translate_unusual(
         &self,
@@ -94,20 +112,16 @@ pub fn edit(
     rewrites: &Rewrites,
     frame: &mut Mbuf,
 ) -> Result<(), DropReason> {
-    let edits = actions.edits;
-    if edits.is_rare() {
+    if actions.edits.is_rare() {
         return edit_rare(actions, layout, rewrites, frame);
     }
-    if edits.has(Edits::TRACK) {
-        rewrites.translate(actions, layout, frame)?;
-    }
     edit_headers(actions, layout, frame.data_mut())?;
-    if edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
+    if actions.edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
 }
 
 /// Puts a tunnel's headers in front.
 #[inline(always)]
-fn wrap(actions: &Actions, rewrites: &Rewrites, frame: &mut Mbuf) -> Result<(), DropReason> {
+pub(crate) fn wrap(actions: &Actions, rewrites: &Rewrites, frame: &mut Mbuf) -> Result<(), DropReason> {
     let template = rewrites.templates.get(usize::from(actions.template));
     template.ok_or(DropReason::NoRewrite)?.push(actions.entropy, frame)
 }
@@ -129,6 +143,7 @@ fn edit_headers(actions: &Actions, layout: Layout, data: &mut [u8]) -> Result<()
     Ok(())
 }
 
+/// The same with a translation or VLAN tags.
 #[inline(never)]
 fn edit_rare(
     actions: &Actions,
@@ -139,11 +154,13 @@ fn edit_rare(
     let edits = actions.edits;
     if edits.has(Edits::TRACK) {
         rewrites.translate(actions, layout, frame)?;
-    } else if edits.has(Edits::TRANSLATE) {
-        let translation = rewrites.translations.get(actions.translation as usize);
-        translation.ok_or(DropReason::NoRewrite)?.apply(layout, frame)?;
+    } else {
+        if edits.has(Edits::TRANSLATE) {
+            let translation = rewrites.translations.get(actions.translation as usize);
+            translation.ok_or(DropReason::NoRewrite)?.apply(layout, frame)?;
+        }
+        edit_headers(actions, layout, frame.data_mut())?;
     }
-    edit_headers(actions, layout, frame.data_mut())?;
     vlan::edit(actions, frame)?;
     if edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
 }

@@ -82,6 +82,8 @@ pub fn learn(ingress: &Ingress<'_>, key: &FlowKey, now: u32) -> Teach {
             entry.touch(now);
             Teach::Nothing
         }
+        // What configuration gives, traffic cannot take away.
+        Some(entry) if entry.is_fixed() => Teach::Nothing,
         _ => Teach::Source,
     }
 }

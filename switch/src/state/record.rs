@@ -150,15 +150,18 @@ impl Record {
     /// What packets of the other direction than `direction` of the connection `conn` come with; `None` when it is gone.
     #[inline]
     pub(super) fn back(&self, conn: ConnRef, direction: Direction) -> Option<Tuple> {
-        if !self.life().is(conn) {
-            return None;
-        }
+        if self.life().is(conn) { self.answered_by(conn.generation, direction) } else { None }
+    }
+
+    /// The same, of the connection `generation`, which [`Record::life`] has just said.
+    #[inline]
+    pub(super) fn answered_by(&self, generation: NonZeroU32, direction: Direction) -> Option<Tuple> {
         let back = match direction {
             Direction::Original => &self.reply,
             Direction::Reply => &self.original,
         };
         let back = Tuple::from_words(std::array::from_fn(|at| back[at].load(Ordering::Relaxed)));
-        self.is_still(conn.generation).then_some(back)
+        self.is_still(generation).then_some(back)
     }
 
     /// True when no connection but `generation` has been in the slot since it was loaded with [`Record::life`].

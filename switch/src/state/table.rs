@@ -254,7 +254,7 @@ impl Table {
     pub fn resume_back(&self, slot: u32, generation: u16, direction: Direction) -> Option<Tuple> {
         let record = self.records.get(slot as usize)?;
         let live = record.life().live().filter(|live| live.get() as u16 == generation)?;
-        record.back(ConnRef { slot, generation: live }, direction)
+        record.answered_by(live, direction)
     }
 
     /// What its packets of the other direction than `direction` come with; `None` when it is gone. Reversed, it is what those

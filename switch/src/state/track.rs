@@ -11,6 +11,7 @@ use super::record::Record;
 use super::table::Table;
 use super::tcp::{self, Invalid, Segment, Side, Step};
 use super::timeouts::ASSURED_AFTER;
+use super::tuple::Tuple;
 use crate::wire::protocol::{SCTP, UDP};
 
 /// Attempts at a state that others change all the time. The packet passes without its step being taken after that; a
@@ -63,7 +64,37 @@ impl Chunk {
     }
 }
 
+/// A connection of which a packet needs nothing but to be counted and translated.
+#[derive(Debug)]
+pub struct Calm<'t> {
+    record: &'t Record,
+    direction: Direction,
+    /// What its packets of the other direction come with: see [`Table::back`].
+    pub back: Tuple,
+}
+
+impl Calm<'_> {
+    /// Counts one packet. `bytes`: from the IP header on.
+    #[inline]
+    pub fn count(&self, bytes: u32) {
+        self.record.count(self.direction).add(1, bytes);
+    }
+}
+
 impl Table {
+    /// The connection in `slot`, as by [`Table::resume`], when it is calm: nothing about it changes by a packet without
+    /// SYN, FIN and RST, and it has had one in this second. Then a count is all that [`Table::touch`] would do.
+    #[inline]
+    pub fn calm(&self, slot: u32, generation: u16, direction: Direction, now: u32) -> Option<Calm<'_>> {
+        let record = self.records.get(slot as usize)?;
+        let life = record.life();
+        let live = life.live().filter(|live| live.get() as u16 == generation)?;
+        if life.marks().has(Marks::WATCH) || record.seen.load(Ordering::Relaxed) != now {
+            return None;
+        }
+        Some(Calm { record, direction, back: record.answered_by(live, direction)? })
+    }
+
     /// Counts packets that go in `direction` and keeps the connection alive. `bytes`: from the IP header on, of all of them.
     #[inline]
     pub fn touch(&self, conn: ConnRef, direction: Direction, now: u32, packets: u32, bytes: u32) -> Touch {

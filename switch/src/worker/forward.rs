@@ -35,7 +35,6 @@ use crate::offload::{self, linearize::linearize};
 use crate::pipeline::Ingress;
 use crate::topology::{Inlet, Topology};
 pub(super) use connect::Openings;
-use connect::Track;
 use resolve::Decision;
 
 /// What one worker needs to forward.
@@ -415,12 +414,17 @@ impl Forwarder {
             self.mirror(scene, &frame);
         }
         if actions.edits.has(Edits::TRACK) {
-            match self.track(scene, actions, flow, &frame) {
-                Ok(Track::GoesOn) => {}
-                Ok(Track::Reopens) => return self.decide_anew(scene, flow, frame),
-                Err(reason) => return self.lose(scene, reason, &frame),
+            match self.follow(scene, actions, flow, frame) {
+                Some(rest) => frame = rest,
+                None => return,
             }
         }
+        self.edit_and_send(scene, actions, flow, frame);
+    }
+
+    /// Runs actions on a frame that its connection has been told of.
+    #[inline(always)]
+    fn edit_and_send(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, mut frame: Mbuf) {
         if let Verdict::Flood(network) | Verdict::FloodInto(network) = actions.verdict {
             if !may_flood(scene, network, &frame) {
                 return self.lose(scene, DropReason::StormLimit, &frame);

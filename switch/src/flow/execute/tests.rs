@@ -19,6 +19,7 @@ use crate::ids::PortId;
 use crate::state::Tuple;
 use crate::state::tuple::Parts;
 use crate::wire::checksum::Sum;
+use crate::wire::ethernet::Mac;
 use crate::wire::protocol::{ICMP, TCP, UDP};
 
 fn pool() -> Mempool {
@@ -116,6 +117,14 @@ fn layout(bytes: &[u8]) -> Layout {
     parse(bytes, bytes.len() as u32, PortId::new(0).unwrap(), Depth::Transport).unwrap().1
 }
 
+/// Gives the IPv4 header in `header` a TTL, and the checksum that goes with it.
+fn set_ttl(header: &mut [u8], ttl: u8) {
+    header[TTL] = ttl;
+    header[CHECKSUM..][..2].fill(0);
+    let checksum = Sum::new().bytes(&header[..20]).checksum();
+    header[CHECKSUM..][..2].copy_from_slice(&checksum.to_be_bytes());
+}
+
 fn with(edits: Edits) -> Actions {
     Actions { edits, ..Actions::unchanged(Verdict::Consume) }
 }
@@ -210,6 +219,7 @@ proptest! {
     #[test]
     fn the_usual_packet_is_translated_as_every_other(
         sample in sample(), to: ([u8; 4], [u8; 4]), ports: (u16, u16), unsummed: bool, partial: bool,
+        routed: bool, ttl in 0_u8..3,
     ) {
         let mut bytes = sample.bytes();
         let layout = layout(&bytes);
@@ -220,6 +230,13 @@ proptest! {
         };
         if unsummed && matches!(sample.kind, Kind::Udp) {
             bytes[usize::from(layout.l4) + 6..][..2].fill(0);
+        }
+        let mut actions = with(if routed { Edits::TTL } else { Edits::NONE });
+        if routed {
+            actions.set_macs(Mac(0x0200_0000_0003), Mac(0x0200_0000_0004));
+        }
+        if !sample.v6 {
+            set_ttl(&mut bytes[usize::from(layout.l3)..], ttl);
         }
         let [mut one, mut other] = [(), ()].map(|()| pool().frame(&bytes).unwrap());
         if partial {
@@ -233,9 +250,10 @@ proptest! {
             source_port: ports.0,
             destination_port: if matches!(sample.kind, Kind::Echo) { 8 << 8 } else { ports.1 },
         }).unwrap();
-        let usual = !sample.v6 && !partial && !matches!(sample.kind, Kind::Echo);
+        // A TTL of 0 is nothing usual: where it is decremented, it stays.
+        let usual = !sample.v6 && !partial && !matches!(sample.kind, Kind::Echo) && !(routed && ttl == 0);
         let before = one.to_vec();
-        prop_assert_eq!(translate::whole_v4(&translated.reversed(), layout, &mut one), usual);
+        prop_assert_eq!(straight::rewrite(&translated.reversed(), &actions, layout, &mut one), usual);
         if usual {
             let [source, destination] = [to.0, to.1].map(|address| Some(address.into()));
             let (source_port, destination_port) = (Some(ports.0), Some(ports.1));
@@ -243,6 +261,7 @@ proptest! {
                 addresses: Addresses::V4(source, destination), source: source_port, destination: destination_port,
             };
             translation.apply(layout, &mut other).unwrap();
+            edit_headers(&actions, layout, other.data_mut()).unwrap();
             prop_assert_eq!(one.to_vec(), other.to_vec());
         } else {
             prop_assert_eq!(one.to_vec(), before);

@@ -1,5 +1,6 @@
 //! Address and port translation of one packet, with every checksum it touches brought up to date (RFC 1624, RFC 3022
-//! section 4.2). The usual packet has a way of its own, [`whole_v4`]; [`Translation`] is for every other.
+//! section 4.2). The usual packet has a way of its own
+//! (`straight.rs`); [`Translation`] is for every other.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +9,6 @@ use shunt_ffi::offload::Checksum;
 
 use crate::drop::DropReason;
 use crate::flow::parse::Layout;
-use crate::state::Tuple;
 use crate::wire::checksum::{udp_field, update_bytes};
 use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 
@@ -90,67 +90,6 @@ impl Translation {
         }
         Ok(())
     }
-}
-
-/// Gives a TCP or UDP packet over IPv4, whose checksums are whole, the addresses and ports of what is answered with `back`.
-/// False, and the packet is as it was, when it is another: then [`Translation`] is for it.
-///
-/// All words are written, also those that stay: what is added to a checksum for them is nothing.
-#[inline]
-pub(super) fn whole_v4(back: &Tuple, layout: Layout, frame: &mut Mbuf) -> bool {
-    let place = match back.protocol() {
-        TCP => 16,
-        UDP => 6,
-        _ => return false,
-    };
-    if !back.is_v4() || layout.l4 == 0 || frame.needs_offload() {
-        return false;
-    }
-    rewrite_v4(back, (usize::from(layout.l3), usize::from(layout.l4)), place, frame.data_mut()).is_some()
-}
-
-/// The same, with the places of the headers and of the checksum in the transport header.
-#[inline]
-fn rewrite_v4(back: &Tuple, (l3, l4): (usize, usize), place: usize, data: &mut [u8]) -> Option<()> {
-    let (front, transport) = data.split_at_mut_checked(l4)?;
-    let ip = front.get_mut(l3..)?.first_chunk_mut::<20>().filter(|ip| ip[0] >> 4 == 4)?;
-    let (transport, udp) = (transport.get_mut(..place + 2)?, place == 6);
-    let (source, destination, ports) = back.answered_v4();
-    let (mut moved, mut renamed) = (0, 0);
-    for (at, new) in [(12, source), (16, destination)] {
-        let field = ip.get_mut(at..)?.first_chunk_mut::<4>()?;
-        moved += difference(*field, new);
-        *field = new;
-    }
-    let field = transport.first_chunk_mut::<4>()?;
-    renamed += difference(*field, ports);
-    *field = ports;
-    let field = ip.get_mut(10..)?.first_chunk_mut::<2>()?;
-    *field = amended(*field, moved);
-    let field = transport.get_mut(place..)?.first_chunk_mut::<2>()?;
-    if *field != [0, 0] || !udp {
-        let sum = amended(*field, moved + renamed);
-        *field = if udp && sum == [0, 0] { [0xff, 0xff] } else { sum };
-    }
-    Some(())
-}
-
-/// What a sum of 16-bit words gains by four bytes that change (RFC 1624: ~m + m'). In memory order, as is [`amended`]: sums
-/// do not mind (RFC 1071 section 2 (B)).
-#[inline]
-fn difference(old: [u8; 4], new: [u8; 4]) -> u64 {
-    u64::from(!u32::from_ne_bytes(old)) + u64::from(u32::from_ne_bytes(new))
-}
-
-/// The checksum in `field` after its sum has gained so much.
-#[inline]
-fn amended(field: [u8; 2], gained: u64) -> [u8; 2] {
-    let sum = gained + u64::from(!u16::from_ne_bytes(field));
-    // Six words of 32 bits at most: the third folding leaves no carry.
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (!(((sum & 0xffff) + (sum >> 16)) as u16)).to_ne_bytes()
 }
 
 /// The transport header, when the packet has one that a translation must bring up to date: not in later fragments.

@@ -6,12 +6,12 @@ use std::ops::RangeInclusive;
 use shunt_ffi::Mbuf;
 
 use super::resolve::Decision;
-use super::{Flow, Forwarder, Scene};
+use super::{Flow, Forwarder, Scene, fit};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::key::{L3, TcpClass};
 use crate::flow::parse::Layout;
-use crate::flow::{Actions, FlowKey, Verdict};
+use crate::flow::{Actions, FlowKey, Verdict, execute};
 use crate::pipeline::{Opens, conntrack};
 use crate::state::ports::{DEFAULT_RANGE, Refused, Share, Translated};
 use crate::state::{
@@ -72,8 +72,8 @@ impl Openings {
 pub(super) enum Track {
     /// It is counted.
     GoesOn,
-    /// It opens another connection in place of its own, which has ended and is gone now.
-    Reopens,
+    /// Its connection is gone, or has ended and made way for the one that the packet opens.
+    Anew,
 }
 
 impl Forwarder {
@@ -110,7 +110,46 @@ impl Forwarder {
         }
     }
 
-    /// Tells the connection that `actions` name of a packet. Not inlined: what is not tracked must not pay for it.
+    /// Tells the connection that `actions` name of a packet, which comes back when there is more to be done with it. Not inlined:
+    /// what is not tracked must not pay for it.
+    #[inline(never)]
+    pub(super) fn follow(
+        &mut self,
+        scene: &Scene<'_>,
+        actions: &Actions,
+        flow: &Flow,
+        mut frame: Mbuf,
+    ) -> Option<Mbuf> {
+        if let Verdict::Port(to) = actions.verdict
+            && Self::is_usual(actions, flow, &frame)
+            && scene.topology.rewrites().follow(actions, flow.layout, scene.now, &mut frame)
+        {
+            if actions.edits.has(Edits::ENCAP)
+                && let Err(reason) = execute::wrap(actions, scene.topology.rewrites(), &mut frame)
+            {
+                self.lose(scene, reason, &frame);
+            } else {
+                self.output.send(scene.topology, to, frame);
+            }
+            return None;
+        }
+        match self.track(scene, actions, flow, &frame) {
+            Ok(Track::GoesOn) => return Some(frame),
+            Ok(Track::Anew) => self.decide_anew(scene, flow, frame),
+            Err(reason) => self.lose(scene, reason, &frame),
+        }
+        None
+    }
+
+    /// True for packets that fit, change nothing about their connection, and are sent on as routed ones are.
+    #[inline(always)]
+    pub(super) fn is_usual(actions: &Actions, flow: &Flow, frame: &Mbuf) -> bool {
+        !actions.edits.without(Edits::TRACK.and(Edits::REPLY)).is_rare()
+            && !fit::is_unusual(actions, flow.layout, frame)
+            && flow.key.marks().tcp == TcpClass::Data
+    }
+
+    /// Tells a connection of a packet, whatever the packet is.
     #[inline(never)]
     pub(super) fn track(
         &mut self,
@@ -119,55 +158,68 @@ impl Forwarder {
         flow: &Flow,
         frame: &Mbuf,
     ) -> Result<Track, DropReason> {
-        let gone = DropReason::ConnectionGone;
-        let (conn, direction) = scene.topology.rewrites().joined(actions).ok_or(gone)?;
-        let table = scene.topology.connections().ok_or(gone)?;
+        let joined = scene.topology.rewrites().joined(actions);
+        let (Some((conn, direction)), Some(table)) = (joined, scene.topology.connections()) else {
+            return Ok(Track::Anew);
+        };
         let bytes = frame.len() - u32::from(flow.layout.l3);
         let is_data = flow.key.marks().tcp == TcpClass::Data;
         match table.touch(conn, direction, scene.now, 1, bytes) {
             Touch::Done if is_data => return Ok(Track::GoesOn),
             Touch::Done | Touch::Look => {}
-            Touch::Gone => return Err(gone),
+            Touch::Gone => return Ok(Track::Anew),
         }
         let segment = segment(&flow.key, flow.layout, frame).ok_or(DropReason::InvalidState)?;
         match table.track(conn, direction, scene.now, &segment) {
             Tracked::Valid(_) => Ok(Track::GoesOn),
             Tracked::Invalid(_) => Err(DropReason::InvalidState),
-            Tracked::Gone => Err(gone),
+            Tracked::Gone => Ok(Track::Anew),
             Tracked::Reopens => match table.remove(&mut self.openings.stock, conn) {
-                Removal::Removed(_) | Removal::Gone => Ok(Track::Reopens),
+                Removal::Removed(_) | Removal::Gone => Ok(Track::Anew),
                 Removal::Busy => Err(DropReason::ConnectionBusy),
             },
         }
     }
 
-    /// A packet whose connection has made way for the one that it opens: once more by the stages.
+    /// A decision in place of one whose connection is no more. What the cache has for the packet goes by that connection.
     #[cold]
-    pub(super) fn decide_anew(&mut self, scene: &Scene<'_>, flow: &Flow, mut frame: Mbuf) {
-        let decided = self.decide(scene, flow, &mut frame);
-        self.finish(scene, &decided, flow, frame);
+    pub(super) fn replace(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
+        self.cache.forget(flow.place, &flow.key);
+        self.decide(scene, flow, frame)
     }
 
-    /// True when `actions` have nothing to do with connections; or rest on there being none, and there is none; or name one that
-    /// lives and, if `exactly`, is the one of `key`.
-    #[inline]
-    pub(super) fn is_joined(scene: &Scene<'_>, actions: &Actions, key: &FlowKey, exactly: bool) -> bool {
-        let concerned = Edits::TRACK.and(Edits::STRANGER);
-        !actions.edits.meets(concerned) || Self::is_still_joined(scene, actions, key, exactly)
+    /// A packet whose connection is no more: once more by the stages.
+    #[cold]
+    fn decide_anew(&mut self, scene: &Scene<'_>, flow: &Flow, mut frame: Mbuf) {
+        let decided = self.replace(scene, flow, &mut frame);
+        if let Some(question) = decided.question {
+            return self.hold(scene, question, flow, frame);
+        }
+        if decided.actions.edits.has(Edits::TRACK) {
+            match self.track(scene, &decided.actions, flow, &frame) {
+                Ok(Track::GoesOn) => {}
+                // Two ends within one packet's time: its sender has to try again.
+                Ok(Track::Anew) => return self.lose(scene, DropReason::ConnectionGone, &frame),
+                Err(reason) => return self.lose(scene, reason, &frame),
+            }
+        }
+        self.edit_and_send(scene, &decided.actions, flow, frame);
     }
 
+    /// True when `actions`, which concern connections, rest on there being none, and there is none; or name one that lives and is
+    /// that of `key`; or when they concern none.
     #[inline(never)]
-    fn is_still_joined(scene: &Scene<'_>, actions: &Actions, key: &FlowKey, exactly: bool) -> bool {
+    pub(super) fn is_joined(scene: &Scene<'_>, actions: &Actions, key: &FlowKey) -> bool {
         if actions.edits.has(Edits::STRANGER) {
             // It may be the answer of a connection that the other end has opened since.
             let tuple = zone(scene, key).and_then(|zone| Tuple::of(key, zone));
             let table = scene.topology.connections();
             return tuple.zip(table).is_none_or(|(tuple, table)| table.lookup(&tuple).is_none());
         }
-        let Some((conn, direction)) = scene.topology.rewrites().joined(actions) else { return false };
-        if !exactly {
+        if !actions.edits.has(Edits::TRACK) {
             return true;
         }
+        let Some((conn, direction)) = scene.topology.rewrites().joined(actions) else { return false };
         let held = scene.topology.connections().and_then(|table| table.get(conn));
         held.is_some_and(|held| {
             let (from, _) = held.path(direction);

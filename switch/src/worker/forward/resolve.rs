@@ -3,6 +3,7 @@
 use shunt_ffi::Mbuf;
 
 use super::{Flow, Forwarder, Scene};
+use crate::flow::actions::Edits;
 use crate::flow::cache::{Entry, Place};
 use crate::flow::{Actions, FlowKey};
 use crate::pipeline::{self, Ingress, Opens, Packet, Question, Silent, Teach, ingress};
@@ -34,7 +35,9 @@ impl Forwarder {
         let generation = scene.topology.generation() as u32;
         let entry = self.cache.at(place)?;
         let mut learn = entry.second != scene.now;
-        if !Self::is_joined(scene, &entry.actions, &flow.key, learn) {
+        // That its connection lives is found out when the packet is counted there; that it is the right one, once a second.
+        let doubtful = if learn { Edits::TRACK.and(Edits::STRANGER) } else { Edits::STRANGER };
+        if entry.actions.edits.meets(doubtful) && !Self::is_joined(scene, &entry.actions, &flow.key) {
             return None;
         }
         if entry.generation != generation {
@@ -73,7 +76,7 @@ impl Forwarder {
             return Some(());
         }
         // Its connection may have ended meanwhile, by another's doing.
-        if !Self::is_joined(scene, &cached, &flow.key, true) {
+        if !Self::is_joined(scene, &cached, &flow.key) {
             return None;
         }
         self.counters.flows.unsound.add(1);

@@ -169,22 +169,34 @@ fn pass(
     forwarder.find(&mut flows);
     let [flow] = flows;
     let mut frame = burst.pop().unwrap();
-    let actions = match forwarder.hit(&scene, &flow, &mut frame) {
+    let mut actions = match forwarder.hit(&scene, &flow, &mut frame) {
         Some(place) => forwarder.cache.actions(place),
         None => match forwarder.miss(&scene, &flow, &mut frame) {
             Ok(place) => forwarder.cache.actions(place),
             Err(decided) => decided.actions,
         },
     };
+    // As `follow`: the straight way, else the long one; anew when the connection was removed.
+    let straight = actions.edits.has(Edits::TRACK)
+        && Forwarder::is_usual(&actions, &flow, &frame)
+        && topology.rewrites().follow(&actions, flow.layout, now, &mut frame);
+    if actions.edits.has(Edits::TRACK)
+        && !straight
+        && forwarder.track(&scene, &actions, &flow, &frame) == Ok(Track::Anew)
+    {
+        actions = forwarder.replace(&scene, &flow, &mut frame).actions;
+        if actions.edits.has(Edits::TRACK) {
+            assert_eq!(forwarder.track(&scene, &actions, &flow, &frame), Ok(Track::GoesOn));
+        }
+    }
     let to = match actions.verdict {
         Verdict::Port(to) => to,
         Verdict::Drop(reason) | Verdict::Reject(reason, _) => return Err(reason),
         other => panic!("nothing here is flooded or answered: {other:?}"),
     };
-    if actions.edits.has(Edits::TRACK) {
-        assert_eq!(forwarder.track(&scene, &actions, &flow, &frame), Ok(Track::GoesOn));
+    if !straight {
+        execute::edit(&actions, flow.layout, topology.rewrites(), &mut frame)?;
     }
-    execute::edit(&actions, flow.layout, topology.rewrites(), &mut frame)?;
     let bytes = frame.to_vec();
     let packet = SlicedPacket::from_ethernet(&bytes).unwrap();
     let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4") };

@@ -25,6 +25,7 @@ use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::topology::{Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
 use crate::wire::ethernet::Mac;
 use crate::wire::protocol::{TCP, UDP};
+use crate::worker::forward::connect::Track;
 
 const NETWORKS: usize = 4;
 const ENDS: usize = 10;
@@ -240,7 +241,7 @@ fn send(forwarder: &mut Forwarder, topology: &Topology, sent: Sent) -> Result<Po
     match actions.verdict {
         Verdict::Port(to) => {
             if actions.edits.has(Edits::TRACK) {
-                forwarder.track(&scene, &actions, &flow, &frame).unwrap();
+                assert_eq!(forwarder.track(&scene, &actions, &flow, &frame), Ok(Track::GoesOn));
             }
             execute::edit(&actions, flow.layout, topology.rewrites(), &mut frame)?;
             Ok(to)
