@@ -58,8 +58,11 @@ pub(super) struct Numbers {
     pub(super) mark: AtomicU32,
 }
 
+/// Cache lines of a record.
 #[cfg(not(feature = "loom"))]
-const _: () = assert!(size_of::<Record>() == 192);
+pub(super) const LINES: usize = 3;
+#[cfg(not(feature = "loom"))]
+const _: () = assert!(size_of::<Record>() == LINES * 64);
 
 /// The cache line of a record in which packets of `direction` are counted.
 #[cfg(not(feature = "loom"))]

@@ -200,6 +200,21 @@ impl Table {
         let _ = (slot, direction);
     }
 
+    /// Fetches the records that a search with this hash is likely to look at, whole: their packets are not of cached flows.
+    #[inline]
+    pub fn prefetch_candidates(&self, hash: u64) {
+        #[cfg(not(feature = "loom"))]
+        {
+            let spot = self.spot(hash);
+            let slots = self.buckets.get(spot.home).into_iter().flat_map(|home| home.candidates(spot));
+            for (_, slot) in slots {
+                (0..super::record::LINES).for_each(|line| self.records.prefetch_line(slot as usize, line));
+            }
+        }
+        #[cfg(feature = "loom")]
+        let _ = hash;
+    }
+
     /// The connection that a packet with `tuple` belongs to.
     #[inline]
     pub fn lookup(&self, tuple: &Tuple) -> Option<Found> {

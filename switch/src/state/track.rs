@@ -187,6 +187,16 @@ impl Table {
         Tracked::Valid(record.life().state())
     }
 
+    /// True when [`Table::track`] would say [`Tracked::Reopens`] of the segment.
+    pub fn reopens(&self, conn: ConnRef, direction: Direction, segment: &Segment) -> bool {
+        let Some(record) = self.record(conn) else {
+            return false;
+        };
+        let life = record.life();
+        let step = || tcp::step(life.state(), life.marks(), direction, segment, &record.sides());
+        life.is(conn) && life.state().is_tcp() && matches!(step(), Step::Reopens)
+    }
+
     /// Takes the step of an SCTP chunk. Packets of a cached flow are not looked into: the caller decides which are.
     pub fn track_chunk(&self, conn: ConnRef, chunk: Chunk) {
         let Some(record) = self.record(conn) else {

@@ -195,7 +195,7 @@ impl Forwarder {
         if self.cache.is_on() {
             self.find(flows);
             if inlet.tracks {
-                self.fetch_connections(topology, flows);
+                self.fetch_connections(&scene, flows);
             }
             self.run_cached(&scene, burst, flows);
         } else {
@@ -273,17 +273,6 @@ impl Forwarder {
                 before = if flow.is_congested() { None } else { Some(flow) };
             } else {
                 before = None;
-            }
-        }
-    }
-
-    /// Between the second pass and the third: the connections of cached flows are on their way.
-    #[inline(never)]
-    fn fetch_connections(&self, topology: &Topology, flows: &[Flow]) {
-        let Some(table) = topology.connections() else { return };
-        for actions in flows.iter().filter_map(|flow| self.cache.peek(flow.place)) {
-            if actions.edits.has(Edits::TRACK) {
-                table.prefetch_record(actions.translation, execute::direction(actions));
             }
         }
     }

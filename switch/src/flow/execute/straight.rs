@@ -26,7 +26,7 @@ const UDP_END: usize = IPV4 + 8;
 /// addresses. False, and the packet is as it was, when it is not one for the straight way.
 ///
 /// All words are written, also those that stay: what is added to a checksum for them is nothing.
-#[inline]
+#[inline(always)]
 pub(super) fn rewrite(back: &Tuple, actions: &Actions, layout: Layout, frame: &mut Mbuf) -> bool {
     if !back.is_v4() || usize::from(layout.l4) != usize::from(layout.l3) + IPV4 || frame.needs_offload() {
         return false;

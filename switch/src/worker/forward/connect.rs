@@ -3,12 +3,13 @@
 
 use std::ops::RangeInclusive;
 
-use shunt_ffi::Mbuf;
+use shunt_ffi::{MAX_BURST, Mbuf};
 
 use super::resolve::Decision;
-use super::{Flow, Forwarder, Scene, fit};
+use super::{Flow, Forwarder, Scene, State, fit};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
+use crate::flow::cache::Place;
 use crate::flow::key::{L3, TcpClass};
 use crate::flow::parse::Layout;
 use crate::flow::{Actions, FlowKey, Verdict, execute};
@@ -77,6 +78,26 @@ pub(super) enum Track {
 }
 
 impl Forwarder {
+    /// Between the second pass and the third: the connections of cached flows are on their way, of other packets what the
+    /// search for theirs reads.
+    #[inline(never)]
+    pub(super) fn fetch_connections(&self, scene: &Scene<'_>, flows: &[Flow]) {
+        let Some(table) = scene.topology.connections() else { return };
+        let mut missed = false;
+        for flow in flows.iter().filter(|flow| flow.state == State::New) {
+            match self.cache.peek(flow.place) {
+                Some(actions) if actions.edits.has(Edits::TRACK) => {
+                    table.prefetch_record(actions.translation, execute::direction(actions));
+                }
+                Some(_) => {}
+                None => missed = true,
+            }
+        }
+        if missed {
+            fetch_unknown(scene, table, flows);
+        }
+    }
+
     /// Makes a decision for a packet that opens a connection one for packets of that connection; or a drop.
     #[inline(never)]
     pub(super) fn connect(
@@ -182,14 +203,35 @@ impl Forwarder {
     }
 
     /// A decision in place of one whose connection is no more. What the cache has for the packet goes by that connection.
-    #[cold]
+    #[inline(never)]
     pub(super) fn replace(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        self.cache.forget(flow.place, &flow.key);
-        self.decide(scene, flow, frame)
+        if flow.place == Place::NONE {
+            return self.decide(scene, flow, frame);
+        }
+        let decided = self.decide(scene, flow, frame);
+        if self.keep(scene, flow, &decided).is_none() {
+            self.cache.forget(flow.place, &flow.key);
+        }
+        decided
+    }
+
+    /// Lets a connection that has ended go, when the packet opens another one in its place: then the stages need not be asked
+    /// twice.
+    #[inline(never)]
+    pub(super) fn make_way(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &Mbuf) {
+        let Some(table) = scene.topology.connections() else { return };
+        let tuple = zone(scene, &flow.key).and_then(|zone| Tuple::of(&flow.key, zone));
+        let Some(found) = tuple.and_then(|tuple| table.lookup(&tuple)) else { return };
+        if segment(&flow.key, flow.layout, frame)
+            .is_some_and(|segment| table.reopens(found.conn, found.direction, &segment))
+        {
+            // Should that fail, the packet is refused later.
+            let _ = table.remove(&mut self.openings.stock, found.conn);
+        }
     }
 
     /// A packet whose connection is no more: once more by the stages.
-    #[cold]
+    #[inline(never)]
     fn decide_anew(&mut self, scene: &Scene<'_>, flow: &Flow, mut frame: Mbuf) {
         let decided = self.replace(scene, flow, &mut frame);
         if let Some(question) = decided.question {
@@ -226,6 +268,20 @@ impl Forwarder {
             Tuple::of(key, from.zone()) == Some(from) && zone(scene, key) == Some(from.zone())
         })
     }
+}
+
+/// For packets whose flows the cache does not have: buckets first, then the records that these name.
+#[inline(never)]
+fn fetch_unknown(scene: &Scene<'_>, table: &Table, flows: &[Flow]) {
+    let mut hashes = [None; MAX_BURST];
+    for (flow, hash) in flows.iter().zip(&mut hashes) {
+        if flow.state == State::New && flow.place == Place::NONE {
+            let tuple = zone(scene, &flow.key).and_then(|zone| Tuple::of(&flow.key, zone));
+            *hash = tuple.map(|tuple| table.hash(&tuple));
+            hash.iter().for_each(|hash| table.prefetch(*hash));
+        }
+    }
+    hashes.into_iter().flatten().for_each(|hash| table.prefetch_candidates(hash));
 }
 
 /// The zone of the network that a packet came in by.

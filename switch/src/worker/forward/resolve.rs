@@ -5,6 +5,7 @@ use shunt_ffi::Mbuf;
 use super::{Flow, Forwarder, Scene};
 use crate::flow::actions::Edits;
 use crate::flow::cache::{Entry, Place};
+use crate::flow::key::TcpClass;
 use crate::flow::{Actions, FlowKey};
 use crate::pipeline::{self, Ingress, Opens, Packet, Question, Silent, Teach, ingress};
 use crate::topology::stamps::Dependencies;
@@ -36,8 +37,11 @@ impl Forwarder {
         let entry = self.cache.at(place)?;
         let mut learn = entry.second != scene.now;
         // That its connection lives is found out when the packet is counted there; that it is the right one, once a second.
-        let doubtful = if learn { Edits::TRACK.and(Edits::STRANGER) } else { Edits::STRANGER };
-        if entry.actions.edits.meets(doubtful) && !Self::is_joined(scene, &entry.actions, &flow.key) {
+        let edits = entry.actions.edits;
+        if edits.meets(Edits::TRACK.and(Edits::STRANGER))
+            && (learn || edits.has(Edits::STRANGER))
+            && !Self::is_joined(scene, &entry.actions, &flow.key)
+        {
             return None;
         }
         if entry.generation != generation {
@@ -94,9 +98,14 @@ impl Forwarder {
         frame: &mut Mbuf,
     ) -> Result<Place, Decision> {
         let decided = self.decide(scene, flow, frame);
+        self.keep(scene, flow, &decided).ok_or(decided)
+    }
+
+    /// Enters a decision; `None` when it is for this frame alone, or there is no place for it.
+    pub(super) fn keep(&mut self, scene: &Scene<'_>, flow: &Flow, decided: &Decision) -> Option<Place> {
         self.counters.flows.missed.add(1);
         if !decided.keep {
-            return Err(decided);
+            return None;
         }
         let entry = Entry {
             key: flow.key,
@@ -107,14 +116,17 @@ impl Forwarder {
             rests_on: decided.rests_on,
             actions: decided.actions,
         };
-        let place = self.cache.enter(flow.hash, entry).ok_or(decided)?;
+        let place = self.cache.enter(flow.hash, entry)?;
         self.counters.flows.entered.add(1);
-        Ok(place)
+        Some(place)
     }
 
     /// Walks the stages, and tells the control thread what the frame teaches.
     #[inline]
     pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
+        if scene.inlet.tracks && flow.key.marks().tcp == TcpClass::Syn {
+            self.make_way(scene, flow, frame);
+        }
         let Judged { mut decision, opens, teach } = judge(scene, flow, frame);
         if let Some(opens) = opens {
             self.connect(scene, flow, frame, &opens, &mut decision);
