@@ -1,8 +1,8 @@
 //! What the tables of a large node cost: 100,000 routes, 1,000 pods, 1,000 other nodes, and a route that changes, from the
 //! configuration to the workers: `cargo bench -p shunt-bench --bench tables`.
 //!
-//! Lookups go to random addresses all over the table, each only when the one before has its result: it is the time to
-//! wait for one route, not how many can be under way.
+//! Lookups go to random addresses all over the table, each only when the one before has its result, which is the time to
+//! wait for one route; and once more without waiting, as for the packets of a burst.
 
 #![expect(missing_docs, reason = "criterion's macro makes a public function")]
 
@@ -64,6 +64,9 @@ fn routes(criterion: &mut Criterion) {
         });
         group.throughput(Throughput::Elements(LOOKUPS as u64));
         group.bench_function(format!("{family} lookup"), |bencher| bencher.iter(|| pass(&fib, &addresses)));
+        group.bench_function(format!("{family} lookup, none waits for another"), |bencher| {
+            bencher.iter(|| addresses.iter().fold(0, |sum, address| sum ^ result(fib.get(*address))));
+        });
         group.throughput(Throughput::Elements(1));
         let mut turn = 0;
         let mut change = || {
