@@ -10,11 +10,13 @@
 //! | `object` | one object: its kind, name and fields |
 //! | `fields` | a mapping within an object, field by field |
 //! | `cluster` | pods and policies |
+//! | `concerned` | what has to be checked of the configuration that results |
 //! | `subnet`, `vlan`, `service`, `endpoint_slice` | kinds, one file each: which fields it has and what becomes of each |
 //!
 //! A further kind is a file with a reader, and a line in [`read`].
 
 mod cluster;
+mod concerned;
 mod endpoint_slice;
 mod fields;
 mod object;
@@ -31,6 +33,7 @@ use crate::error::{ConfigError, Place, Reported, Sink};
 use crate::network::Network;
 use crate::router::{Router, Routes};
 use crate::{Config, ConfigErrors, RouterName, Service, ServiceName};
+use concerned::Concerned;
 use endpoint_slice::Slice;
 use object::Object;
 use vlan::Vlan;
@@ -55,8 +58,8 @@ pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, Confi
     let read = yaml::documents(text, &mut sink).and_then(|documents| read(running, &documents, &mut sink));
     let Objects { networks, routers, cluster, notes, services, slices } = sink.finish(read.ok())?;
     let mut config = running.clone();
-    let only_services = networks.is_empty() && routers.is_empty() && cluster.is_empty();
-    cluster.into_iter().for_each(|object| object.apply(&mut config));
+    let joins = !networks.is_empty() || !routers.is_empty();
+    let pods = cluster::apply(cluster, &mut config);
     for router in routers {
         if config.router(router.name.as_str()).is_none() {
             config.routers.push(router);
@@ -64,8 +67,9 @@ pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, Confi
     }
     let mut places = Places::default();
     let touched = merge_services(&mut config, services, slices, &mut places, origin)?;
-    if only_services && touched.iter().all(|at| stands(running, &config, *at)) {
-        // Nobody else notices another endpoint: the rest need not be looked at again.
+    let fits = Arc::ptr_eq(&config.cluster, &running.cluster) || check::cluster::fits(&config.cluster, &pods);
+    if !joins && fits && touched.iter().all(|at| stands(running, &config, *at)) {
+        // Nobody else notices another endpoint or pod: the rest need not be looked at again.
         let mut sink = Sink::new(origin);
         for at in touched {
             check::services::one(&format!("service[{at}]"), &config.services[at], &config.node, &mut sink);
@@ -82,8 +86,9 @@ pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, Confi
             None => config.networks.push(network),
         }
     }
-    let checked = crate::parse(&config.to_toml(), origin);
-    checked.map(|config| Merged { config, notes }).map_err(|errors| told(errors, &places))
+    let concerned = if joins { Concerned::all(&config) } else { Concerned::by(&config, &touched) };
+    let config = concerned.checked(config, fits, origin).map_err(|errors| told(errors, &places))?;
+    Ok(Merged { config, notes })
 }
 
 /// What the documents of a file ask for.
@@ -197,9 +202,14 @@ fn merge_services(
     // Of those that have no address the endpoints are nobody's affair.
     let bare = services.iter().filter(|it| it.what.service.is_none());
     let without: HashSet<ServiceName> = bare.map(|it| it.what.name.clone()).collect();
-    config.services.retain(|known| !without.contains(&known.name));
+    if !without.is_empty() {
+        config.services.retain(|known| !without.contains(&known.name));
+    }
+    let named = services.iter().map(|it| &it.what.name).chain(slices.iter().map(|it| &it.what.service));
+    let named: HashSet<ServiceName> = named.cloned().collect();
+    let known = config.services.iter().enumerate().filter(|(_, service)| named.contains(&service.name));
     let mut by_name: HashMap<ServiceName, usize> =
-        config.services.iter().enumerate().map(|(at, service)| (service.name.clone(), at)).collect();
+        known.map(|(at, service)| (service.name.clone(), at)).collect();
     for At { what, number, place } in services {
         let Some(service) = what.service else { continue };
         let at = *by_name.entry(what.name).or_insert(config.services.len());

@@ -129,14 +129,18 @@ pub struct Config {
     /// touches one.
     #[serde(rename = "service", skip_serializing_if = "Vec::is_empty", serialize_with = "each")]
     pub services: Vec<Arc<Service>>,
-    /// Pods, and who may talk to whom.
-    #[serde(flatten)]
-    pub cluster: Cluster,
+    /// Pods, and who may talk to whom. Shared: most changes are about something else.
+    #[serde(flatten, serialize_with = "whole")]
+    pub cluster: Arc<Cluster>,
 }
 
 /// Writes what is shared as what it is.
-fn each<S: Serializer>(services: &[Arc<Service>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(services.iter().map(|service| &**service))
+fn each<T: Serialize, S: Serializer>(shared: &[Arc<T>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(shared.iter().map(|it| &**it))
+}
+
+fn whole<T: Serialize, S: Serializer>(shared: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    (**shared).serialize(serializer)
 }
 
 impl Default for Config {
@@ -152,7 +156,7 @@ impl Default for Config {
             networks: vec![Network::default()],
             ports: Vec::new(),
             services: Vec::new(),
-            cluster: Cluster::default(),
+            cluster: Arc::default(),
         }
     }
 }

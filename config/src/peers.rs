@@ -2,9 +2,11 @@
 //! configured with.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Reported, Sink};
 use crate::keys::{Key, key};
+use crate::network::Network;
 use crate::network::kind::NetworkKind;
 use crate::network::overlay::PEERS_MAX;
 use crate::network::peer::{self, Peer};
@@ -77,17 +79,18 @@ pub fn parse_peers(
 /// # Errors
 /// Every conflict. Places are of no text.
 pub fn check_files(config: &Config) -> Result<(), ConfigErrors> {
-    let mut whole = config.clone();
-    let mut any = false;
+    let from_files =
+        |network: &Network| network.overlay().is_some_and(|overlay| !overlay.file_peers.is_empty());
+    if !config.networks.iter().any(from_files) {
+        return Ok(());
+    }
+    // Services and policies have nothing to do with peers.
+    let mut whole = Config { services: Vec::new(), cluster: Arc::default(), ..config.clone() };
     for network in &mut whole.networks {
         if let NetworkKind::Overlay(overlay) = &mut network.kind {
-            any |= !overlay.file_peers.is_empty();
             let more = std::mem::take(&mut overlay.file_peers);
             overlay.peers.extend(more);
         }
-    }
-    if !any {
-        return Ok(());
     }
     let checked = parse(&whole.to_toml(), "the configuration with its peers files");
     checked.map(drop).map_err(|mut errors| {

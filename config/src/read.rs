@@ -23,7 +23,7 @@ use crate::{Config, connections, daemon, flow_cache, memory, network, node, port
 const FILE_MAX: u64 = 16 << 20;
 
 /// Most sections of one name: the switch numbers networks and routers with 16 bits.
-const SECTIONS_MAX: usize = 65_535;
+pub(crate) const SECTIONS_MAX: usize = 65_535;
 
 /// Reads a configuration. `origin` is the name that messages give the text, most often a file name.
 ///
@@ -195,7 +195,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
         networks: networks.into_iter().map(|draft| draft.network).collect(),
         ports,
         services: services?,
-        cluster: cluster?,
+        cluster: Arc::new(cluster?),
     })
 }
 
@@ -211,8 +211,8 @@ fn cluster(document: &DeTable<'_>, sink: &mut Sink) -> Option<Cluster> {
             sink,
             object::read_namespace,
         ),
-        pods: objects(document, "pod", object::POD_KEYS, &mut places, sink, object::read_pod),
-        policies: objects(document, "policy", policy::KEYS, &mut places, sink, policy::read),
+        pods: shared(objects(document, "pod", object::POD_KEYS, &mut places, sink, object::read_pod)),
+        policies: shared(objects(document, "policy", policy::KEYS, &mut places, sink, policy::read)),
         admin_policies: objects(document, "admin_policy", admin::KEYS, &mut places, sink, admin::read),
     };
     let path = |section: &str, index: usize| {
@@ -221,6 +221,10 @@ fn cluster(document: &DeTable<'_>, sink: &mut Sink) -> Option<Cluster> {
     };
     check::cluster::all(&cluster, &path, sink);
     (!places.failed).then_some(cluster)
+}
+
+fn shared<T>(objects: Vec<T>) -> Vec<Arc<T>> {
+    objects.into_iter().map(Arc::new).collect()
 }
 
 /// Where objects stand that could be read, by section.

@@ -63,10 +63,10 @@ impl Config {
             push_tables(&mut text, "ports", &service.ports);
             push_tables(&mut text, "endpoints", &service.endpoints);
         }
-        let Cluster { namespaces, pods, policies, admin_policies } = &self.cluster;
+        let Cluster { namespaces, pods, policies, admin_policies } = &*self.cluster;
         namespaces.iter().for_each(|it| push_inline(&mut text, "[[namespace]]", it));
-        pods.iter().for_each(|it| push_inline(&mut text, "[[pod]]", it));
-        policies.iter().for_each(|it| push_inline(&mut text, "[[policy]]", it));
+        pods.iter().for_each(|it| push_inline(&mut text, "[[pod]]", &**it));
+        policies.iter().for_each(|it| push_inline(&mut text, "[[policy]]", &**it));
         admin_policies.iter().for_each(|it| push_inline(&mut text, "[[admin_policy]]", it));
         text
     }

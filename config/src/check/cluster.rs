@@ -1,10 +1,40 @@
 //! Mistakes between pods and policies: two of one name, an address that two pods have.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use crate::cluster::Cluster;
 use crate::cluster::admin::Tier;
+use crate::cluster::object::Pod;
 use crate::error::Sink;
 
 use super::claims::Claims;
+use crate::read::SECTIONS_MAX;
+
+/// True when a cluster in which nothing was there twice is still such a one, now that `new` are among its pods, each once, and
+/// whatever else has a name has one of its own. Cost: a look at the addresses of all pods.
+pub(crate) fn fits(cluster: &Cluster, new: &[Arc<Pod>]) -> bool {
+    let mut owners: HashMap<IpAddr, &Pod> = HashMap::new();
+    for pod in new.iter().filter(|pod| !pod.host_network) {
+        for address in &pod.addresses {
+            if owners.insert(*address, pod).is_some() {
+                return false;
+            }
+        }
+    }
+    let is = |owner: &Pod, pod: &Pod| owner.namespace == pod.namespace && owner.name == pod.name;
+    let takes = |pod: &Arc<Pod>| {
+        let owned = |address: &IpAddr| owners.get(address).is_some_and(|owner| !is(owner, pod));
+        !pod.host_network && pod.addresses.iter().any(owned)
+    };
+    let Cluster { namespaces, pods, policies, admin_policies } = cluster;
+    let most = [namespaces.len(), pods.len(), policies.len(), admin_policies.len()].into_iter().max();
+    let baselines = admin_policies.iter().filter(|policy| policy.tier == Tier::Baseline).count();
+    most.is_none_or(|most| most <= SECTIONS_MAX)
+        && baselines <= 1
+        && (owners.is_empty() || !pods.iter().any(takes))
+}
 
 /// Reports everything that is there twice. Of two the later is reported. `paths` gives the place of an object by section
 /// and index.

@@ -16,24 +16,27 @@ pub(crate) mod peer;
 pub(crate) mod policy;
 pub(crate) mod selector;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use admin::AdminPolicy;
 use object::{Namespace, Pod};
 use policy::Policy;
 
-/// Namespaces, pods and policies, each in the order of the text.
+/// Namespaces, pods and policies, each in the order of the text. Pods and policies are shared: there may be ten thousand, of
+/// which a change touches one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cluster {
     /// Namespaces that have labels. Others are there as soon as a pod or policy is in them.
     #[serde(rename = "namespace", skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<Namespace>,
     /// Pods of all nodes.
-    #[serde(rename = "pod", skip_serializing_if = "Vec::is_empty")]
-    pub pods: Vec<Pod>,
+    #[serde(rename = "pod", skip_serializing_if = "Vec::is_empty", serialize_with = "crate::each")]
+    pub pods: Vec<Arc<Pod>>,
     /// Policies of namespaces.
-    #[serde(rename = "policy", skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<Policy>,
+    #[serde(rename = "policy", skip_serializing_if = "Vec::is_empty", serialize_with = "crate::each")]
+    pub policies: Vec<Arc<Policy>>,
     /// Policies of the cluster's administrator.
     #[serde(rename = "admin_policy", skip_serializing_if = "Vec::is_empty")]
     pub admin_policies: Vec<AdminPolicy>,

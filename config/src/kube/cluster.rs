@@ -5,6 +5,9 @@
 //! spelling. Of a pod only what tells who it is is looked at: labels, addresses, named ports, node, `hostNetwork`; the rest
 //! is no business of a switch. A pod that has ended (`status.phase`) has no address any more, and goes.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use crate::Config;
 use crate::cluster::admin::{AdminPolicy, AdminRule, Subject, Tier, action};
 use crate::cluster::object::{NamedPort, Namespace, Pod, namespace_name, object_name, port_name};
@@ -31,30 +34,92 @@ pub(super) enum Cluster {
     Admin(AdminPolicy),
 }
 
-impl Cluster {
-    /// Puts the object in place of the one of its name, or beside the others.
-    pub(super) fn apply(self, config: &mut Config) {
-        let cluster = &mut config.cluster;
-        match self {
-            Self::Namespace(new) => put(&mut cluster.namespaces, new, |it| it.name.clone()),
-            Self::Pod(new) => put(&mut cluster.pods, new, |it| (it.namespace.clone(), it.name.clone())),
-            Self::Ended(namespace, name) => {
-                cluster.pods.retain(|pod| (&pod.namespace, &pod.name) != (&namespace, &name));
-            }
-            Self::Policy(new) => {
-                put(&mut cluster.policies, new, |it| (it.namespace.clone(), it.name.clone()))
-            }
-            Self::Admin(new) => put(&mut cluster.admin_policies, new, |it| it.name.clone()),
-        }
+/// What has a name.
+trait Named: Clone + PartialEq {
+    /// Namespace and name; of what is in none, an empty one.
+    fn key(&self) -> (&str, &str);
+}
+
+impl Named for Namespace {
+    fn key(&self) -> (&str, &str) {
+        ("", &self.name)
     }
 }
 
-fn put<T, K: PartialEq>(all: &mut Vec<T>, new: T, key: impl Fn(&T) -> K) {
-    let name = key(&new);
-    match all.iter_mut().find(|it| key(it) == name) {
-        Some(known) => *known = new,
-        None => all.push(new),
+impl Named for Arc<Pod> {
+    fn key(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
     }
+}
+
+impl Named for Arc<Policy> {
+    fn key(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
+impl Named for AdminPolicy {
+    fn key(&self) -> (&str, &str) {
+        ("", &self.name)
+    }
+}
+
+/// Puts objects in place of those of their names, or beside the others, in their order: of two with one name the later counts.
+/// Gives the pods that are new or changed.
+pub(super) fn apply(objects: Vec<Cluster>, config: &mut Config) -> Vec<Arc<Pod>> {
+    if objects.is_empty() {
+        return Vec::new();
+    }
+    let (mut namespaces, mut pods, mut policies, mut admin) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut ended: HashSet<(String, String)> = HashSet::new();
+    for object in objects {
+        match object {
+            Cluster::Namespace(new) => namespaces.push(new),
+            Cluster::Pod(new) => {
+                ended.remove(&(new.namespace.clone(), new.name.clone()));
+                pods.push(Arc::new(new));
+            }
+            Cluster::Ended(namespace, name) => {
+                pods.retain(|pod: &Arc<Pod>| pod.key() != (&namespace, &name));
+                ended.insert((namespace, name));
+            }
+            Cluster::Policy(new) => policies.push(Arc::new(new)),
+            Cluster::Admin(new) => admin.push(new),
+        }
+    }
+    let cluster = Arc::make_mut(&mut config.cluster);
+    if !ended.is_empty() {
+        cluster.pods.retain(|pod| !ended.contains(&(pod.namespace.clone(), pod.name.clone())));
+    }
+    put(&mut cluster.namespaces, &namespaces);
+    put(&mut cluster.policies, &policies);
+    put(&mut cluster.admin_policies, &admin);
+    put(&mut cluster.pods, &pods)
+}
+
+/// Gives those that were not there, or otherwise.
+fn put<T: Named>(all: &mut Vec<T>, new: &[T]) -> Vec<T> {
+    if new.is_empty() {
+        return Vec::new();
+    }
+    let mut waiting: HashMap<(&str, &str), (usize, &T)> =
+        new.iter().enumerate().map(|(order, it)| (it.key(), (order, it))).collect();
+    let mut found = Vec::new();
+    for (at, known) in all.iter().enumerate() {
+        let Some((_, it)) = waiting.remove(&known.key()) else { continue };
+        if it != known {
+            found.push((at, it.clone()));
+        }
+    }
+    let mut rest: Vec<(usize, &T)> = waiting.into_values().collect();
+    rest.sort_unstable_by_key(|(order, _)| *order);
+    let rest: Vec<T> = rest.into_iter().map(|(_, it)| it.clone()).collect();
+    for (at, it) in &found {
+        all[*at] = it.clone();
+    }
+    all.extend(rest.iter().cloned());
+    found.into_iter().map(|(_, it)| it).chain(rest).collect()
 }
 
 /// The object, when it is one of the cluster.

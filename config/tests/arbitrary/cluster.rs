@@ -27,11 +27,11 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
             .zip(NAMES)
             .map(|(labels, name)| Namespace { name: name.to_owned(), labels })
             .collect(),
-        pods: pods.into_iter().enumerate().map(|(number, parts)| pod(number, parts)).collect(),
+        pods: pods.into_iter().enumerate().map(|(number, parts)| pod(number, parts).into()).collect(),
         policies: policies
             .into_iter()
             .enumerate()
-            .map(|(number, policy)| Policy { name: format!("p{number}"), ..policy })
+            .map(|(number, policy)| Policy { name: format!("p{number}"), ..policy }.into())
             .collect(),
         admin_policies: admin
             .into_iter()

@@ -23,7 +23,8 @@ const PORTS: usize = 8;
 
 /// Any valid configuration.
 pub(crate) fn config() -> impl Strategy<Value = Config> {
-    (without_cluster(), cluster::cluster()).prop_map(|(config, cluster)| Config { cluster, ..config })
+    (without_cluster(), cluster::cluster())
+        .prop_map(|(config, cluster)| Config { cluster: cluster.into(), ..config })
 }
 
 fn without_cluster() -> impl Strategy<Value = Config> {
@@ -55,7 +56,7 @@ fn without_cluster() -> impl Strategy<Value = Config> {
                 routers,
                 ports: endpoints_in_their_subnets(&networks, ports),
                 networks,
-                cluster: shunt_config::Cluster::default(),
+                cluster: Default::default(),
             })
         },
     )

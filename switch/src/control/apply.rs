@@ -4,6 +4,7 @@
 //! first, since one device cannot be open twice; if its successor then does not open, the old ones are put back.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange, PortName};
 
@@ -70,15 +71,16 @@ impl Control {
     /// missing pod does not keep a node from starting; the errors are returned for the log.
     pub fn apply_at_start(&mut self, config: &Config) -> Vec<OpenError> {
         let mut errors = Vec::new();
-        let filled = self.with_file_peers(config).inspect_err(|error| tracing::error!("{error}"));
+        let filled = self.with_file_peers(config.clone()).inspect_err(|error| tracing::error!("{error}"));
         let config = &filled.unwrap_or_else(|_| config.clone());
-        self.config.networks.clone_from(&config.networks);
-        self.config.routers.clone_from(&config.routers);
+        let own = Arc::make_mut(&mut self.config);
+        own.networks.clone_from(&config.networks);
+        own.routers.clone_from(&config.routers);
         // Routes lead to endpoints, too.
-        self.config.ports.clone_from(&config.ports);
-        self.config.services.clone_from(&config.services);
+        own.ports.clone_from(&config.ports);
+        own.services.clone_from(&config.services);
+        own.cluster.clone_from(&config.cluster);
         self.services.follow(&self.config);
-        self.config.cluster.clone_from(&config.cluster);
         self.policies.follow(&self.config);
         self.peers.follow(&self.config);
         self.routers = routes::routers(&self.config, None);
@@ -98,34 +100,39 @@ impl Control {
 
     /// Goes from the running configuration to `next`, to which peers in files are added.
     pub fn apply(&mut self, next: &Config) -> Result<Applied, ApplyError> {
+        self.apply_owned(next.clone())
+    }
+
+    fn apply_owned(&mut self, next: Config) -> Result<Applied, ApplyError> {
         let next = self.with_file_peers(next)?;
-        self.apply_whole(&next)
+        self.apply_whole(next)
     }
 
     /// Goes from the running configuration to `next`, in which the peers of files are.
-    pub(super) fn apply_whole(&mut self, next: &Config) -> Result<Applied, ApplyError> {
-        let diff = shunt_config::diff(&self.config, next);
+    pub(super) fn apply_whole(&mut self, next: Config) -> Result<Applied, ApplyError> {
+        let next = Arc::new(next);
+        let diff = shunt_config::diff(&self.config, &next);
         if !diff.restart_required.is_empty() {
             return Err(ApplyError::Restart(diff.restart_required));
         }
         if next.ports.len() > MAX_PORTS {
             return Err(ApplyError::TooMany(next.ports.len()));
         }
-        self.connections.provide(next, self.workers.len(), start::seed())?;
+        self.connections.provide(&next, self.workers.len(), start::seed())?;
         // A device takes its MTU when it is opened.
         let anew = |change: &PortChange| change.reopen || change.keys.contains(&"mtu");
         let reopened = diff.changed_ports.iter().filter(|change| anew(change));
         let reopened = reopened.map(|change| (&change.from, &change.to));
         let before = self.config.clone();
-        let reopened: Vec<_> = reopened.chain(host::changed(&before, next)).collect();
-        let added = self.open_all(diff.added_ports.iter(), next).map_err(ApplyError::Ports)?;
-        let mut receive = Vec::new();
+        let reopened: Vec<_> = reopened.chain(host::changed(&before, &next)).collect();
+        let added = self.open_all(diff.added_ports.iter(), &next).map_err(ApplyError::Ports)?;
+        let mut successors = Vec::new();
         if !reopened.is_empty() {
             for (from, _) in &reopened {
                 self.remove(&from.name);
             }
-            match self.open_all(reopened.iter().map(|(_, to)| *to), next) {
-                Ok(opened) => receive.extend(self.adopt_all(opened)),
+            match self.open_all(reopened.iter().map(|(_, to)| *to), &next) {
+                Ok(opened) => successors = opened,
                 Err(errors) => {
                     drop(added);
                     self.put_back(reopened.iter().map(|(from, _)| *from));
@@ -136,7 +143,8 @@ impl Control {
         for name in &diff.removed_ports {
             self.remove(name);
         }
-        receive.extend(self.adopt_all(added));
+        // Nothing is published from here on before the whole is: a port is not open for a moment without its policies.
+        let receive = self.adopt_all(successors.into_iter().chain(added).collect());
 
         let running = std::mem::replace(&mut self.config, next.clone());
         let before = std::mem::replace(&mut self.domains, Domains::of(&self.config));
@@ -197,33 +205,33 @@ impl Control {
     /// Applies Kubernetes objects to the running configuration.
     pub fn apply_objects(&mut self, yaml: &str, origin: &str) -> Result<Applied, ApplyError> {
         let merged = shunt_config::merge(&self.config, yaml, origin)?;
-        let applied = self.apply(&merged.config)?;
+        let applied = self.apply_owned(merged.config)?;
         Ok(Applied { notes: merged.notes, ..applied })
     }
 
     /// Adds one port to the running configuration.
     pub fn add_port(&mut self, port: shunt_config::Port) -> Result<Applied, ApplyError> {
-        let mut next = self.config.clone();
+        let mut next = Config::clone(&self.config);
         next.ports.push(port);
-        self.apply(&next)
+        self.apply_owned(next)
     }
 
     /// Removes one port.
     pub fn remove_port(&mut self, name: &str) -> Result<Applied, ApplyError> {
-        let mut next = self.config.clone();
+        let mut next = Config::clone(&self.config);
         next.ports.retain(|port| port.name.as_str() != name);
         if next.ports.len() == self.config.ports.len() {
             return Err(ApplyError::NoPort(name.to_owned()));
         }
-        self.apply(&next)
+        self.apply_owned(next)
     }
 
     /// Sets a port administratively up or down.
     pub fn set_port(&mut self, name: &str, up: bool) -> Result<Applied, ApplyError> {
-        let mut next = self.config.clone();
+        let mut next = Config::clone(&self.config);
         let port = next.ports.iter_mut().find(|port| port.name.as_str() == name);
         port.ok_or_else(|| ApplyError::NoPort(name.to_owned()))?.admin_up = up;
-        self.apply(&next)
+        self.apply_owned(next)
     }
 
     /// The running configuration.

@@ -97,7 +97,7 @@ pub(crate) struct WorkerLink {
 /// Everything the control thread knows. Made by [`Control::start`].
 #[derive(Debug)]
 pub struct Control {
-    config: Config,
+    config: Arc<Config>,
     site: Site,
     hugepages: bool,
     workers: Vec<WorkerLink>,

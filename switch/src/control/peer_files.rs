@@ -77,8 +77,7 @@ impl Control {
     ///
     /// # Errors
     /// What files said so far is in conflict with `next`.
-    pub(super) fn with_file_peers(&mut self, next: &Config) -> Result<Config, ConfigErrors> {
-        let mut next = next.clone();
+    pub(super) fn with_file_peers(&mut self, mut next: Config) -> Result<Config, ConfigErrors> {
         for (name, path) in named(&next) {
             let running = self.config.network(name.as_str()).and_then(|network| network.overlay());
             let same = running.filter(|running| running.peers_file.as_ref() == Some(&path));
@@ -86,7 +85,11 @@ impl Control {
             let peers = known.unwrap_or_else(|| self.read_peers(&name, &path, &next).unwrap_or_default());
             set(&mut next, &name, peers);
         }
-        check_files(&next)?;
+        // What is in force has been checked.
+        let Config { networks, ports, routers, .. } = &*self.config;
+        if (&next.networks, &next.ports, &next.routers) != (networks, ports, routers) {
+            check_files(&next)?;
+        }
         Ok(next)
     }
 
@@ -107,14 +110,14 @@ impl Control {
     fn follow(&mut self, name: &NetworkName, path: &Path) {
         let config = self.config.clone();
         let Some(peers) = self.read_peers(name, path, &config) else { return };
-        let mut next = config;
+        let mut next = Config::clone(&config);
         let running = self.config.network(name.as_str()).and_then(|network| network.overlay());
         if running.is_some_and(|overlay| overlay.file_peers == peers) {
             return;
         }
         let count = peers.len();
         set(&mut next, name, peers);
-        match self.apply_whole(&next) {
+        match self.apply_whole(next) {
             Ok(applied) => {
                 tracing::info!(network = %name, file = %path.display(), peers = count, generation = applied.generation, "peers read");
             }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam::channel;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
-use shunt_config::{Cluster, Config, Hugepages, Poll};
+use shunt_config::{Config, Hugepages, Poll};
 use shunt_ffi::eal::{Eal, EalError, EalOptions, Memory};
 use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
 
@@ -143,11 +143,11 @@ impl Control {
             networks: Vec::new(),
             ports: Vec::new(),
             services: Vec::new(),
-            cluster: Cluster::default(),
+            cluster: Arc::default(),
             ..config.clone()
         };
         Ok(Self {
-            config: base,
+            config: Arc::new(base),
             site: Site { eal, pool, large, workers: cores.len() },
             hugepages,
             workers,

@@ -4,7 +4,7 @@
 //!
 //! A connection is judged as a whole, by who opened it: its answers pass as long as it may be opened. Each packet that is
 //! decided anew is judged anew, so connections that are under way stop when a policy forbids them; cached decisions are
-//! made anew because a change of policies is a change of the network (`topology/stamps.rs`).
+//! made anew when what the policies know of one of their ends changes (`topology/stamps.rs`).
 
 use std::net::IpAddr;
 
@@ -66,6 +66,7 @@ fn judge(
         see.step(Step::Noted("of a pod to itself"));
         return Ok(());
     }
+    packet.rests_on.policy(ends.client, ends.server);
     let (client, server) = (policies.get(ends.client), policies.get(ends.server));
     // The node reaches its pods (probes), and they reach it. Who opens a connection as the node must be the node.
     let from_node = policies.is_node(ends.client) && (ends.answers || is_node_port(ingress));

@@ -22,10 +22,15 @@ pub(super) struct Book {
     pub(super) is_peer: Vec<bool>,
 }
 
+/// More names of ports than any cluster has in use: beyond, those that nobody uses any more are forgotten.
+const NAMES_KEPT: usize = 4_096;
+
 impl Book {
-    /// The policies of `cluster`.
-    pub(super) fn of(cluster: &Cluster) -> Self {
-        let mut book = Self { sets: Sets::new(&cluster.namespaces), ..Self::default() };
+    /// The policies of `cluster`. Sets and names that are in `before` keep their numbers.
+    pub(super) fn of(cluster: &Cluster, before: Self) -> Self {
+        let sets = Sets::new(&cluster.namespaces, before.sets);
+        let names = if before.names.len() > NAMES_KEPT { HashMap::new() } else { before.names };
+        let mut book = Self { sets, names, ..Self::default() };
         for policy in &cluster.policies {
             book.namespaced(policy);
         }

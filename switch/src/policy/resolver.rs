@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{AdminPolicy, Cluster, Namespace, Pod, Policy};
+use shunt_config::{Cluster, Pod};
 
 use super::compile::Book;
 use crate::table::policy::{Chapter, Direction, Identity, NamedPort, Policies, Side};
@@ -12,10 +12,9 @@ use crate::table::policy::{Chapter, Direction, Identity, NamedPort, Policies, Si
 /// The state. The default knows no pods and no policies.
 #[derive(Debug, Default)]
 pub struct Resolver {
-    /// What the policies were compiled from.
-    namespaces: Vec<Namespace>,
-    policies: Vec<Policy>,
-    admin_policies: Vec<AdminPolicy>,
+    /// As last followed.
+    cluster: Arc<Cluster>,
+    /// Its policies.
     book: Book,
     pods: HashMap<(String, String), Resolved>,
     identities: Identities,
@@ -29,71 +28,70 @@ pub struct Resolver {
 /// A pod, and what it is.
 #[derive(Debug)]
 struct Resolved {
-    pod: Pod,
+    pod: Arc<Pod>,
     /// Place among the identities; `None` when policies have nothing to do with it.
     identity: Option<u32>,
-    /// The configuration that had it last.
-    seen: bool,
 }
 
 impl Resolver {
-    /// Follows the configuration: pods that did not change cost a comparison, as long as namespaces and policies are the
-    /// same.
-    pub fn follow(&mut self, cluster: &Cluster) {
-        let Cluster { namespaces, pods, policies, admin_policies } = cluster;
-        if !cluster.has_policies() {
-            *self = Self { node: std::mem::take(&mut self.node), ..Self::default() };
+    /// Follows the configuration: only pods that came, went or changed are looked at, as long as namespaces and policies are
+    /// the same.
+    pub fn follow(&mut self, cluster: &Arc<Cluster>) {
+        if Arc::ptr_eq(cluster, &self.cluster) {
             return;
         }
-        if (namespaces, policies, admin_policies) != (&self.namespaces, &self.policies, &self.admin_policies)
-        {
-            let node = std::mem::take(&mut self.node);
+        let before = std::mem::replace(&mut self.cluster, cluster.clone());
+        if !cluster.has_policies() {
+            *self =
+                Self { node: std::mem::take(&mut self.node), cluster: cluster.clone(), ..Self::default() };
+            return;
+        }
+        let mut known: &[Arc<Pod>] = &before.pods;
+        let same_rules = before.namespaces == cluster.namespaces
+            && before.policies == cluster.policies
+            && before.admin_policies == cluster.admin_policies;
+        if !same_rules {
+            known = &[];
             *self = Self {
-                namespaces: namespaces.clone(),
-                policies: policies.clone(),
-                admin_policies: admin_policies.clone(),
-                book: Book::of(cluster),
-                node,
+                book: Book::of(cluster, std::mem::take(&mut self.book)),
+                node: std::mem::take(&mut self.node),
+                cluster: cluster.clone(),
                 ..Self::default()
             };
         }
-        self.pods.values_mut().for_each(|known| known.seen = false);
-        for pod in pods {
-            self.put(pod);
+        let (gone, come) = differing(known, &cluster.pods);
+        let named: HashMap<_, _> = come.iter().map(|pod| ((&*pod.namespace, &*pod.name), pod)).collect();
+        // All give their addresses back before anybody takes one over.
+        for pod in gone {
+            if named.get(&(&*pod.namespace, &*pod.name)) != Some(&pod) {
+                self.remove(&pod.namespace, &pod.name);
+            }
         }
-        let gone = self.pods.iter().filter(|(_, known)| !known.seen).map(|(key, _)| key.clone());
-        for (namespace, name) in gone.collect::<Vec<_>>() {
-            self.remove(&namespace, &name);
+        for pod in come {
+            self.put(pod);
         }
     }
 
-    /// A pod is there, as it is now.
-    pub fn put(&mut self, pod: &Pod) {
+    /// A pod is there that was not, or is as it was.
+    fn put(&mut self, pod: &Arc<Pod>) {
         let key = (pod.namespace.clone(), pod.name.clone());
-        if let Some(known) = self.pods.get_mut(&key) {
-            known.seen = true;
-            if known.pod == *pod {
-                return;
-            }
-            self.remove(&pod.namespace, &pod.name);
+        if self.pods.contains_key(&key) {
+            return;
         }
         let identity = self.identify(pod);
         if let Some(identity) = identity {
             self.rows.extend(pod.addresses.iter().map(|address| (*address, identity)));
             self.table = None;
         }
-        self.pods.insert(key, Resolved { pod: pod.clone(), identity, seen: true });
+        self.pods.insert(key, Resolved { pod: pod.clone(), identity });
     }
 
     /// A pod is no more.
-    pub fn remove(&mut self, namespace: &str, name: &str) {
+    fn remove(&mut self, namespace: &str, name: &str) {
         let Some(known) = self.pods.remove(&(namespace.to_owned(), name.to_owned())) else { return };
         let Some(identity) = known.identity else { return };
         for address in &known.pod.addresses {
-            // It may be another's by now.
-            if self.rows.get(address) == Some(&identity) {
-                self.rows.remove(address);
-            }
+            self.rows.remove(address);
         }
         self.identities.give_back(identity);
         self.table = None;
@@ -159,6 +157,15 @@ impl Resolver {
         }
         Some(self.identities.place(peers, named, ingress, egress))
     }
+}
+
+/// What is left of two lists without the very same pods at both ends.
+fn differing<'l>(old: &'l [Arc<Pod>], new: &'l [Arc<Pod>]) -> (&'l [Arc<Pod>], &'l [Arc<Pod>]) {
+    let same = |(old, new): &(&Arc<Pod>, &Arc<Pod>)| Arc::ptr_eq(old, new);
+    let front = old.iter().zip(new).take_while(same).count();
+    let (old, new) = (&old[front..], &new[front..]);
+    let back = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
+    (&old[..old.len() - back], &new[..new.len() - back])
 }
 
 /// Identities, each once; a place is used again when no pod has it.

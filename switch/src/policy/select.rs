@@ -29,8 +29,11 @@ type Common = (Option<String>, Option<(String, String)>);
 /// All sets.
 #[derive(Debug, Default)]
 pub(super) struct Sets {
-    sets: Vec<Set>,
     numbers: HashMap<Set, u32>,
+    /// By number; some numbers are nobody's.
+    sets: Vec<Option<Set>>,
+    /// Numbers that sets had before: whoever has one gets it again, so that what is the same looks the same.
+    before: HashMap<Set, u32>,
     by_common: HashMap<Option<String>, Places>,
     namespaces: HashMap<String, Labels>,
 }
@@ -45,11 +48,17 @@ struct Places {
 }
 
 impl Sets {
-    /// No sets yet, over these namespaces.
-    pub(super) fn new(namespaces: &[Namespace]) -> Self {
+    /// No sets yet, over these namespaces; those that are in `before` will have the same numbers, unless most of these are
+    /// nobody's by now.
+    pub(super) fn new(namespaces: &[Namespace], before: Self) -> Self {
         let labelled =
             |namespace: &Namespace| (namespace.name.clone(), with_name(&namespace.labels, &namespace.name));
-        Self { namespaces: namespaces.iter().map(labelled).collect(), ..Self::default() }
+        let namespaces = namespaces.iter().map(labelled).collect();
+        if before.sets.len() > 2 * before.numbers.len() + 64 {
+            return Self { namespaces, ..Self::default() };
+        }
+        let sets = before.sets.iter().map(|_| None).collect();
+        Self { namespaces, sets, before: before.numbers, ..Self::default() }
     }
 
     /// The number of a set, which is from now on one of these.
@@ -57,7 +66,7 @@ impl Sets {
         if let Some(number) = self.numbers.get(&set) {
             return *number;
         }
-        let number = self.sets.len() as u32;
+        let number = self.before.remove(&set).unwrap_or(self.sets.len() as u32);
         for (namespace, label) in commons(&set) {
             let places = self.by_common.entry(namespace).or_default();
             let place = match label {
@@ -66,7 +75,12 @@ impl Sets {
             };
             place.push(number);
         }
-        self.sets.push(set.clone());
+        if self.sets.len() <= number as usize {
+            self.sets.push(None);
+        }
+        if let Some(place) = self.sets.get_mut(number as usize) {
+            *place = Some(set.clone());
+        }
         self.numbers.insert(set, number);
         number
     }
@@ -95,7 +109,7 @@ impl Sets {
             }
         }
         found.retain(|number| {
-            self.sets.get(*number as usize).is_some_and(|set| {
+            self.sets.get(*number as usize).and_then(Option::as_ref).is_some_and(|set| {
                 let scoped = match &set.scope {
                     Scope::One(name) => *name == pod.namespace,
                     Scope::Selected(selector) => selector.matches(namespace),
@@ -108,7 +122,7 @@ impl Sets {
         found
     }
 
-    /// Number of sets.
+    /// One more than the highest number.
     pub(super) fn len(&self) -> usize {
         self.sets.len()
     }

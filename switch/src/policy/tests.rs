@@ -5,6 +5,7 @@ pub(crate) mod model;
 mod speed;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use shunt_config::{Cluster, Pod};
@@ -86,7 +87,8 @@ proptest! {
         let mut cluster = first;
         for (pods, other) in later {
             // Mostly pods change, and now and then everything.
-            cluster = Cluster { pods, ..other.unwrap_or(cluster) };
+            cluster = other.unwrap_or(cluster);
+            Arc::make_mut(&mut cluster).pods = pods;
             resolver.follow(&cluster);
             compare(&cluster, resolver.table().as_deref())?;
             let mut fresh = Resolver::default();
@@ -111,15 +113,79 @@ fn nothing_changed_is_the_same_table() {
     assert!(std::sync::Arc::ptr_eq(&table, &resolver.table().unwrap()));
     // Another pod that no policy has to do with.
     let mut more = cluster.clone();
-    more.pods.push(Pod {
+    Arc::make_mut(&mut more).pods.push(Arc::new(Pod {
         name: "c".into(),
         addresses: vec!["10.0.2.9".parse().unwrap()],
-        ..cluster.pods[1].clone()
-    });
+        ..Pod::clone(&cluster.pods[1])
+    }));
     resolver.follow(&more);
     assert!(std::sync::Arc::ptr_eq(&table, &resolver.table().unwrap()));
-    resolver.remove("x", "a");
+    Arc::make_mut(&mut more).pods.remove(0);
+    resolver.follow(&more);
     assert!(resolver.table().is_none(), "no pod is left that a policy is about");
+}
+
+/// As when a workload is rolled: the next pod has the labels, and the address at once, of one that goes.
+#[test]
+fn addresses_pass_from_pod_to_pod_in_one_step() {
+    let policies = "[[policy]]\nnamespace = \"x\"\nname = \"deny\"\n";
+    let cluster = |pods: &[(&str, &str)]| {
+        let pod = |(name, address): &(&str, &str)| {
+            format!("[[pod]]\nnamespace = \"x\"\nname = \"{name}\"\naddresses = [\"{address}\"]\n")
+        };
+        let text: String = pods.iter().map(pod).collect();
+        shunt_config::parse(&(text + policies), "test").unwrap().cluster
+    };
+    let mut resolver = Resolver::default();
+    let isolated = |resolver: &mut Resolver| -> Vec<String> {
+        let table = resolver.table().unwrap();
+        table.iter().filter(|(_, it)| it.is_subject()).map(|(address, _)| address.to_string()).collect()
+    };
+    resolver.follow(&cluster(&[("a", "10.0.1.1"), ("b", "10.0.1.2")]));
+    assert_eq!(isolated(&mut resolver), ["10.0.1.1", "10.0.1.2"]);
+    resolver.follow(&cluster(&[("a", "10.0.1.2"), ("b", "10.0.1.1")]));
+    assert_eq!(isolated(&mut resolver), ["10.0.1.1", "10.0.1.2"], "they change places");
+    resolver.follow(&cluster(&[("b", "10.0.1.1"), ("c", "10.0.1.2")]));
+    assert_eq!(isolated(&mut resolver), ["10.0.1.1", "10.0.1.2"], "c takes over from a");
+    resolver.follow(&cluster(&[("c", "10.0.1.2")]));
+    assert_eq!(isolated(&mut resolver), ["10.0.1.2"]);
+}
+
+#[test]
+fn numbers_stay_when_policies_come_and_go() {
+    let policies = ["web", "db", "dns"].map(|app| {
+        format!(
+            "[[policy]]\nnamespace = \"x\"\nname = \"{app}\"\npod_selector = {{ match_labels = {{ app = \"{app}\" }} }}\n\
+             ingress = [{{ from = [{{ pod_selector = {{ match_labels = {{ to = \"{app}\" }} }} }}], ports = [{{ port = \"{app}\" }}] }}]\n"
+        )
+    });
+    let pods: String = ["web", "db", "dns"]
+        .iter()
+        .zip(1..)
+        .map(|(app, last)| {
+            format!(
+                "[[pod]]\nnamespace = \"x\"\nname = \"{app}\"\nlabels = {{ app = \"{app}\", to = \"{app}\" }}\n\
+                 addresses = [\"10.0.1.{last}\"]\nports = [{{ name = \"{app}\", port = 80 }}]\n"
+            )
+        })
+        .collect();
+    let cluster = |chosen: &[usize]| {
+        let text: String = chosen.iter().map(|at| policies[*at].as_str()).collect();
+        shunt_config::parse(&format!("{pods}{text}"), "test").unwrap().cluster
+    };
+    let mut resolver = Resolver::default();
+    resolver.follow(&cluster(&[0, 1, 2]));
+    let mut before = resolver.table().unwrap();
+    for (chosen, differ) in
+        [(&[1, 2][..], "10.0.1.1"), (&[2], "10.0.1.2"), (&[0, 2], "10.0.1.1"), (&[0, 2, 1], "10.0.1.2")]
+    {
+        resolver.follow(&cluster(chosen));
+        let after = resolver.table().unwrap();
+        let mut differing = Vec::new();
+        before.compare(&after, |address| differing.push(address.to_string()));
+        assert_eq!(differing, [differ], "{chosen:?}");
+        before = after;
+    }
 }
 
 #[test]

@@ -93,7 +93,10 @@ impl Services {
             .into_iter()
             .enumerate()
             .map(|(at, service)| {
-                // Most often each is where it was.
+                // Most often each is where it was, and the same.
+                if let Some(row) = old.get(at).filter(|row| same_site && row.is_just(service)) {
+                    return row.clone();
+                }
                 let same = old.get(at).filter(|row| row.service().name == service.name);
                 let known = same.or_else(|| {
                     let map = by_name

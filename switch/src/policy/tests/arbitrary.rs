@@ -2,6 +2,7 @@
 //! them that often fit.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -43,13 +44,13 @@ pub(crate) const ADDRESSES: [&str; 22] = [
 ];
 
 /// All of a cluster.
-pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
+pub(crate) fn cluster() -> impl Strategy<Value = Arc<Cluster>> {
     let namespaces = vec(labels(&[("team", "one"), ("team", "two"), ("env", "test")]), 0..=3);
     let policies = vec(policy(), 0..5);
     let admin = (vec(admin(), 0..3), option::weighted(0.3, admin()));
     (namespaces, pods(), policies, admin).prop_map(|(namespaces, pods, policies, (admin, baseline))| {
         let namespaces = namespaces.into_iter().zip(NAMESPACES);
-        let named = |(number, policy)| Policy { name: format!("p{number}"), ..policy };
+        let named = |(number, policy)| Policy { name: format!("p{number}"), ..policy }.into();
         let baseline = baseline.map(|mut policy| {
             policy.tier = Tier::Baseline;
             for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
@@ -60,19 +61,19 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
             policy
         });
         let admin = admin.into_iter().chain(baseline).enumerate();
-        Cluster {
+        Arc::new(Cluster {
             namespaces: namespaces.map(|(labels, name)| Namespace { name: name.into(), labels }).collect(),
             pods,
             policies: policies.into_iter().enumerate().map(named).collect(),
             admin_policies: admin
                 .map(|(number, it)| AdminPolicy { name: format!("a{number}"), ..it })
                 .collect(),
-        }
+        })
     })
 }
 
 /// The pods, most of them there.
-pub(crate) fn pods() -> impl Strategy<Value = Vec<Pod>> {
+pub(crate) fn pods() -> impl Strategy<Value = Vec<Arc<Pod>>> {
     let one = (
         prop::bool::weighted(0.9),
         labels(&[("app", "web"), ("app", "db"), ("tier", "front")]),
@@ -93,7 +94,7 @@ pub(crate) fn pods() -> impl Strategy<Value = Vec<Pod>> {
                 protocol,
                 port,
             });
-            pods.push(Pod {
+            pods.push(Arc::new(Pod {
                 namespace: NAMESPACES[namespace].into(),
                 name: PODS[pod].into(),
                 labels,
@@ -104,7 +105,7 @@ pub(crate) fn pods() -> impl Strategy<Value = Vec<Pod>> {
                 ports: ports.collect(),
                 node: None,
                 host_network,
-            });
+            }));
         }
         pods
     })

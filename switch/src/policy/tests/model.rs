@@ -20,7 +20,8 @@ pub(crate) struct Packet {
 
 /// The pod that has an address of its own.
 fn pod_at(cluster: &Cluster, address: IpAddr) -> Option<&Pod> {
-    cluster.pods.iter().find(|pod| !pod.host_network && pod.addresses.contains(&address))
+    let mut pods = cluster.pods.iter().map(|pod| &**pod);
+    pods.find(|pod| !pod.host_network && pod.addresses.contains(&address))
 }
 
 fn namespace_labels(cluster: &Cluster, name: &str) -> Labels {
@@ -40,7 +41,7 @@ pub(crate) fn judged(cluster: &Cluster, packet: &Packet) -> (bool, bool) {
 /// True when some policy is about what the pod at `address` sends or receives.
 pub(crate) fn is_subject(cluster: &Cluster, address: IpAddr) -> bool {
     pod_at(cluster, address).is_some_and(|pod| {
-        let isolated = |policy: &&shunt_config::Policy| {
+        let isolated = |policy: &&std::sync::Arc<shunt_config::Policy>| {
             policy.namespace == pod.namespace
                 && policy.pod_selector.matches(&pod.labels)
                 && (policy.isolates_ingress || policy.isolates_egress)

@@ -1,6 +1,7 @@
 //! How long it takes to resolve a large cluster, and one pod of it. The bars of the issue are for an optimised build; here,
 //! without optimisation, the bounds say that nothing walks all pods or all policies for one pod.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use shunt_config::{
@@ -11,12 +12,12 @@ use shunt_config::{
 use super::super::Resolver;
 
 /// `policies` policies over `pods` pods in 50 namespaces: each isolates an application from all but two others.
-fn large(pods: usize, policies: usize) -> Cluster {
+fn large(pods: usize, policies: usize) -> Arc<Cluster> {
     let app = |number: usize| format!("app-{}", number % 200);
     let labelled = |key: &str, value: &str| [(key, value)].into_iter().collect::<Labels>();
     let selector = |value: &str| Selector { match_labels: labelled("app", value), ..Selector::default() };
     let namespace = |number: usize| format!("ns-{}", number % 50);
-    Cluster {
+    Arc::new(Cluster {
         namespaces: (0..50)
             .map(|n| Namespace { name: namespace(n), labels: labelled("team", &app(n)) })
             .collect(),
@@ -25,7 +26,7 @@ fn large(pods: usize, policies: usize) -> Cluster {
                 let mut labels = labelled("app", &app(n / 50));
                 labels.insert("pod-template-hash", &format!("{n:x}"));
                 labels.insert("version", "v1");
-                Pod {
+                Arc::new(Pod {
                     namespace: namespace(n),
                     name: format!("pod-{n}"),
                     labels,
@@ -33,7 +34,7 @@ fn large(pods: usize, policies: usize) -> Cluster {
                     ports: Vec::new(),
                     node: None,
                     host_network: false,
-                }
+                })
             })
             .collect(),
         policies: (0..policies)
@@ -49,7 +50,7 @@ fn large(pods: usize, policies: usize) -> Cluster {
                 };
                 let port =
                     PolicyPort { protocol: Protocol::Tcp, port: Some(PortRef::Number(80)), end_port: None };
-                Policy {
+                Arc::new(Policy {
                     namespace: namespace(n),
                     name: format!("policy-{n}"),
                     pod_selector: selector(&app(n / 50)),
@@ -58,11 +59,11 @@ fn large(pods: usize, policies: usize) -> Cluster {
                     ingress: vec![Rule { peers: vec![near, far], ports: vec![port] }],
                     egress: Vec::new(),
                     action: Refusal::Drop,
-                }
+                })
             })
             .collect(),
         admin_policies: Vec::new(),
-    }
+    })
 }
 
 #[test]
@@ -73,10 +74,12 @@ fn one_pod_of_ten_thousand_is_resolved_alone() {
     resolver.follow(&cluster);
     let table = resolver.table().unwrap();
     let whole = start.elapsed();
-    let mut moved = cluster.pods[5_000].clone();
+    let mut moved = Pod::clone(&cluster.pods[5_000]);
     moved.labels.insert("app", "app-7");
+    let mut changed = cluster.clone();
+    Arc::make_mut(&mut changed).pods[5_000] = Arc::new(moved.clone());
     let start = Instant::now();
-    resolver.put(&moved);
+    resolver.follow(&changed);
     let next = resolver.table().unwrap();
     let one = start.elapsed();
     println!("10,000 pods, 1,000 policies: whole {whole:?}, one pod {one:?}, {} rows", next.len());

@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `rule` | one rule: peers, ports, what it says |
 //! | `side` | all rules about a pod in one direction, and how they decide |
+//! | `compare` | of which pods two tables say something else |
 //!
 //! Cost of a lookup: a binary search by address. Built by [`crate::policy::Resolver`].
 
+mod compare;
 mod rule;
 mod side;
 #[cfg(test)]

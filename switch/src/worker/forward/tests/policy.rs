@@ -116,7 +116,7 @@ struct Site {
 }
 
 impl Site {
-    fn new(cluster: &Cluster) -> Self {
+    fn new(cluster: &Arc<Cluster>) -> Self {
         let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
         let connected = |number: usize| {
             prefixes(number).map(|prefix| fib::Row {
@@ -139,7 +139,7 @@ impl Site {
         site
     }
 
-    fn follow(&mut self, cluster: &Cluster) {
+    fn follow(&mut self, cluster: &Arc<Cluster>) {
         self.resolver.follow(cluster);
         let policies = self.resolver.table();
         let port = |number: usize| Port {
@@ -361,7 +361,7 @@ const MATRIX: [(&str, &str, usize, usize); 17] = [
 ];
 
 /// Nine pods as the upstream tests have them: a, b, c in x, y, z, each serving ports 80 and 81 over both protocols.
-fn upstream(policies: &str) -> Cluster {
+fn upstream(policies: &str) -> Arc<Cluster> {
     let mut text = String::new();
     for (number, namespace) in ["x", "y", "z"].iter().enumerate() {
         text += &format!("[[namespace]]\nname = \"{namespace}\"\nlabels = {{ ns = \"{namespace}\" }}\n");
@@ -426,7 +426,7 @@ fn the_upstream_matrix() {
 
 #[test]
 fn policies_and_labels_change_on_the_running_switch() {
-    let mut site = Site::new(&Cluster::default());
+    let mut site = Site::new(&Arc::default());
     let mut forwarder = forwarder(4096);
     // The same switch goes through all cases, back and forth, with new connections and with those it has.
     for (name, policies, at_80, at_81) in MATRIX.iter().chain(MATRIX.iter().rev()) {
@@ -437,9 +437,9 @@ fn policies_and_labels_change_on_the_running_switch() {
     }
     let by_pod = MATRIX.iter().find(|case| case.0 == "by pod").unwrap().1;
     let mut cluster = upstream(by_pod);
-    for pod in &mut cluster.pods {
+    for pod in &mut Arc::make_mut(&mut cluster).pods {
         // Everybody is b now, so nobody is isolated.
-        pod.labels.insert("pod", "b");
+        Arc::make_mut(pod).labels.insert("pod", "b");
     }
     site.follow(&cluster);
     assert_eq!(connectivity("labels", &cluster, &site, &mut forwarder, 40_000), (72, 72));
@@ -475,12 +475,62 @@ fn an_established_connection_stops_when_it_is_forbidden_and_goes_on_when_it_is_n
     assert_eq!(send(&mut forwarder, &site.topology, knock), Err(DropReason::PolicyIngress));
 }
 
+/// What a change is not about is forwarded from the cache as before.
+#[test]
+fn only_flows_of_pods_that_a_change_is_about_are_decided_anew() {
+    let isolated = "[[policy]]\nnamespace = \"x\"\nname = \"p\"\ningress = [{}]\n\
+                    [[policy]]\nnamespace = \"y\"\nname = \"q\"\ningress = [{ from = [{ pod_selector = {} }] }]\n";
+    let mut cluster = upstream(isolated);
+    let (mut site, mut forwarder) = (Site::new(&cluster), forwarder(64));
+    let flow = |from, to| Sent { from, to, protocol: UDP, ports: (5000, 80) };
+    // Within x, and within y: one pair each, both ways.
+    let (near, far) = (flow(1, 0), flow(4, 3));
+    let stale = |forwarder: &Forwarder| forwarder.counters.flows.stale.get();
+    let mut pass = |site: &Site, sents: &[Sent]| {
+        let before = stale(&forwarder);
+        for sent in sents {
+            assert!(send(&mut forwarder, &site.topology, *sent).is_ok(), "{sent:?}");
+        }
+        stale(&forwarder) - before
+    };
+    let all = [near, near.back(), far, far.back()];
+    assert_eq!(pass(&site, &all), 0);
+    assert_eq!(pass(&site, &all), 0);
+    // The policy of y gets another rule: x has nothing to do with it.
+    let changed =
+        isolated.replace("pod_selector = {} }] }]", "pod_selector = {} }] }, { ports = [{ port = 9 }] }]");
+    assert_ne!(changed, isolated);
+    cluster = upstream(&changed);
+    site.follow(&cluster);
+    assert_eq!(pass(&site, &[near, near.back()]), 0);
+    assert_eq!(pass(&site, &[far, far.back()]), 2);
+    // x/c gets other labels, goes, and comes back: neither pair is one of its.
+    let pods = &mut Arc::make_mut(&mut cluster).pods;
+    Arc::make_mut(&mut pods[2]).labels.insert("tier", "front");
+    site.follow(&cluster);
+    assert_eq!(pass(&site, &all), 0);
+    let gone = Arc::make_mut(&mut cluster).pods.remove(2);
+    site.follow(&cluster);
+    assert_eq!(pass(&site, &all), 0);
+    Arc::make_mut(&mut cluster).pods.push(gone);
+    site.follow(&cluster);
+    assert_eq!(pass(&site, &all), 0);
+    // A policy more, in x: its pods' flows are judged again.
+    let more = format!(
+        "{changed}[[policy]]\nnamespace = \"x\"\nname = \"r\"\npolicy_types = [\"egress\"]\negress = [{{}}]\n"
+    );
+    site.follow(&upstream(&more));
+    assert_eq!(pass(&site, &all), 2);
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     /// Other pods.
-    Pods(Vec<shunt_config::Pod>),
+    Pods(Vec<Arc<shunt_config::Pod>>),
     /// Another cluster.
-    Cluster(Cluster),
+    Cluster(Arc<Cluster>),
+    /// One of the pods, or of the policies, is no more.
+    Gone(bool, usize),
     Packet(Sent),
     /// The other way round, one of the packets that came through.
     Answer(usize),
@@ -496,6 +546,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => pods().prop_map(Event::Pods),
         1 => cluster().prop_map(Event::Cluster),
+        3 => (any::<bool>(), any::<usize>()).prop_map(|(pod, which)| Event::Gone(pod, which)),
         30 => sent.prop_map(Event::Packet),
         20 => any::<usize>().prop_map(Event::Answer),
     ]
@@ -521,12 +572,24 @@ proptest! {
         for event in events {
             let sent = match event {
                 Event::Pods(pods) => {
-                    now.pods = pods;
+                    Arc::make_mut(&mut now).pods = pods;
                     site.follow(&now);
                     continue;
                 }
                 Event::Cluster(cluster) => {
                     now = cluster;
+                    site.follow(&now);
+                    continue;
+                }
+                Event::Gone(pod, which) => {
+                    let cluster = Arc::make_mut(&mut now);
+                    match pod {
+                        true if !cluster.pods.is_empty() => drop(cluster.pods.remove(which % cluster.pods.len())),
+                        false if !cluster.policies.is_empty() => {
+                            drop(cluster.policies.remove(which % cluster.policies.len()))
+                        }
+                        _ => {}
+                    }
                     site.follow(&now);
                     continue;
                 }
