@@ -321,7 +321,7 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     let reopen = !keys.is_empty();
     keys.extend(differing!(old, new;
         network "network", admin_up "admin_up", mtu "mtu", placement "placement",
-        mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check", mirror "mirror",
+        mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check", needs_pod "needs_pod", mirror "mirror",
         vlan "vlan", trunk "trunk", native_vlan "native_vlan", untagged "untagged", service_tag "service_tag"));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");

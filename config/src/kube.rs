@@ -10,6 +10,7 @@
 //! | `object` | one object: its kind, name and fields |
 //! | `fields` | a mapping within an object, field by field |
 //! | `cluster` | pods and policies |
+//! | `remove` | objects taken out again |
 //! | `concerned` | what has to be checked of the configuration that results |
 //! | `subnet`, `vlan`, `service`, `endpoint_slice` | kinds, one file each: which fields it has and what becomes of each |
 //!
@@ -20,6 +21,7 @@ mod concerned;
 mod endpoint_slice;
 mod fields;
 mod object;
+mod remove;
 mod service;
 mod subnet;
 mod vlan;
@@ -36,6 +38,7 @@ use crate::{Config, ConfigErrors, RouterName, Service, ServiceName};
 use concerned::Concerned;
 use endpoint_slice::Slice;
 use object::Object;
+pub use remove::remove;
 use vlan::Vlan;
 
 /// The configuration that objects lead to.

@@ -67,7 +67,7 @@ pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use flow_cache::{FLOWS_MAX, FlowCache, KeyFields};
 pub use ipnet::IpNet;
 pub use keys::{Key, SECTIONS, SectionKeys};
-pub use kube::{Merged, merge};
+pub use kube::{Merged, merge, remove};
 pub use mac::{MacAddr, ParseMacError};
 pub use memory::{Hugepages, Memory};
 pub use names::{

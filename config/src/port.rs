@@ -61,6 +61,8 @@ pub struct Port {
     /// Whether sources are held against `endpoints`, as configured; see [`Config::spoof_check`](crate::Config::spoof_check).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spoof_check: Option<bool>,
+    /// The port is closed until each address of `endpoints` is one of a pod: until then nobody knows its policies.
+    pub needs_pod: bool,
     /// The port that gets a copy of every frame that comes in by this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<PortName>,
@@ -95,6 +97,7 @@ impl Port {
             stations: Vec::new(),
             endpoints: Vec::new(),
             spoof_check: None,
+            needs_pod: false,
             mirror: None,
             vlan: None,
             trunk: VlanSet::default(),
@@ -134,6 +137,7 @@ pub(crate) struct Draft {
     /// Each at its place in the text.
     pub(crate) endpoints: Option<Vec<Option<Endpoint>>>,
     pub(crate) spoof_check: Option<bool>,
+    pub(crate) needs_pod: bool,
     pub(crate) mirror: Option<PortName>,
     /// What it has of VLANs; `None` when that holds a mistake.
     pub(crate) vlans: Option<Vlans>,
@@ -166,6 +170,7 @@ impl Draft {
             stations: self.stations?,
             endpoints: self.endpoints?.into_iter().collect::<Option<_>>()?,
             spoof_check: self.spoof_check,
+            needs_pod: self.needs_pod,
             mirror: self.mirror,
             vlan: vlans.vlan,
             trunk: vlans.trunk,
@@ -193,6 +198,7 @@ impl Draft {
             stations: Some(port.stations),
             endpoints: Some(port.endpoints.into_iter().map(Some).collect()),
             spoof_check: port.spoof_check,
+            needs_pod: port.needs_pod,
             mirror: port.mirror,
             vlans: Some(Vlans {
                 vlan: port.vlan,
@@ -235,6 +241,7 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
     let stations = section.list("stations", value::station).ok();
     let endpoints = endpoints(section).ok();
     let spoof_check = section.optional("spoof_check", value::boolean).unwrap_or(None);
+    let needs_pod = needs_pod(section, endpoints.as_deref()).unwrap_or(false);
     let mirror = section.optional("mirror", value::parsed::<PortName>).unwrap_or(None);
     let vlans = vlans(section).ok();
     Draft {
@@ -252,9 +259,27 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         stations,
         endpoints,
         spoof_check,
+        needs_pod,
         mirror,
         vlans,
     }
+}
+
+/// A port without addresses would wait for ever.
+fn needs_pod(
+    section: &mut Section<'_, '_>,
+    endpoints: Option<&[Option<Endpoint>]>,
+) -> Result<bool, Reported> {
+    let needs = section.or("needs_pod", false, value::boolean)?;
+    let addressed = |endpoints: &[Option<Endpoint>]| {
+        // One that holds a mistake may have any.
+        endpoints.iter().any(|endpoint| endpoint.as_ref().is_none_or(|endpoint| !endpoint.ip.is_empty()))
+    };
+    if needs && endpoints.is_some_and(|endpoints| !addressed(endpoints)) {
+        let message = "the pod is found by its addresses; give them, as endpoints = [{ mac = MAC, ip = [\"10.16.0.2\"] }]";
+        return Err(section.report("needs_pod", message));
+    }
+    Ok(needs)
 }
 
 fn vlans(section: &mut Section<'_, '_>) -> Result<Vlans, Reported> {

@@ -17,7 +17,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
             ("true", "false")
         }
         "mss_clamp" | "masquerade" | "local_route" | "learning" | "udp_checksum" | "service_tag"
-        | "untagged" => ("false", "true"),
+        | "untagged" | "needs_pod" => ("false", "true"),
         "vlan" | "native_vlan" => ("1155", "1156"),
         "vlans" | "trunk" => ("[1155]", "[1155, 1156]"),
         "storm_limit" => ("0", "10000"),
@@ -129,7 +129,8 @@ fn each_key_of_each_port_kind_alone() {
     for kind in ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"] {
         for key in port.keys.iter().filter(|k| k.kinds.is_empty() || k.kinds.contains(&kind)) {
             let tags = matches!(key.name, "trunk" | "native_vlan" | "untagged" | "service_tag");
-            if matches!(key.name, "name" | "kind") || (tags && kind == "tun") {
+            // A port can need its pod only when it has addresses.
+            if matches!(key.name, "name" | "kind" | "needs_pod") || (tags && kind == "tun") {
                 continue;
             }
             let also = if matches!(key.name, "native_vlan" | "untagged" | "service_tag") {
@@ -156,6 +157,27 @@ fn each_key_of_each_port_kind_alone() {
             }
         }
     }
+}
+
+#[test]
+fn a_port_begins_to_need_its_pod_while_it_is_open() {
+    let with = |needs: bool| {
+        config(&format!(
+            "[[port]]\nname = \"p\"\nkind = \"tap\"\nneeds_pod = {needs}\nendpoints = [{{ mac = \"02:00:00:00:00:08\", ip = [\"10.0.0.8\"] }}]\n"
+        ))
+    };
+    let found = diff(&with(false), &with(true));
+    assert_eq!(found.changed_ports.len(), 1);
+    assert_eq!(
+        (found.changed_ports[0].keys.as_slice(), found.changed_ports[0].reopen),
+        (&["needs_pod"][..], false)
+    );
+    let alone =
+        parse("[[port]]\nname = \"p\"\nkind = \"tap\"\nneeds_pod = true\n", "t").unwrap_err().to_string();
+    assert_eq!(
+        alone,
+        "t:4:13: port[0].needs_pod: the pod is found by its addresses; give them, as endpoints = [{ mac = MAC, ip = [\"10.16.0.2\"] }]"
+    );
 }
 
 /// The keys that a network of `kind` needs besides `key` so that both values of that can stand.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use shunt_config::{Config, Encap, Merged, Mtu, Network, NetworkKind, UnderlayMode, merge, parse};
+use shunt_config::{Config, Encap, Merged, Mtu, Network, NetworkKind, UnderlayMode, merge, parse, remove};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube").join(name)
@@ -137,7 +137,7 @@ fn pods_and_policies_are_those_of_the_api() {
     // Twice is once, and all else is as it was.
     let again = merge(&config, &text("policies.yaml"), "again").unwrap();
     assert_eq!(again.config, config);
-    assert_eq!(Config { cluster: shunt_config::Cluster::default(), ..config }, node());
+    assert_eq!(Config { cluster: Default::default(), ..config }, node());
 }
 
 #[test]
@@ -162,4 +162,128 @@ fn every_mistake_of_a_policy_has_its_document_and_field() {
         std::fs::write(&expected, &found).unwrap();
     }
     assert_eq!(found, std::fs::read_to_string(expected).unwrap());
+}
+
+#[test]
+fn what_was_applied_is_taken_out_again() {
+    let all = text("policies.yaml");
+    let applied = merge(&node(), &all, "f").unwrap().config;
+    // One of the pods has ended, and was never kept.
+    assert_eq!(remove(&applied, &all, "f", true).unwrap().config, node());
+    // One by its name alone; all else stays.
+    let name = &applied.cluster.policies[0];
+    let one = format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{ name: {}, namespace: {} }}\n",
+        name.name, name.namespace
+    );
+    let left = remove(&applied, &one, "f", false).unwrap().config;
+    assert_eq!(left.cluster.policies, applied.cluster.policies[1..]);
+    assert_eq!((&left.cluster.pods, &left.services), (&applied.cluster.pods, &applied.services));
+    let twice = remove(&left, &one, "f", false).unwrap_err().to_string();
+    assert_eq!(
+        twice,
+        format!(
+            "f:1:1: document 1: metadata.name: there is no NetworkPolicy {}; `shunt show policies` lists what there is",
+            name.full_name()
+        )
+    );
+    assert_eq!(remove(&left, &one, "f", true).unwrap().config, left);
+}
+
+#[test]
+fn a_namespace_goes_with_all_that_is_in_it() {
+    let service = |namespace: &str, address: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: web, namespace: {namespace}, annotations: {{ shunt/router: node }} }}\n\
+             spec: {{ clusterIP: {address}, ports: [{{ port: 80 }}] }}\n"
+        )
+    };
+    let pod = |namespace: &str, address: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: {namespace} }}\nstatus: {{ podIP: {address} }}\n"
+        )
+    };
+    let one =
+        merge(&node(), &(service("shop", "10.96.0.1") + &pod("shop", "10.16.0.7")), "f").unwrap().config;
+    let both = merge(&one, &(service("test", "10.96.0.2") + &pod("test", "10.16.0.8")), "f").unwrap().config;
+    let gone = "apiVersion: v1\nkind: Namespace\nmetadata: { name: test }\n";
+    assert_eq!(remove(&both, gone, "f", false).unwrap().config, one);
+    let unknown = remove(&one, gone, "f", false).unwrap_err().to_string();
+    assert!(unknown.contains("there is no Namespace test"), "{unknown}");
+}
+
+#[test]
+fn slices_and_subnets_go_and_what_is_still_in_use_stays() {
+    let slice = |name: &str, address: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{ name: {name}, namespace: shop, labels: {{ kubernetes.io/service-name: web }} }}\n\
+             addressType: IPv4\nports: [{{ port: 8080 }}]\nendpoints: [{{ addresses: [{address}] }}]\n"
+        )
+    };
+    let service = "apiVersion: v1\nkind: Service\nmetadata: { name: web, namespace: shop, annotations: { shunt/router: node } }\n\
+                   spec: { clusterIP: 10.96.0.1, ports: [{ port: 80 }] }\n";
+    let running =
+        merge(&node(), &(service.to_owned() + &slice("a", "10.16.0.7") + &slice("b", "10.16.0.8")), "f");
+    let running = running.unwrap().config;
+    let by_name =
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: { name: a, namespace: shop }\n";
+    let left = remove(&running, by_name, "f", false).unwrap().config;
+    let addresses: Vec<_> = left.services[0].endpoints.iter().map(|it| it.address.to_string()).collect();
+    assert_eq!(addresses, ["10.16.0.8"]);
+    assert!(remove(&left, by_name, "f", false).is_err());
+    assert_eq!(remove(&left, service, "f", false).unwrap().config, node());
+    // A headless service was never here.
+    let headless =
+        "apiVersion: v1\nkind: Service\nmetadata: { name: h, namespace: shop }\nspec: { clusterIP: None }\n";
+    let noted = remove(&running, headless, "f", false).unwrap();
+    assert_eq!((noted.config, noted.notes.len()), (running, 1));
+
+    let subnet = text("../../examples/kube-ovn-subnet.yaml");
+    let applied = merge(&node(), &subnet, "f").unwrap().config;
+    assert_eq!(remove(&applied, &subnet, "f", false).unwrap().config, node());
+    let words = [("name", "p"), ("kind", "tap"), ("network", "underlay-subnet")];
+    let words = words.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let mut used = applied.clone();
+    used.ports.push(shunt_config::parse_port(&words, &applied).unwrap());
+    let refused = remove(&used, &subnet, "f", false).unwrap_err().to_string();
+    assert!(
+        refused.contains("unknown network \"underlay-subnet\"") && refused.contains("running configuration"),
+        "{refused}"
+    );
+}
+
+/// Only what a service can be in conflict with is looked at again; the mistake is found all the same, whichever is later.
+#[test]
+fn a_service_in_conflict_with_one_of_many_is_found() {
+    let service = |name: &str, address: &str, port: u16| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop, annotations: {{ shunt/router: node }} }}\n\
+             spec: {{ type: NodePort, clusterIP: {address}, ports: [{{ port: 80, nodePort: {port} }}] }}\n"
+        )
+    };
+    let many: String = (1..=20)
+        .map(|last| service(&format!("s{last}"), &format!("10.96.0.{last}"), 30_000 + last))
+        .collect();
+    let running = merge(&node(), &many, "f").unwrap().config;
+    let added = merge(&running, &service("new", "10.96.0.21", 30_021), "f").unwrap().config;
+    assert_eq!((added.services.len(), &added.services[..20]), (21, &running.services[..]));
+    let wrong = |name: &str, address: &str, port| {
+        merge(&running, &service(name, address, port), "f.yaml").unwrap_err().to_string()
+    };
+    assert_eq!(
+        wrong("new", "10.96.0.7", 30_021),
+        "f.yaml:2:1: document 1: as a service, cluster_ips[0]: 10.96.0.7 is an address of service shop/s7; choose another"
+    );
+    assert_eq!(
+        wrong("new", "10.96.0.21", 30_009),
+        "f.yaml:2:1: document 1: as a service, ports[0].node_port: 30009 is a node port of service shop/s9 already; choose another"
+    );
+    // The one that was there is the later one.
+    let earlier = wrong("s3", "10.96.0.15", 30_003);
+    assert!(
+        earlier.contains("10.96.0.15 is an address of service shop/s3")
+            && earlier.contains("running configuration"),
+        "{earlier}"
+    );
 }

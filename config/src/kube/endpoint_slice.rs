@@ -28,10 +28,15 @@ pub(super) struct Slice {
 /// Fields of an endpoint that say something to somebody else.
 const OTHERS: [&str; 4] = ["hostname", "targetRef", "zone", "deprecatedTopology"];
 
+/// The service that a slice is of, when it says so.
+pub(super) fn owner(object: &Object<'_>, sink: &mut Sink) -> Result<Option<String>, Reported> {
+    object.label(LABEL, label, sink)
+}
+
 /// Reads a slice.
 pub(super) fn read(object: &Object<'_>, sink: &mut Sink) -> Result<Slice, Reported> {
     let fields = object.fields();
-    let Some(owner) = object.label(LABEL, label, sink)? else {
+    let Some(owner) = owner(object, sink)? else {
         let message = "not set; name the service that the endpoints are of";
         return Err(object.report(&format!("metadata.labels.{LABEL}"), message, sink));
     };

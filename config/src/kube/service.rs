@@ -52,6 +52,21 @@ pub(super) struct Wanted {
     pub(super) notes: Vec<String>,
 }
 
+/// Why nothing is sent to a Service, by what it says of itself; `None` when there is something.
+pub(super) fn nobodys(object: &Object<'_>, sink: &mut Sink) -> Result<Option<&'static str>, Reported> {
+    let spec = object.spec();
+    let headless = spec.read("clusterIP", word, sink)?.as_deref() == Some("None");
+    let external = spec.read("type", kind, sink)? == Some("ExternalName");
+    Ok(match () {
+        () if external => Some(EXTERNAL),
+        () if headless => Some(HEADLESS),
+        () => None,
+    })
+}
+
+const EXTERNAL: &str = "is DNS's affair: nothing is sent to such a service";
+const HEADLESS: &str = "headless: clients find the endpoints by DNS";
+
 /// Reads a Service. One that is there keeps its endpoints.
 pub(super) fn read(object: &Object<'_>, running: &Config, sink: &mut Sink) -> Result<Wanted, Reported> {
     let spec = object.spec();
@@ -65,11 +80,11 @@ pub(super) fn read(object: &Object<'_>, running: &Config, sink: &mut Sink) -> Re
     };
     if kind == Ok(Some("ExternalName")) {
         outcome?;
-        return none("type", "is DNS's affair: nothing is sent to such a service");
+        return none("type", EXTERNAL);
     }
     if headless == Ok(true) {
         outcome?;
-        return none("clusterIP", "headless: clients find the endpoints by DNS");
+        return none("clusterIP", HEADLESS);
     }
     let kind = kind.map(|kind| kind.unwrap_or("ClusterIP"));
     let mut notes = Vec::new();

@@ -60,6 +60,13 @@ pub(crate) const KEYS: &[Key] = &[
         "drops frames whose source MAC, source IP, or ARP or ND sender is none of `endpoints`",
     ),
     key(
+        "needs_pod",
+        ALL,
+        "boolean",
+        "false",
+        "closed until each address of `endpoints` is one of a `[[pod]]`, so that its policies are known and in force before its first frame",
+    ),
+    key(
         "mirror",
         ALL,
         "name of another port",

@@ -49,9 +49,24 @@ impl ServiceName {
         &self.0
     }
 
+    /// Namespace and name.
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or(("", &self.0))
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &str {
-        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+        self.parts().0
+    }
+
+    /// True for the name of that service.
+    pub fn is(&self, namespace: &str, name: &str) -> bool {
+        self.parts() == (namespace, name)
+    }
+
+    /// True for the name of a service of that namespace.
+    pub fn is_in(&self, namespace: &str) -> bool {
+        self.namespace() == namespace
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::client::Client;
+use super::objects;
 use super::options::{Command, PortCommand};
 use crate::control::api::proto;
 
@@ -19,6 +20,8 @@ pub enum Change {
     Apply(proto::ApplyRequest),
     /// Kubernetes objects.
     Objects(proto::ApplyObjectsRequest),
+    /// Kubernetes objects that go.
+    DeleteObjects(proto::DeleteObjectsRequest),
     /// A new port.
     Add(proto::AddPortRequest),
     /// One port less.
@@ -45,6 +48,14 @@ impl Change {
                     false => Self::Apply(proto::ApplyRequest { toml: text, origin }),
                 }
             }
+            Command::Delete(wanted) => {
+                let (yaml, origin) = match &wanted.filename {
+                    Some(file) => read(file)?,
+                    None => (objects::named(&wanted.words, &wanted.namespace)?, "argument".to_owned()),
+                };
+                let ignore_not_found = wanted.ignore_not_found;
+                Self::DeleteObjects(proto::DeleteObjectsRequest { yaml, origin, ignore_not_found })
+            }
             Command::Port { command } => match command.clone() {
                 PortCommand::Add { name, keys } => Self::Add(port(name, &keys)?),
                 PortCommand::Del { name } => Self::Delete(proto::DeletePortRequest { name }),
@@ -61,6 +72,7 @@ impl Change {
         match self {
             Self::Apply(request) => client.apply(request).await,
             Self::Objects(request) => client.apply_objects(request).await,
+            Self::DeleteObjects(request) => client.delete_objects(request).await,
             Self::Add(request) => client.add_port(request).await,
             Self::Delete(request) => client.delete_port(request).await,
             Self::Set(request) => client.set_port(request).await,

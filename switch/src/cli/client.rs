@@ -108,6 +108,8 @@ calls! {
     /// Applies a configuration.
     apply(ApplyRequest) -> Applied;
     apply_objects(ApplyObjectsRequest) -> Applied;
+    /// Takes Kubernetes objects out again.
+    delete_objects(DeleteObjectsRequest) -> Applied;
     /// Adds a port.
     add_port(AddPortRequest) -> Applied;
     /// Removes a port.

@@ -8,6 +8,7 @@
 //! | [`options`] | the command line |
 //! | [`client`] | the connection and what its errors mean to a person |
 //! | [`change`] | commands that change something |
+//! | `objects` | Kubernetes objects by kind and name |
 //! | [`show`] | tables, one function each |
 //! | [`ip`], [`ovs`] | the tables in the words of `ip`, `bridge`, `ovs-ofctl`, `ovs-vsctl` |
 //! | [`conntrack`] | connections in the words of conntrack(8) |
@@ -25,6 +26,7 @@ pub mod conntrack;
 pub mod flows;
 pub mod ip;
 pub mod man;
+mod objects;
 pub mod options;
 pub mod ovs;
 pub mod ping;
@@ -141,6 +143,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
             output(json, &health, || show::health(&health))
         }
         Command::Apply { .. }
+        | Command::Delete(_)
         | Command::Port { .. }
         | Command::DumpFlows(_)
         | Command::Trace(_)

@@ -45,6 +45,12 @@ pub enum Command {
         #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
         filename: Option<PathBuf>,
     },
+    /// Take Kubernetes objects out of the running configuration again, all of them or none.
+    #[command(after_help = "Examples: shunt delete -f policies.yaml\n\
+        shunt delete networkpolicy deny web-only -n shop\n\
+        shunt delete svc/web pod/web-0 -n shop\n\
+        With a namespace all that is in it goes.")]
+    Delete(Delete),
     /// Show what the daemon knows.
     Show {
         /// Which part of it.
@@ -149,6 +155,23 @@ pub enum Show {
     Generations,
     /// The running configuration as TOML that `apply` takes, secrets included (as JSON: without).
     Config,
+}
+
+/// Which objects.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Delete {
+    /// Those in this file, whatever else it says of them; `-` reads standard input.
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "words")]
+    pub filename: Option<PathBuf>,
+    /// A kind and names, or kinds with names, as service/web.
+    #[arg(value_name = "KIND NAME | KIND/NAME", required_unless_present = "filename")]
+    pub words: Vec<String>,
+    /// The namespace of those that are named; a file says its own.
+    #[arg(short = 'n', long, value_name = "NAME", default_value = "default", conflicts_with = "filename")]
+    pub namespace: String,
+    /// An object that is not there is no mistake.
+    #[arg(long)]
+    pub ignore_not_found: bool,
 }
 
 /// Which flows.

@@ -209,6 +209,18 @@ impl Control {
         Ok(Applied { notes: merged.notes, ..applied })
     }
 
+    /// Takes Kubernetes objects out of the running configuration; one that is not there is a mistake, or `missing_is_fine`.
+    pub fn delete_objects(
+        &mut self,
+        yaml: &str,
+        origin: &str,
+        missing_is_fine: bool,
+    ) -> Result<Applied, ApplyError> {
+        let left = shunt_config::remove(&self.config, yaml, origin, missing_is_fine)?;
+        let applied = self.apply_owned(left.config)?;
+        Ok(Applied { notes: left.notes, ..applied })
+    }
+
     /// Adds one port to the running configuration.
     pub fn add_port(&mut self, port: shunt_config::Port) -> Result<Applied, ApplyError> {
         let mut next = Config::clone(&self.config);

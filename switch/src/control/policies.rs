@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
-use shunt_config::{AdminPolicy, Config, Network, NetworkName, Policy, PortKind, Refusal, Tier};
+use shunt_config::{
+    AdminPolicy, Cluster, Config, Network, NetworkName, Policy, PortKind, PortName, Refusal, Tier,
+};
 
 use super::Control;
 use crate::policy::Resolver;
@@ -18,6 +20,8 @@ pub(super) struct Policies {
     table: Option<Arc<Table>>,
     /// Networks in which table 8 is asked.
     concerned: HashSet<NetworkName>,
+    /// Ports that are closed until their pods are known.
+    waiting: HashSet<PortName>,
 }
 
 impl Policies {
@@ -30,12 +34,32 @@ impl Policies {
             Some(table) => concerned(config, table),
             None => HashSet::new(),
         };
+        self.waiting = waiting(config);
+    }
+
+    /// True for a port that is closed because nobody knows yet which policies are about its pod.
+    pub(super) fn is_awaited(&self, port: &PortName) -> bool {
+        self.waiting.contains(port)
     }
 
     /// The table for a network; `None` when no policy can be about what goes through it.
     pub(super) fn of(&self, network: &NetworkName) -> Option<Arc<Table>> {
         if self.concerned.contains(network) { self.table.clone() } else { None }
     }
+}
+
+/// Ports that are closed until their pods are known, and some are not.
+fn waiting(config: &Config) -> HashSet<PortName> {
+    let ports: Vec<&shunt_config::Port> = config.ports.iter().filter(|port| port.needs_pod).collect();
+    if ports.is_empty() {
+        return HashSet::new();
+    }
+    let Cluster { pods, .. } = &*config.cluster;
+    let known: HashSet<IpAddr> = pods.iter().flat_map(|pod| pod.addresses.iter().copied()).collect();
+    let waits = |port: &&shunt_config::Port| {
+        port.endpoints.iter().flat_map(|endpoint| &endpoint.ip).any(|address| !known.contains(address))
+    };
+    ports.into_iter().filter(waits).map(|port| port.name.clone()).collect()
 }
 
 /// The addresses with which the node's own stack meets its pods: those of gateways, which it shares where there is a host
@@ -131,7 +155,7 @@ impl Control {
                 rejects: policy.action == Refusal::Reject,
             }
         };
-        let mut own: Vec<&Policy> = cluster.policies.iter().collect();
+        let mut own: Vec<&Policy> = cluster.policies.iter().map(Arc::as_ref).collect();
         own.sort_by_key(|policy| (policy.namespace.as_str(), policy.name.as_str()));
         let of_namespace = |policy: &&Policy| PolicyRow {
             tier: "policy",

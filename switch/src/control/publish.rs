@@ -195,7 +195,7 @@ impl Control {
                 name: port.config.name.clone(),
                 network: *network,
                 vlans: vlans.clone(),
-                up: port.is_up(),
+                up: port.is_up() && !self.policies.is_awaited(&port.config.name),
                 max_frame: port.max_frame() + tag,
                 l3: port.l3(),
                 identity: self.config.spoof_check(&port.config).then(|| Arc::new(identity(port))),

@@ -233,6 +233,9 @@ pub struct TopologyRow {
     pub uptime: u64,
 }
 
+/// What is said of a port whose pod is not known.
+const WAITS: &str = "closed until its pod is known (needs_pod)";
+
 impl Control {
     /// All ports by name.
     pub fn ports(&mut self) -> Vec<PortRow> {
@@ -268,7 +271,11 @@ impl Control {
             missed: status.missed,
             deaths: port.deaths,
             seconds: port.since.elapsed().as_secs(),
-            about: port.why_closed().map_or(status.about, ToOwned::to_owned),
+            about: match port.why_closed() {
+                Some(why) => why.to_owned(),
+                None if self.policies.is_awaited(&port.config.name) => WAITS.to_owned(),
+                None => status.about,
+            },
             slot: id.index() as u32,
             tag: vlans.and_then(|_| self.config.untagged_vlan(&port.config)),
             trunks: vlans.map_or_else(Vec::new, |vlans| vlans.tagged.iter().map(|(vid, _)| *vid).collect()),

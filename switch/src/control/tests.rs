@@ -321,3 +321,71 @@ fn what_a_port_says_about_its_vlan_is_in_the_tables_and_listings_of_that() {
     assert_eq!(listed(&control), ["br.8 02:00:00:00:00:01 p", "pods 02:00:00:00:00:02 q"]);
     control.shut_down();
 }
+
+/// Whether the port is open for frames in the topology in force.
+fn is_up(control: &Control, name: &str) -> bool {
+    control.publisher.current().ports().find(|port| port.name == name).unwrap().up
+}
+
+fn pod_named(name: &str, labels: &str, address: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: shop, labels: {{ {labels} }} }}\n\
+         status: {{ phase: Running, podIP: {address} }}\n"
+    )
+}
+
+const DENY: &str = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: { name: deny, namespace: shop }\n\
+                    spec: { podSelector: {} }\n";
+
+#[test]
+fn a_port_that_needs_its_pod_is_closed_until_that_is_known_with_its_policies() {
+    let config = parse(&TEXT.replace("endpoints = [", "needs_pod = true\nendpoints = ["));
+    let mut control = Control::start(&config).unwrap();
+    assert!(control.apply_at_start(&config).is_empty());
+    assert!(!is_up(&control, "b") && is_up(&control, "a"));
+    let about =
+        |control: &mut Control| control.ports().into_iter().find(|port| port.name == "b").unwrap().about;
+    assert!(about(&mut control).contains("needs_pod"), "{}", about(&mut control));
+    // Another pod opens nothing.
+    control.apply_objects(&pod_named("other", "a: b", "10.0.2.8"), "f").unwrap();
+    assert!(!is_up(&control, "b"));
+    control.apply_objects(&(DENY.to_owned() + &pod_named("web", "a: b", "10.0.2.9")), "f").unwrap();
+    assert!(is_up(&control, "b"));
+    let topology = control.publisher.current();
+    let right = &topology.networks()[1];
+    let known = right.policies.as_ref().unwrap().get(address("10.0.2.9")).unwrap();
+    assert!(known.ingress.is_some(), "the very topology that opens it has its policy");
+    // Its pod goes, or gets another address: whoever is there is unknown.
+    control.delete_objects(&pod_named("web", "", "10.0.2.9"), "f", false).unwrap();
+    assert!(!is_up(&control, "b"));
+    control.apply_objects(&pod_named("web", "a: b", "10.0.2.9"), "f").unwrap();
+    assert!(is_up(&control, "b"));
+    control.apply_objects(&pod_named("web", "a: b", "10.0.2.10"), "f").unwrap();
+    assert!(!is_up(&control, "b"));
+    control.shut_down();
+}
+
+/// A port is opened anew for another pod, whose policy comes with it, while a third port goes: at no time is it open without.
+#[test]
+fn no_port_is_published_before_its_policies() {
+    let cluster = "[[pod]]\nnamespace = \"shop\"\nname = \"web\"\naddresses = [\"10.0.2.77\"]\n\
+                   [[policy]]\nnamespace = \"shop\"\nname = \"deny\"\n";
+    let config = parse(TEXT);
+    let mut control = Control::start(&config).unwrap();
+    assert!(control.apply_at_start(&config).is_empty());
+    let a = TEXT.find("[[port]]\n    name = \"a\"").unwrap();
+    let b = TEXT.find("[[port]]\n    name = \"b\"").unwrap();
+    let next = format!("{}{}{cluster}", &TEXT[..a], &TEXT[b..])
+        .replace("net_null1", "net_null2")
+        .replace("10.0.2.9", "10.0.2.77");
+    control.apply(&parse(&next)).unwrap();
+    let reports: Vec<_> =
+        control.reports.iter().map(|report| (report.cause.clone(), report.changes.clone())).collect();
+    let opened: Vec<_> =
+        reports.iter().filter(|(_, changes)| changes.iter().any(|change| change == "port b added")).collect();
+    // At the start, and with the configuration that has the policy.
+    assert_eq!(opened.len(), 2, "{reports:?}");
+    assert_eq!(opened[1].0, "configuration applied");
+    assert!(control.publisher.current().networks()[1].policies.is_some());
+    control.shut_down();
+}

@@ -93,6 +93,14 @@ impl Switch for Service {
         self.change(move |control| control.apply_objects(&yaml, &origin)).await
     }
 
+    async fn delete_objects(
+        &self,
+        request: Request<proto::DeleteObjectsRequest>,
+    ) -> Result<Response<proto::Applied>, Status> {
+        let proto::DeleteObjectsRequest { yaml, origin, ignore_not_found } = request.into_inner();
+        self.change(move |control| control.delete_objects(&yaml, &origin, ignore_not_found)).await
+    }
+
     async fn add_port(
         &self,
         request: Request<proto::AddPortRequest>,
