@@ -215,7 +215,7 @@ fn the_model_speaks_of_every_rule() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::HashSet::new();
-    for _ in 0..40 {
+    for _ in 0..100 {
         let events = prop::collection::vec(event(), 400).new_tree(&mut runner).unwrap().current();
         play(64, events, &mut |verdict| {
             seen.insert(match verdict {

@@ -1,5 +1,7 @@
 //! Masquerading against a naive model of RFC 4787: a map from who talks to whom to the port it got outside.
 
+mod tcp;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -144,7 +146,7 @@ fn datagram(from: [u8; 4], to: [u8; 4], ports: (u16, u16), side: usize) -> Vec<u
 /// What comes out where: source, destination, ports. All checksums must be right.
 type Out = (PortId, IpAddr, IpAddr, (u16, u16));
 
-/// One frame through cache, stages, table and edits.
+/// One datagram through cache, stages, table and edits.
 fn pass(
     forwarder: &mut Forwarder,
     topology: &Topology,
@@ -152,6 +154,26 @@ fn pass(
     bytes: &[u8],
     now: u32,
 ) -> Result<Out, DropReason> {
+    let (to, bytes) = carry(forwarder, topology, side, bytes, now)?;
+    let packet = SlicedPacket::from_ethernet(&bytes).unwrap();
+    let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4") };
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else { panic!("not UDP") };
+    let header = ip.header().to_header();
+    assert_eq!((header.header_checksum, header.time_to_live), (header.calc_header_checksum(), 63));
+    let sum = udp.to_header().calc_checksum_ipv4(&header, udp.payload()).unwrap();
+    assert_eq!(udp.checksum(), sum, "the UDP checksum is right");
+    let (source, destination) = (ip.header().source_addr(), ip.header().destination_addr());
+    Ok((to, source.into(), destination.into(), (udp.source_port(), udp.destination_port())))
+}
+
+/// One frame; where it comes out, and as what.
+fn carry(
+    forwarder: &mut Forwarder,
+    topology: &Topology,
+    side: usize,
+    bytes: &[u8],
+    now: u32,
+) -> Result<(PortId, Vec<u8>), DropReason> {
     let port = PortId::new(side).unwrap();
     let (counters, changed) = (WorkerCounters::new(), topology.stamps().ingress(port));
     let scene = Scene {
@@ -197,16 +219,7 @@ fn pass(
     if !straight {
         execute::edit(&actions, flow.layout, topology.rewrites(), &mut frame)?;
     }
-    let bytes = frame.to_vec();
-    let packet = SlicedPacket::from_ethernet(&bytes).unwrap();
-    let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4") };
-    let Some(TransportSlice::Udp(udp)) = &packet.transport else { panic!("not UDP") };
-    let header = ip.header().to_header();
-    assert_eq!((header.header_checksum, header.time_to_live), (header.calc_header_checksum(), 63));
-    let sum = udp.to_header().calc_checksum_ipv4(&header, udp.payload()).unwrap();
-    assert_eq!(udp.checksum(), sum, "the UDP checksum is right");
-    let (source, destination) = (ip.header().source_addr(), ip.header().destination_addr());
-    Ok((to, source.into(), destination.into(), (udp.source_port(), udp.destination_port())))
+    Ok((to, frame.to_vec()))
 }
 
 /// The port that is spoken to.

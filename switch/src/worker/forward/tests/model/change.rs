@@ -65,6 +65,8 @@ pub(in super::super) enum Change {
         network: usize,
         on: bool,
     },
+    /// Whether peers may send packets of stations outside of overlays.
+    Admits(bool),
     /// Floods a second.
     Storm {
         network: usize,
@@ -91,6 +93,7 @@ pub(in super::super) fn change() -> impl Strategy<Value = Change> {
         2 => (0..PORTS, any::<bool>()).prop_map(|(port, checks)| Change::Checks { port, checks }),
         1 => prop::option::of(2_u8..6).prop_map(Change::Outside),
         1 => any::<bool>().prop_map(Change::FullKey),
+        1 => any::<bool>().prop_map(Change::Admits),
         1 => (prop::sample::select(vec![0, 1, DEMUX]), prop::option::weighted(0.8, 0..PORTS))
             .prop_map(|(network, port)| Change::Host { network, port }),
         2 => (prop::sample::select(vec![0, 1, OVERLAYS[0]]), answers)

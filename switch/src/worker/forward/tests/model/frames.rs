@@ -138,9 +138,11 @@ fn honest(networks: std::ops::Range<usize>) -> impl Strategy<Value = Frame> {
 fn honest_inner() -> impl Strategy<Value = Sent> {
     let src = (prop::sample::select(OVERLAYS.to_vec()), 4..STATIONS, any::<bool>());
     let to = prop_oneof![4 => any_host(), 1 => Just(OUTSIDE)];
-    (src, any_mac(), to).prop_map(|((network, station, routed), dst, to)| {
+    // Now and then of somebody else.
+    let other = prop::option::weighted(0.3, any_host());
+    (src, any_mac(), to, other).prop_map(|((network, station, routed), dst, to, other)| {
         let src = if routed { gateway_mac(network) } else { station_mac(station) };
-        let from = host(network, station);
+        let from = other.unwrap_or(host(network, station));
         let inner = Frame { dst, src, from, to, ttl: 64, ports: (1, 1), twist: Twist::None };
         Sent::Wrapped {
             ends: (2 + station - 4, 1),

@@ -146,7 +146,18 @@ impl World {
         let owner = network
             .zip(station)
             .and_then(|(network, (station, _))| self.place(network, station_mac(*station)));
-        if owner == Some(At::Peer(peer)) { Ok(()) } else { Err(DropReason::TunnelInnerSource) }
+        let outside = network.filter(|network| self.admits && last != 1 && !is_overlay(*network));
+        let outside = outside.is_some_and(|network| !self.is_given(network, last));
+        if owner == Some(At::Peer(peer)) || outside { Ok(()) } else { Err(DropReason::TunnelInnerSource) }
+    }
+
+    /// Whether configuration puts the station with that address behind a port.
+    fn is_given(&self, network: usize, last: u8) -> bool {
+        let behind_a_port =
+            |station: u8| matches!(self.place(network, station_mac(station)), Some(At::Port(_)));
+        let given = self.neighbors[network].get(&last);
+        self.child(network, last).is_some()
+            || given.is_some_and(|(station, fixed)| *fixed && behind_a_port(*station))
     }
 
     /// What becomes of a frame that came in with the tag `tci`, of which this was decided.

@@ -49,6 +49,7 @@ pub(in super::super) struct World {
     pub(super) answers: [Answers; NETWORKS],
     pub(super) storm: [u32; NETWORKS],
     pub(super) local_route: [bool; NETWORKS],
+    pub(super) admits: bool,
     full_key: bool,
     pub(in super::super) topology: Topology,
 }
@@ -75,6 +76,7 @@ impl Default for World {
             answers: [Answers::Own; NETWORKS],
             storm: [0; NETWORKS],
             local_route: [false; NETWORKS],
+            admits: false,
             full_key: false,
             topology: Topology::empty(),
         };
@@ -146,6 +148,7 @@ impl World {
                 }
             }
             Change::Host { network, port } => self.hosts[network] = port,
+            Change::Admits(admits) => self.admits = admits,
             Change::FullKey(full) => self.full_key = full,
             Change::Answers { network, answers } => self.answers[network] = answers,
             Change::LocalRoute { network, on } => self.local_route[network] = on,
@@ -252,7 +255,7 @@ impl World {
                 .collect(),
             flood: false,
             learning: false,
-            admits_underlays: false,
+            admits_underlays: self.admits,
         }
     }
 
