@@ -248,12 +248,14 @@ fn misplaced(network: &Network, ip: IpAddr) -> Option<String> {
 
 fn placement(port: &Draft, workers: Option<&Workers>, sink: &mut Sink) {
     let Some(placement) = port.placement.as_deref().filter(|p| !p.is_empty()) else { return };
+    let members = port.kind.as_ref().map_or(0, |kind| kind.members().len());
     if let Some(queues) = port.queues
-        && placement.len() != usize::from(queues)
+        && placement.len() != usize::from(queues) * members.max(1)
     {
         let named = placement.len();
+        let of = if members == 0 { String::new() } else { format!(" for each of {members} members") };
         let message = format!(
-            "{named} entries, but queues is {queues}; name one worker per queue, or remove placement"
+            "{named} entries, but queues is {queues}{of}; name one worker per queue, or remove placement"
         );
         sink.report(&port.key("placement"), message);
     }

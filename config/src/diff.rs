@@ -9,6 +9,7 @@ use crate::error::{ConfigErrors, Sink};
 use crate::names::{NetworkName, PortName, RouterName};
 use crate::network::Network;
 use crate::network::kind::NetworkKind;
+use crate::port::bond::Bond;
 use crate::port::kind::PortKind;
 use crate::port::{Draft, Port};
 use crate::router::Router;
@@ -362,6 +363,18 @@ fn kind_keys(old: &Port, new: &Port) -> Vec<&'static str> {
             ("buffer_size", f != z),
         ],
         (PortKind::Dpdk { devargs: a }, PortKind::Dpdk { devargs: x }) => vec![("devargs", a != x)],
+        (PortKind::Bond(a), PortKind::Bond(x)) => {
+            let Bond { members, mode, rate, hash, min_links, system_mac, system_priority } = a;
+            vec![
+                ("members", *members != x.members),
+                ("mode", *mode != x.mode),
+                ("rate", *rate != x.rate),
+                ("hash", *hash != x.hash),
+                ("min_links", *min_links != x.min_links),
+                ("system_mac", *system_mac != x.system_mac),
+                ("system_priority", *system_priority != x.system_priority),
+            ]
+        }
         _ => vec![("kind", true)],
     };
     pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -83,6 +83,7 @@ pub use network::snat::{Snat, SnatSource};
 pub use network::{MAC_LIMIT_MAX, Network};
 pub use node::Node;
 pub use peers::{check_files, load_peers, parse_peers};
+pub use port::bond::{Bond, BondHash, BondMember, BondMode, LacpRate, MEMBERS_MAX};
 pub use port::endpoint::Endpoint;
 pub use port::kind::{MemifRole, PortKind, VhostMode};
 pub use port::netns::Netns;

@@ -1,5 +1,6 @@
 //! `[[port]]`: an attachment. Keys of every port are here, those of one kind in [`read`].
 
+pub(crate) mod bond;
 pub(crate) mod endpoint;
 mod keys;
 pub(crate) mod kind;
@@ -46,7 +47,8 @@ pub struct Port {
     pub mac: Option<MacAddr>,
     /// Number of queues, 1 to 16.
     pub queues: u16,
-    /// The worker of each queue, by index; empty is automatic, otherwise `queues` entries below `workers.count`.
+    /// The worker of each queue, by index; empty is automatic, otherwise `queues` entries below `workers.count`, of a bond so many
+    /// for each member.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub placement: Vec<u16>,
     /// Most addresses learned on this port; only the network's limit when `None`.

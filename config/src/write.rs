@@ -53,7 +53,12 @@ impl Config {
                 PortKind::Tap { routes, .. } => std::mem::take(routes),
                 _ => Vec::new(),
             };
+            let members = match &mut alone.kind {
+                PortKind::Bond(bond) => std::mem::take(&mut bond.members),
+                _ => Vec::new(),
+            };
             push(&mut text, "[[port]]", &Clear(&alone));
+            push_tables(&mut text, "members", &members);
             push_tables(&mut text, "endpoints", &port.endpoints);
             push_tables(&mut text, "routes", &routes);
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use shunt_config::{Config, Key, SECTIONS, load, parse};
 
-const KINDS: [&str; 7] = ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk"];
+const KINDS: [&str; 8] = ["veth", "tap", "tun", "af_xdp", "vhost-user", "memif", "dpdk", "bond"];
 const NETWORK_KINDS: [&str; 3] = ["bridge", "underlay", "overlay"];
 /// Examples of networks: what each shows of them.
 const NETWORK_EXAMPLES: [&str; 9] = [
@@ -197,6 +197,7 @@ fn the_listed_defaults_are_the_real_ones() {
             "tun" => "addresses = [\"10.0.0.2/24\"]",
             "vhost-user" | "memif" => "path = \"/s\"",
             "dpdk" => "devargs = \"net_null0\"",
+            "bond" => "members = [{ kind = \"veth\", device = \"d\" }]",
             _ => "",
         };
         let least = format!("[[port]]\nname = \"p\"\nkind = \"{kind}\"\n{needed}\n");

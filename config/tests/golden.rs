@@ -87,6 +87,11 @@ fn mistakes_of_pods_and_policies() {
 }
 
 #[test]
+fn mistakes_of_bonds() {
+    compare("bonds");
+}
+
+#[test]
 fn syntax_errors() {
     compare("syntax");
 }

@@ -34,6 +34,8 @@ drop_reasons! {
     SourceIsGroup = "source_is_group",
     /// The source address is that of the network's gateway, which is the switch itself: a spoof, or a loop.
     SourceIsGateway = "source_is_gateway",
+    /// It came over a member of a bond from which nothing is taken at present: the partner has not agreed, or it stands by.
+    BondNotCollecting = "bond_not_collecting",
     /// The port it came in by is administratively down or not in the running topology.
     IngressDown = "ingress_down",
     /// The destination is behind the port the frame came in by.

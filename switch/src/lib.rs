@@ -27,6 +27,7 @@
 //! | [`port`] | port kinds, one file each |
 //! | [`state`] | connections |
 //! | [`policy`] | selectors resolved to addresses: who may talk to whom |
+//! | [`lacp`] | link aggregation: the state machines of a bond, as pure functions of time |
 //! | [`encap`] | tunnels: headers to put in front, and reading them |
 //! | [`offload`] | checksums and segmentation in software |
 //! | [`wire`] | header formats |
@@ -44,6 +45,7 @@ pub mod drop;
 pub mod encap;
 pub mod flow;
 pub mod ids;
+pub mod lacp;
 pub mod offload;
 pub mod pipeline;
 pub mod policy;

@@ -26,9 +26,11 @@ use shunt_ffi::clock;
 use shunt_ffi::rcu::Reader;
 use shunt_ffi::{Burst, Mempool};
 
-use crate::counters::WorkerCounters;
+use crate::counters::{PortCounters, WorkerCounters};
+use crate::drop::DropReason;
 use crate::flow::FlowCache;
 use crate::ids::PortId;
+use crate::port::bond::Sifted;
 use crate::port::{Received, RxQueue};
 use crate::topology::Topology;
 use forward::{Flows, Forwarder, Openings};
@@ -92,6 +94,16 @@ pub struct Worker {
     forwarder: Forwarder,
     inbox: Inbox,
     counters: Arc<WorkerCounters>,
+}
+
+/// Counts what of a bond's frames was not traffic.
+#[cold]
+fn account(ours: &PortCounters, sifted: Sifted) {
+    let Sifted { taken, refused, bytes, .. } = sifted;
+    ours.rx_packets.add(u64::from(taken) + u64::from(refused));
+    ours.rx_bytes.add(u64::from(bytes));
+    ours.taken.add(u64::from(taken));
+    ours.drop(DropReason::BondNotCollecting, u64::from(refused));
 }
 
 impl Worker {
@@ -182,6 +194,15 @@ impl Worker {
                     slot.down = false;
                     total += count;
                     forwarder.forward(topology, (slot.port, &slot.storm), burst, flows, now, counters);
+                }
+                Received::Sifted(sifted) => {
+                    slot.down = false;
+                    total +=
+                        [sifted.frames, sifted.taken, sifted.refused].map(usize::from).iter().sum::<usize>();
+                    account(counters.port(slot.port), sifted);
+                    if sifted.frames > 0 {
+                        forwarder.forward(topology, (slot.port, &slot.storm), burst, flows, now, counters);
+                    }
                 }
                 Received::Gone => gone = Some(index),
             }

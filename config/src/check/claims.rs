@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::Around;
 use crate::daemon::Daemon;
 use crate::error::Sink;
+use crate::names::PortName;
 use crate::port::Draft;
 use crate::port::kind::{MemifRole, PortKind};
 use crate::raw::quote;
@@ -43,6 +44,7 @@ impl<K: Eq + Hash> Claims<K> {
 /// Reports everything that is claimed twice.
 pub(crate) fn all(ports: &[Draft], around: &Around<'_>, sink: &mut Sink) {
     devices(ports, sink);
+    member_names(ports, sink);
     queue_ranges(ports, sink);
     sockets(ports, around.daemon, sink);
     stations::addresses(ports, around, sink);
@@ -56,24 +58,80 @@ fn label(port: &Draft) -> String {
     }
 }
 
+/// What has a device: a port, or each member of a bond.
+struct Owner<'a> {
+    draft: &'a Draft,
+    /// Its keys begin with this one; none for a port.
+    member: Option<usize>,
+    name: Option<&'a PortName>,
+    kind: &'a PortKind,
+}
+
+impl Owner<'_> {
+    fn label(&self) -> String {
+        match (self.member, self.name) {
+            (Some(_), Some(name)) => format!("member {name} of {}", label(self.draft)),
+            _ => label(self.draft),
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        match self.member {
+            Some(at) => self.draft.key(&format!("members[{at}].{name}")),
+            None => self.draft.key(name),
+        }
+    }
+}
+
+/// Everything that has a device, in the order of the ports.
+fn owners(ports: &[Draft]) -> impl Iterator<Item = Owner<'_>> {
+    ports.iter().filter_map(|draft| Some((draft, draft.kind.as_ref()?))).flat_map(|(draft, kind)| {
+        let own = Owner { draft, member: None, name: draft.name.as_ref(), kind };
+        let members = kind.members().iter().enumerate().map(move |(at, member)| Owner {
+            draft,
+            member: Some(at),
+            name: Some(&member.name),
+            kind: &member.kind,
+        });
+        std::iter::once(own).chain(members)
+    })
+}
+
+/// Members have names among the ports': captures and messages tell them apart by these.
+fn member_names(ports: &[Draft], sink: &mut Sink) {
+    let mut claims: Claims<&PortName> = Claims::new();
+    for port in ports {
+        if let Some(name) = &port.name {
+            claims.claim(name, || label(port));
+        }
+    }
+    for owner in owners(ports).filter(|owner| owner.member.is_some()) {
+        let Some(name) = owner.name else { continue };
+        if let Some(first) = claims.claim(name, || owner.label()) {
+            let message = format!("{} is already the name of {first}; choose another", quote(name.as_str()));
+            sink.report(&owner.key("name"), message);
+        }
+    }
+}
+
 /// Kernel devices by namespace and name, DPDK devices by name. Two AF_XDP ports may share a device: see
 /// [`queue_ranges`].
 fn devices(ports: &[Draft], sink: &mut Sink) {
     let mut kernel: Claims<(Option<PathBuf>, &str)> = Claims::new();
     let mut shared: HashMap<&str, bool> = HashMap::new();
     let mut dpdk = Claims::new();
-    for port in ports {
-        let Some(kind) = &port.kind else { continue };
+    for port in owners(ports) {
+        let kind = port.kind;
         if let PortKind::Dpdk { devargs } = kind {
             let device = devargs.split(',').next().unwrap_or_default();
-            if let Some(first) = dpdk.claim(device, || label(port)) {
+            if let Some(first) = dpdk.claim(device, || port.label()) {
                 let message =
                     format!("{} is already the device of {first}; give each port its own", quote(device));
                 sink.report(&port.key("devargs"), message);
             }
             continue;
         }
-        let device = match (&port.name, kind) {
+        let device = match (port.name, kind) {
             (Some(name), kind) => kind.device(name),
             (None, PortKind::Veth { device } | PortKind::AfXdp { device, .. }) => Some(device.as_str()),
             (None, PortKind::Tap { device, .. } | PortKind::Tun { device, .. }) => device.as_deref(),
@@ -82,7 +140,7 @@ fn devices(ports: &[Draft], sink: &mut Sink) {
         let Some(device) = device else { continue };
         let xdp = matches!(kind, PortKind::AfXdp { .. });
         let both_xdp = xdp && shared.get(device) == Some(&true);
-        if let Some(first) = kernel.claim((kind.netns().map(|n| n.path()), device), || label(port)) {
+        if let Some(first) = kernel.claim((kind.netns().map(|n| n.path()), device), || port.label()) {
             if !both_xdp {
                 let message =
                     format!("{} is already the device of {first}; give each port its own", quote(device));
@@ -96,15 +154,14 @@ fn devices(ports: &[Draft], sink: &mut Sink) {
 
 /// AF_XDP ports that share a device must not share a queue of it.
 fn queue_ranges(ports: &[Draft], sink: &mut Sink) {
-    let mut taken: HashMap<&str, Vec<(u16, u16, &Draft)>> = HashMap::new();
-    for port in ports {
-        let (Some(PortKind::AfXdp { device, start_queue }), Some(queues)) = (&port.kind, port.queues) else {
+    let mut taken: HashMap<&str, Vec<(u16, u16, String)>> = HashMap::new();
+    for port in owners(ports) {
+        let (PortKind::AfXdp { device, start_queue }, Some(queues)) = (port.kind, port.draft.queues) else {
             continue;
         };
         let (start, end) = (*start_queue, start_queue.saturating_add(queues));
         let ranges = taken.entry(device).or_default();
         if let Some((_, _, first)) = ranges.iter().find(|(s, e, _)| start < *e && *s < end) {
-            let first = label(first);
             let which = match queues {
                 1 => format!("queue {start}"),
                 _ => format!("some of queues {start} to {}", end - 1),
@@ -112,7 +169,7 @@ fn queue_ranges(ports: &[Draft], sink: &mut Sink) {
             let message = format!("{first} has {which} of {device} already; choose another start_queue");
             sink.report(&port.key("start_queue"), message);
         }
-        ranges.push((start, end, port));
+        ranges.push((start, end, port.label()));
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::bond::{Bond, BondMember};
 use super::netns::Netns;
 use super::route::KernelRoute;
 use super::secret::Secret;
@@ -94,6 +95,8 @@ pub enum PortKind {
         /// PCI address or virtual device with arguments, as `0000:03:00.0` or `net_pcap0,rx_pcap=f.pcap`.
         devargs: String,
     },
+    /// Several links as one.
+    Bond(Bond),
 }
 
 impl PortKind {
@@ -107,6 +110,7 @@ impl PortKind {
             PortKind::VhostUser { .. } => "vhost-user",
             PortKind::Memif { .. } => "memif",
             PortKind::Dpdk { .. } => "dpdk",
+            PortKind::Bond(_) => "bond",
         }
     }
 
@@ -122,6 +126,14 @@ impl PortKind {
     pub fn routes(&self) -> &[KernelRoute] {
         match self {
             PortKind::Tap { routes, .. } => routes,
+            _ => &[],
+        }
+    }
+
+    /// The links of a bond; empty for other kinds.
+    pub fn members(&self) -> &[BondMember] {
+        match self {
+            PortKind::Bond(bond) => &bond.members,
             _ => &[],
         }
     }

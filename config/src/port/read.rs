@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::bond;
 use super::kind::{MemifRole, PortKind, VhostMode};
 use super::netns::Netns;
 use super::route;
@@ -25,6 +26,7 @@ const READERS: &[(&str, Reader)] = &[
     ("vhost-user", vhost_user),
     ("memif", memif),
     ("dpdk", dpdk),
+    ("bond", bond::keys),
 ];
 
 /// The kind with its keys, and the refusal of all keys it does not have.
@@ -41,7 +43,7 @@ pub(crate) fn kind(section: Keys<'_, '_, '_>) -> Option<PortKind> {
     }
 }
 
-fn veth(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
+pub(super) fn veth(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
     Ok(PortKind::Veth { device: section.required("device", "\"veth0\"", device)? })
 }
 
@@ -82,7 +84,7 @@ fn tuntap(section: Keys<'_, '_, '_>) -> Tuntap {
     }
 }
 
-fn af_xdp(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
+pub(super) fn af_xdp(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
     let device = section.required("device", "\"eth0\"", device);
     let start_queue = section.or("start_queue", 0, value::integer(0..=1_023));
     Ok(PortKind::AfXdp { device: device?, start_queue: start_queue? })
@@ -115,7 +117,7 @@ fn memif(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
     })
 }
 
-fn dpdk(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
+pub(super) fn dpdk(section: Keys<'_, '_, '_>) -> Result<PortKind, Reported> {
     Ok(PortKind::Dpdk { devargs: section.required("devargs", "\"0000:03:00.0\"", devargs)? })
 }
 

@@ -13,9 +13,9 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use shunt_config::{
-    Config, Daemon, Endpoint, FloatingIp, FlowCache, Hugepages, KeyFields, MacAddr, MemifRole, Memory, Mtu,
-    Netns, Network, NetworkName, Poll, Port, PortKind, PortName, Router, RouterName, Routes, Secret,
-    StaticRoute, VhostMode, Workers,
+    Bond, BondHash, BondMember, BondMode, Config, Daemon, Endpoint, FloatingIp, FlowCache, Hugepages,
+    KeyFields, LacpRate, MacAddr, MemifRole, Memory, Mtu, Netns, Network, NetworkName, Poll, Port, PortKind,
+    PortName, Router, RouterName, Routes, Secret, StaticRoute, VhostMode, Workers,
 };
 
 const NETWORKS: [&str; 3] = ["default", "blue", "red"];
@@ -225,7 +225,8 @@ fn port(
             mtu,
             mac,
             queues,
-            placement,
+            // Of a bond, each member has its own.
+            placement: placement.repeat(kind.members().len().max(1)),
             mac_limit,
             stations,
             endpoints,
@@ -254,7 +255,9 @@ fn kind(index: usize, device: usize) -> impl Strategy<Value = PortKind> {
     let secret =
         proptest::option::of("[a-zA-Z0-9#'/:.-]{1,23}").prop_map(|s| s.map(|s| Secret::new(&s).unwrap()));
     let memif_path = path.clone();
+    let bond = bond(name.clone());
     prop_oneof![
+        bond,
         Just(PortKind::Veth { device: veth }),
         (tuntap.clone(), any::<bool>()).prop_map(|((device, netns, addresses, peer_mac), tun)| match tun {
             true => PortKind::Tun { device, netns, addresses, peer_mac },
@@ -276,4 +279,45 @@ fn kind(index: usize, device: usize) -> impl Strategy<Value = PortKind> {
         "[^\\p{C}]{0,20}"
             .prop_map(move |rest| PortKind::Dpdk { devargs: format!("net_null{index}{device},{rest}") }),
     ]
+}
+
+/// A bond of `device` and some others that nobody else has.
+fn bond(device: String) -> impl Strategy<Value = PortKind> {
+    let mode = prop_oneof![
+        Just((BondMode::ActiveBackup, LacpRate::default(), BondHash::default(), None, 32_768)),
+        (
+            select(&[LacpRate::Fast, LacpRate::Slow][..]),
+            select(&[BondHash::Layer34, BondHash::Layer23, BondHash::Layer2][..]),
+            proptest::option::of(mac()),
+            any::<u16>(),
+        )
+            .prop_map(|(rate, hash, system, priority)| (
+                BondMode::Lacp,
+                rate,
+                hash,
+                system,
+                priority
+            )),
+    ];
+    (1_u8..=8, 1_u8..=8, mode).prop_map(move |(count, min_links, mode)| {
+        let (mode, rate, hash, system_mac, system_priority) = mode;
+        let member = |number: u8| {
+            let device = if number == 0 { device.clone() } else { format!("{device}m{number}") };
+            let kind = match number % 3 {
+                0 => PortKind::Veth { device: device.clone() },
+                1 => PortKind::AfXdp { device: device.clone(), start_queue: u16::from(number) },
+                _ => PortKind::Tap {
+                    device: Some(device.clone()),
+                    netns: None,
+                    addresses: Vec::new(),
+                    routes: Vec::new(),
+                    peer_mac: None,
+                },
+            };
+            BondMember { name: PortName::new(&format!("{device}x")).unwrap(), kind }
+        };
+        let members = (0..count).map(member).collect();
+        let min_links = min_links.min(count);
+        PortKind::Bond(Bond { members, mode, rate, hash, min_links, system_mac, system_priority })
+    })
 }

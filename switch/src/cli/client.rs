@@ -130,6 +130,8 @@ calls! {
     show_topology(ShowTopologyRequest) -> Topology;
     /// The drops.
     show_drops(ShowDropsRequest) -> Drops;
+    /// The bonds.
+    show_bonds(ShowBondsRequest) -> Bonds;
     show_refusals(ShowRefusalsRequest) -> Refusals;
     show_policies(ShowPoliciesRequest) -> Policies;
     /// The publications.

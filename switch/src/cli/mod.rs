@@ -19,6 +19,7 @@
 //! | `watch` | rates over an interval |
 //! | [`man`] | the manual pages |
 
+pub mod bonds;
 pub mod capture;
 pub mod change;
 pub mod client;

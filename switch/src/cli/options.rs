@@ -143,6 +143,8 @@ pub enum Show {
     Topology,
     /// Dropped frames by port and reason.
     Drops,
+    /// Bonds: who carries traffic, what each side says of itself.
+    Bonds,
     /// The services: where they are reached, and who answers.
     Services {
         /// Only this one, as namespace/name.

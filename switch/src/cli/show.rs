@@ -6,7 +6,7 @@ use super::client::Client;
 use super::options::Show;
 use super::routers::routers;
 use super::table::Table;
-use super::{Failure, output, policies, services, watch};
+use super::{Failure, bonds, output, policies, services, watch};
 use crate::control::api::proto;
 
 /// Asks for `what` and prints it.
@@ -39,6 +39,7 @@ pub(super) async fn run(client: &mut Client, what: &Show, json: bool) -> Result<
             let rows = client.show_drops(proto::ShowDropsRequest {}).await?.drops;
             output(json, &rows, || drops(&rows))
         }
+        Show::Bonds => bonds::run(client, json).await,
         Show::Services { name } => services::run(client, name.as_deref(), json).await,
         Show::Policies => {
             let rows = client.show_policies(proto::ShowPoliciesRequest {}).await?.policies;

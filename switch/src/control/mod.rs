@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `start` | DPDK, pool, workers |
 //! | `apply` | from one configuration to the next, all or nothing |
+//! | [`bonds`] | how bonds and their members are |
 //! | `connections` | the table of connections: made, swept, listed |
 //! | `services` | the tables of services; the end of connections whose backend is gone |
 //! | `domains` | networks and VLANs as broadcast domains, and the ports in them |
@@ -32,6 +33,7 @@
 mod announce;
 pub mod api;
 mod apply;
+pub mod bonds;
 pub mod capture;
 mod connections;
 mod domains;

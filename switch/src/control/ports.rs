@@ -11,6 +11,7 @@ use shunt_config::{Config, PortName};
 
 use super::{Control, host};
 use crate::ids::{MAX_PORTS, PortId};
+use crate::port::bond::BondDevice;
 use crate::port::{self, Device, DeviceStatus, OpenError, Opened, TxQueue};
 use crate::topology::L3Interface;
 use crate::worker::mailbox::{Command, NoAnswer, Reply};
@@ -68,6 +69,14 @@ impl PortState {
         match &self.state {
             State::Open { .. } => None,
             State::Closed { why, .. } => Some(why),
+        }
+    }
+
+    /// The bond it is, while that is open.
+    pub(super) fn bond(&self) -> Option<&BondDevice> {
+        match &self.state {
+            State::Open { device: Device::Bond(bond), .. } => Some(bond),
+            _ => None,
         }
     }
 

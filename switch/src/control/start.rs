@@ -90,7 +90,10 @@ impl Control {
         let pci = config
             .ports
             .iter()
-            .any(|port| matches!(&port.kind, shunt_config::PortKind::Dpdk { devargs } if is_pci(devargs)));
+            .flat_map(|port| {
+                std::iter::once(&port.kind).chain(port.kind.members().iter().map(|member| &member.kind))
+            })
+            .any(|kind| matches!(kind, shunt_config::PortKind::Dpdk { devargs } if is_pci(devargs)));
         let eal = Eal::start(&EalOptions { memory, pci })?;
         let (mbufs, size) = (config.memory.mbufs, config.memory.mbuf_size);
         let pool =

@@ -211,6 +211,17 @@ pub struct XdpDevice {
 }
 
 impl XdpDevice {
+    /// Carrier alone, asked of the kernel.
+    pub(super) fn link(&self) -> bool {
+        self.carrier.examine();
+        self.carrier.is_up()
+    }
+
+    /// MAC address of the interface.
+    pub(super) fn mac(&self) -> Option<[u8; 6]> {
+        self.device.mac()
+    }
+
     /// Carrier; frames lost in the sockets and behind them; driver and queues.
     pub(super) fn status(&self) -> DeviceStatus {
         self.carrier.examine();

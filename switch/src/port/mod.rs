@@ -4,6 +4,7 @@
 //! A worker sees only [`RxQueue`] and [`TxQueue`]: one `match` per burst, no virtual call.
 
 mod af_xdp;
+pub mod bond;
 mod ethdev;
 mod memif;
 mod tap;
@@ -34,6 +35,8 @@ pub enum Received {
     Down,
     /// The device is gone; the queue will never deliver again.
     Gone,
+    /// As `Frames`, and some of what came was not traffic.
+    Sifted(bond::Sifted),
 }
 
 impl From<Result<usize, Gone>> for Received {
@@ -62,6 +65,8 @@ pub enum RxQueue {
     Xdp(af_xdp::XdpRxQueue),
     /// Memory shared with another process.
     Memif(memif::MemifRxQueue),
+    /// A queue of a member of a bond.
+    Bond(Box<bond::BondRxQueue>),
 }
 
 impl RxQueue {
@@ -75,6 +80,7 @@ impl RxQueue {
             Self::Vhost(queue) => Received::Frames(queue.receive(burst, max)),
             Self::Xdp(queue) => queue.receive(burst, max),
             Self::Memif(queue) => queue.receive(burst, max),
+            Self::Bond(queue) => queue.receive(burst, max),
         }
     }
 
@@ -86,6 +92,7 @@ impl RxQueue {
             Self::Tap(queue) => Some(queue.wake_fd()),
             Self::Vhost(queue) => Some(queue.wake_fd()),
             Self::Xdp(queue) => Some(queue.wake_fd()),
+            Self::Bond(queue) => queue.wake_fd(),
         }
     }
 
@@ -97,6 +104,7 @@ impl RxQueue {
             Self::Vhost(queue) => queue.set_notify(enabled),
             Self::Xdp(queue) if !enabled => queue.woken(),
             Self::Xdp(_) => {}
+            Self::Bond(queue) => queue.notify(enabled),
         }
     }
 }
@@ -117,6 +125,8 @@ pub enum TxQueue {
     /// A queue that several workers share, because the device has fewer queues than there are workers. The lock is
     /// held for one burst; a worker that finds it taken counts that and waits for the other's burst to end.
     Shared(Arc<Mutex<TxQueue>>, EgressCapabilities),
+    /// The members of a bond.
+    Bond(Box<bond::BondTxQueue>),
 }
 
 /// What came of handing frames to a queue.
@@ -153,6 +163,7 @@ impl TxQueue {
                 Sent { frames, down: !burst.is_empty() && !queue.link_up(), ..Sent::default() }
             }
             Self::Xdp(queue) => queue.transmit(burst),
+            Self::Bond(queue) => queue.transmit(burst),
             Self::Packet(queue) => queue.transmit(burst).into(),
             Self::Tap(queue, _) => queue.transmit(burst).into(),
             Self::Vhost(queue) => {
@@ -178,6 +189,7 @@ impl TxQueue {
             Self::Tap(_, uso) => EgressCapabilities { uso: *uso, ..KERNEL },
             Self::Vhost(queue) => vhost::capabilities(queue.offloads()),
             Self::Xdp(_) => af_xdp::XdpTxQueue::capabilities(),
+            Self::Bond(queue) => queue.capabilities(),
         }
     }
 }
@@ -199,6 +211,8 @@ pub enum Device {
     Vhost(shunt_ffi::vhost::VhostPort),
     /// A kernel device, by AF_XDP.
     Xdp(af_xdp::XdpDevice),
+    /// Several links as one.
+    Bond(bond::BondDevice),
 }
 
 /// What the control thread reports of a device.
@@ -221,6 +235,20 @@ impl Device {
             Self::Tap(device) => tap::status(device),
             Self::Vhost(port) => vhost::status(port),
             Self::Xdp(device) => device.status(),
+            Self::Bond(device) => device.status(),
+        }
+    }
+
+    /// Carrier alone, which costs less than all of [`Device::status`].
+    pub(crate) fn link(&self) -> bool {
+        match self {
+            Self::Ethdev(device) => device.link().up,
+            Self::Packet(device) => device.link_up(),
+            // Its carrier is ours; an interface that is set down shows when something is sent.
+            Self::Tap(_) => true,
+            Self::Vhost(_) => true,
+            Self::Xdp(device) => device.link(),
+            Self::Bond(device) => device.bond().up,
         }
     }
 }
@@ -323,6 +351,7 @@ pub fn open(
             memif::open(site, port, &wanted, mtu)
         }
         PortKind::Dpdk { devargs } => ethdev::open(site, port, devargs, mtu),
+        PortKind::Bond(bond) => bond::open(site, port, bond, mtu),
     };
     result.map_err(|message| OpenError { port: port.name.to_string(), message })
 }

@@ -6,6 +6,8 @@ pub mod checksum;
 pub mod echo;
 pub mod ethernet;
 pub mod icmp;
+pub mod lacp;
 pub mod nd;
 pub mod protocol;
+pub mod reset;
 pub mod tcp;

@@ -1,4 +1,5 @@
-//! What the switch tells the sender of a packet that it does not pass on: ICMP errors, and answers to echo requests.
+//! What the switch tells the sender of a packet that it does not pass on: ICMP errors, TCP resets where nobody answers or a policy says no,
+//! and answers to echo requests.
 //!
 //! In: a packet, why it goes nowhere, the ingress network, whose gateway speaks. Out: the frame to send back, or silence:
 //! about what nobody may be told of (RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 e), and beyond the rate (RFC 1812
@@ -20,7 +21,7 @@ use crate::ids::{MAX_PORTS, PortId};
 use crate::pipeline::Ingress;
 use crate::topology::Gateway;
 use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
-use crate::wire::{ethernet, icmp};
+use crate::wire::{ethernet, icmp, reset};
 
 /// Bytes of an IPv6 header.
 const IPV6: u16 = 40;
@@ -34,6 +35,8 @@ pub(crate) enum Reply {
     Echo,
     /// An error about it.
     Error(icmp::Error),
+    /// The end of the TCP connection that it is of, or was to open.
+    Reset,
 }
 
 impl Reply {
@@ -48,6 +51,10 @@ impl Reply {
         let error = match answer {
             Answer::NoRoute => icmp::Error::NoRoute,
             Answer::NoHost => icmp::Error::NoHost,
+            // Most senders only make a note of an ICMP error.
+            Answer::Prohibited | Answer::Own if may_be_reset(key) => {
+                return may_be_told(ingress, key).then_some(Self::Reset);
+            }
             Answer::Prohibited => icmp::Error::Prohibited,
             Answer::Expired => icmp::Error::Expired,
             Answer::Own => match (key.protocol(), key.marks().l3) {
@@ -57,6 +64,7 @@ impl Reply {
                     let asks = whole && message(layout, data) == Some(wanted);
                     return (asks && may_be_told(ingress, key)).then_some(Self::Echo);
                 }
+                // TCP is reset, where it can be.
                 (TCP | UDP, _) => icmp::Error::NoPort,
                 // The error says where the protocol's number is, which is one place only without extension headers.
                 (_, L3::Ipv6) if layout.l4 != layout.l3 + IPV6 => return None,
@@ -111,8 +119,20 @@ impl Reply {
                 frame.clear_offload();
                 frame.replace(message.bytes())
             }
+            Self::Reset => {
+                let message = refusal(gateway, key, layout, frame)?;
+                frame.clear_offload();
+                frame.replace(message.bytes())
+            }
         }
     }
+}
+
+/// True for a TCP packet whose header is there to be answered.
+fn may_be_reset(key: &FlowKey) -> bool {
+    key.protocol() == TCP
+        && matches!(key.marks().l3, L3::Ipv4 | L3::Ipv6)
+        && key.marks().fragment == Fragment::Whole
 }
 
 /// Type of the ICMP message.
@@ -159,24 +179,32 @@ fn error_about(
     let from = gateway.source_for(to).or_else(ours)?;
     let (header, packet) = frame.data().split_at_checked(at)?;
     let link = icmp::Link { header, to: key.src(), from: gateway.mac };
-    let there = frame.len() as usize - at;
-    let said = |field: usize, more: usize| {
-        let field = packet.get(field..)?.first_chunk()?;
-        Some(usize::from(u16::from_be_bytes(*field)) + more)
-    };
-    // Of a frame that is still to be cut the field may be zero.
-    let length = |said: usize, header: usize| if said > header { said.min(there) } else { there };
     let pieces = std::iter::once(packet).chain(frame.segments().skip(1));
+    let length = length(packet, from.is_ipv6(), frame.len() as usize - at)?;
     match (from, to) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            icmp::error_v4(error, &link, (from, to), pieces, length(said(2, 0)?, 0))
-        }
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            let header = usize::from(IPV6);
-            icmp::error_v6(error, &link, (from, to), pieces, length(said(4, header)?, header))
-        }
+        (IpAddr::V4(from), IpAddr::V4(to)) => icmp::error_v4(error, &link, (from, to), pieces, length),
+        (IpAddr::V6(from), IpAddr::V6(to)) => icmp::error_v6(error, &link, (from, to), pieces, length),
         _ => None,
     }
+}
+
+/// How long `packet` says it is, bytes, but no longer than the `there` that there are: what is behind is padding.
+fn length(packet: &[u8], six: bool, there: usize) -> Option<usize> {
+    let (field, header) = if six { (4, usize::from(IPV6)) } else { (2, 0) };
+    let said = usize::from(u16::from_be_bytes(*packet.get(field..)?.first_chunk()?)) + header;
+    // Of a frame that is still to be cut the field may be zero.
+    Some(if said > header { said.min(there) } else { there })
+}
+
+/// The frame with the reset that answers the TCP segment in `frame`, from the address that it was sent to.
+fn refusal(gateway: &Gateway, key: &FlowKey, layout: Layout, frame: &Mbuf) -> Option<reset::Frame> {
+    let at = usize::from(layout.l3);
+    let (header, packet) = frame.data().split_at_checked(at)?;
+    let link = icmp::Link { header, to: key.src(), from: gateway.mac };
+    let segment = usize::from(layout.l4.checked_sub(layout.l3)?);
+    let six = key.marks().l3 == L3::Ipv6;
+    let length = length(packet, six, frame.len() as usize - at)?;
+    if six { reset::v6(&link, packet, segment, length) } else { reset::v4(&link, packet, segment, length) }
 }
 
 /// How many messages are sent: to a sender, and out of a port.

@@ -219,7 +219,7 @@ impl Outcome {
     }
 }
 
-/// True for what the switch sends of itself, which depends on the clock: its questions for neighbours, and ICMP errors. (A
+/// True for what the switch sends of itself, which depends on the clock: its questions for neighbours, ICMP errors, and TCP resets. (A
 /// solicitation of somebody else that it routes has lost a hop; an error of somebody else has not its class and TTL.)
 fn is_request(frame: &[u8]) -> bool {
     let from_gateway =
@@ -240,7 +240,16 @@ fn is_request(frame: &[u8]) -> bool {
             && frame.get(20..22) == Some(&[58, 64])
             && matches!(frame.get(54), Some(1..=4))
     };
-    from_gateway && (arp() || nd() || icmp4() || icmp6())
+    let reset = |at: usize| frame.get(at + 13).is_some_and(|flags| flags & 4 != 0);
+    let tcp4 = || {
+        frame.get(12..18) == Some(&[8, 0, 0x45, 0, 0, 40]) && frame.get(22..24) == Some(&[64, 6]) && reset(34)
+    };
+    let tcp6 = || {
+        frame.get(12..16) == Some(&[0x86, 0xdd, 0x60, 0])
+            && frame.get(18..22) == Some(&[0, 20, 6, 64])
+            && reset(54)
+    };
+    from_gateway && (arp() || nd() || icmp4() || icmp6() || tcp4() || tcp6())
 }
 
 /// Waits until the worker is done with so many frames: it counts them behind the last transmit.

@@ -1,6 +1,8 @@
 //! Rows of [`status`](crate::control::status) as messages, field by field. JSON made of a message is the JSON of its
 //! row; the test holds them together.
 
+mod bonds;
+
 use super::proto;
 use crate::control::Applied;
 use crate::control::flows::FlowRow;

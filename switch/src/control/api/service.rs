@@ -181,6 +181,14 @@ impl Switch for Service {
         Ok(Response::new(proto::Drops { drops }))
     }
 
+    async fn show_bonds(
+        &self,
+        _: Request<proto::ShowBondsRequest>,
+    ) -> Result<Response<proto::Bonds>, Status> {
+        let bonds = self.rows(|control| control.bonds()).await?;
+        Ok(Response::new(proto::Bonds { bonds }))
+    }
+
     async fn show_refusals(
         &self,
         request: Request<proto::ShowRefusalsRequest>,

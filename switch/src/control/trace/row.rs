@@ -125,6 +125,10 @@ impl TraceRow {
                 self.effects
                     .push(format!("tell its sender, unless it was told too much: {}", error.describe()));
             }
+            Reply::Reset => {
+                self.dropped(reason);
+                self.effects.push("tell its sender, unless it was told too much: TCP reset".to_owned());
+            }
         }
         self.after = Some(FrameRow::of(frame));
         self.outputs = outputs;

@@ -100,6 +100,8 @@ fn said(topology: &Topology, bytes: &[u8], answer: Answer) -> Option<(Reply, Vec
 
 const POD: [u8; 4] = [10, 0, 1, 7];
 const OUTSIDE: [u8; 4] = [192, 0, 2, 1];
+/// From port 9 to port 80, a header of twenty bytes.
+const SYN: [u8; 20] = [0, 9, 0, 80, 0, 0, 3, 232, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
 const DATAGRAM: [u8; 8] = [0, 9, 0, 9, 0, 8, 0, 0];
 
 #[test]
@@ -126,7 +128,8 @@ fn an_address_of_the_switch_answers_echoes_and_says_that_nobody_is_there() {
     assert_eq!(own(ICMP, &[8, 0, 0, 0, 0, 0, 0, 0]), Some(Reply::Echo));
     assert_eq!(own(ICMP, &[0, 0, 0, 0, 0, 0, 0, 0]), None);
     assert_eq!(own(UDP, &DATAGRAM), Some(Reply::Error(icmp::Error::NoPort)));
-    assert_eq!(own(TCP, &[0; 20]), Some(Reply::Error(icmp::Error::NoPort)));
+    assert_eq!(own(TCP, &SYN), Some(Reply::Reset));
+    assert_eq!(own(TCP, &[0; 20]), None, "no sound header");
     assert_eq!(own(47, &[0; 8]), Some(Reply::Error(icmp::Error::NoProtocol)));
     let v6 = |protocol, payload: &[u8]| {
         said(&topology, &v6("fd00:1::7", protocol, payload), Answer::Own).map(|(reply, _)| reply)
@@ -138,6 +141,33 @@ fn an_address_of_the_switch_answers_echoes_and_says_that_nobody_is_there() {
     // Of an echo request that came in pieces nobody has the whole.
     let first = v4(POD, [10, 0, 1, 1], ICMP, 0x2000, &[8, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(said(&topology, &first, Answer::Own), None);
+}
+
+#[test]
+fn tcp_is_reset_where_nobody_answers_and_where_a_policy_says_no() {
+    let topology = topology(BOTH);
+    for answer in [Answer::Own, Answer::Prohibited] {
+        let (reply, frame) = said(&topology, &v4(POD, OUTSIDE, TCP, 0, &SYN), answer).unwrap();
+        assert_eq!((reply, frame.len(), frame[47]), (Reply::Reset, 54, 0x14));
+        // In the name of whom the segment was for.
+        assert_eq!((&frame[26..30], &frame[30..34]), (&OUTSIDE[..], &POD[..]));
+        assert_eq!(frame[..12], [[2, 0, 0, 0, 0, 9], GATEWAY.bytes()].concat());
+        let (reply, frame) = said(&topology, &v6("fd00:1::7", TCP, &SYN), answer).unwrap();
+        assert_eq!((reply, frame.len(), frame[67]), (Reply::Reset, 74, 0x14));
+        let mut reset = SYN;
+        reset[13] = 4;
+        assert_eq!(
+            said(&topology, &v4(POD, OUTSIDE, TCP, 0, &reset), answer),
+            None,
+            "a reset is not answered"
+        );
+        assert_eq!(said(&topology, &v4([127, 0, 0, 1], OUTSIDE, TCP, 0, &SYN), answer), None, "to nobody");
+    }
+    // What is no refusal is told as before.
+    let (reply, _) = said(&topology, &v4(POD, OUTSIDE, TCP, 0, &SYN), Answer::NoRoute).unwrap();
+    assert_eq!(reply, Reply::Error(icmp::Error::NoRoute));
+    let (reply, _) = said(&topology, &v4(POD, OUTSIDE, UDP, 0, &DATAGRAM), Answer::Prohibited).unwrap();
+    assert_eq!(reply, Reply::Error(icmp::Error::Prohibited));
 }
 
 #[test]

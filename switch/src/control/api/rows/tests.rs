@@ -204,3 +204,49 @@ fn flows_and_traces() {
         });
     }
 }
+
+#[test]
+fn bonds() {
+    use crate::control::bonds::BondRow;
+    use crate::port::bond::{BondStatus, MemberStatus, SideStatus};
+    let side = |n: u16| SideStatus {
+        system: "02:00:00:00:00:01".into(),
+        system_priority: n,
+        key: n + 1,
+        port: n + 2,
+        port_priority: n + 3,
+        state: vec!["activity".into()],
+    };
+    let member = MemberStatus {
+        name: "nic0".into(),
+        link: true,
+        collecting: true,
+        distributing: true,
+        receive: "current".into(),
+        mux: "distributing".into(),
+        actor: Some(side(1)),
+        partner: Some(side(10)),
+        lacpdus_heard: 1,
+        lacpdus_sent: 2,
+        markers: 3,
+        malformed: 4,
+        unheard: 5,
+        rx_packets: 6,
+        tx_packets: 7,
+        refused: 8,
+        missed: 9,
+        about: "driver".into(),
+    };
+    let status = BondStatus {
+        mode: "lacp".into(),
+        rate: "fast".into(),
+        hash: "layer2".into(),
+        min_links: 2,
+        system: "02:00:00:00:00:02".into(),
+        up: true,
+        changes: 3,
+        looped: 4,
+        members: vec![member, MemberStatus::default()],
+    };
+    same::<_, proto::Bond>(BondRow { port: "bond0".into(), status });
+}
