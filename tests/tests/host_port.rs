@@ -237,6 +237,54 @@ fn services_are_reached_by_the_node_and_answered_by_it() {
     }
 }
 
+/// Kubelet asks its pods how they are, whatever policies say; who is not the node is not let in by its ways.
+#[test]
+fn the_node_reaches_isolated_pods_and_nobody_else_does() {
+    require!(root(), file("/dev/net/tun"), shuntd());
+    let site = Site::ready();
+    let [near, far] = &site.node.pods[..] else { unreachable!("two pods") };
+    let host = site.host();
+    let reached = || {
+        [
+            (host, &near.v4),
+            (host, &far.v4),
+            (&near.netns, &far.v4),
+            (&far.netns, &near.v4),
+            (&site.physical.netns, &near.v4),
+        ]
+        .map(|(from, to)| site.pings(from, to))
+    };
+    assert_eq!(reached(), [true; 5], "{:?}", site.node.drops());
+    let pods: String = [("near", near), ("far", far)]
+        .map(|(name, pod)| {
+            format!("[[pod]]\nnamespace = \"shop\"\nname = \"{name}\"\naddresses = [\"{}\"]\n", pod.v4)
+        })
+        .concat();
+    let deny = |types: &str| {
+        let policy = format!("[[policy]]\nnamespace = \"shop\"\nname = \"deny\"\npolicy_types = [{types}]\n");
+        lab::apply(&site.node, &format!("{}{pods}{policy}", site.config("10.184.134.82")));
+    };
+    deny("\"ingress\"");
+    assert_eq!(reached(), [true, true, false, false, false], "{:?}", site.node.drops());
+    assert!(
+        dropped(&site.node, "ens33", "policy_ingress") > 0
+            && dropped(&site.node, "pod1", "policy_ingress") > 0
+    );
+    // They ask the node, and what is outside, and are answered.
+    for to in ["10.128.0.2", "10.184.134.82", "192.0.2.1"] {
+        assert!(site.pings(&near.netns, to), "{to}: {:?}", site.node.drops());
+    }
+    deny("\"ingress\", \"egress\"");
+    assert_eq!(reached(), [true, true, false, false, false], "{:?}", site.node.drops());
+    assert!(
+        site.pings(&near.netns, "10.128.0.2") && site.pings(&far.netns, "10.184.134.82"),
+        "{:?}",
+        site.node.drops()
+    );
+    assert!(!site.pings(&near.netns, "192.0.2.1"));
+    assert!(dropped(&site.node, "pod1", "policy_egress") > 0);
+}
+
 #[test]
 fn a_host_port_follows_its_gateway_and_goes_with_its_routes() {
     require!(root(), file("/dev/net/tun"), shuntd());

@@ -229,3 +229,113 @@ fn kubernetes_objects_are_services() {
     put(&yaml(""));
     assert!(http(client, V4, 80).is_err());
 }
+
+/// A policy is asked about the backend's address and port, and about the client's own.
+#[test]
+fn policies_are_about_the_backend_and_not_about_the_service() {
+    require!(root(), tool("perl"), tool("curl"), shuntd());
+    let node = with("");
+    let [client, near, far] = &node.pods[..] else { unreachable!("three pods") };
+    let web = service(ADDRESSES, &[&far.v4, &far.v6]);
+    let pods: String = [("client", client), ("near", near), ("far", far)]
+        .map(|(name, pod)| {
+            format!(
+                "[[pod]]\nnamespace = \"shop\"\nname = \"{name}\"\nlabels = {{ app = \"{name}\" }}\naddresses = [\"{}\", \"{}\"]\n",
+                pod.v4, pod.v6
+            )
+        })
+        .concat();
+    let put = |pod: &str, direction: &str, rules: &str| {
+        let policy = format!(
+            "[[policy]]\nnamespace = \"shop\"\nname = \"p\"\npod_selector = {{ match_labels = {{ app = \"{pod}\" }} }}\n\
+             policy_types = [\"{direction}\"]\n{direction} = [{rules}]\n"
+        );
+        apply(&node, &config(&node, PLACES, false, &format!("{web}{pods}{policy}")));
+    };
+    let _running = serve(far, 8080);
+    apply(&node, &config(&node, PLACES, false, &web));
+    for to in [V4, V6] {
+        http_at_last(&node, client, to, 80);
+    }
+    // The receiver's side: the port that the backend has, from the client itself.
+    let from_client = "from = [{ pod_selector = { match_labels = { app = \"client\" } } }]";
+    put(
+        "far",
+        "ingress",
+        &format!("{{ {from_client}, ports = [{{ port = 8080 }}, {{ protocol = \"udp\", port = 8080 }}] }}"),
+    );
+    for (to, own) in [(V4, &client.v4), (V6, &client.v6)] {
+        assert_eq!(http_at_last(&node, client, to, 80), seen(&far.port, own));
+        assert_eq!(datagram(client, to, 80), Ok(seen(&far.port, own)));
+        assert!(datagram(near, to, 80).is_err(), "another client");
+    }
+    assert!(dropped(&node, "pod2", "policy_ingress") >= 2, "{:?}", node.drops());
+    put(
+        "far",
+        "ingress",
+        &format!("{{ {from_client}, ports = [{{ port = 80 }}, {{ protocol = \"udp\", port = 80 }}] }}"),
+    );
+    for to in [V4, V6] {
+        assert!(datagram(client, to, 80).is_err(), "the service's port is not the backend's");
+    }
+    assert!(dropped(&node, "pod1", "policy_ingress") >= 2, "{:?}", node.drops());
+    // The sender's side: no prefix of services makes a difference, the backend's does.
+    put(
+        "client",
+        "egress",
+        "{ to = [{ ip_block = { cidr = \"10.96.0.0/12\" } }, { ip_block = { cidr = \"fd00:96::/64\" } }] }",
+    );
+    for to in [V4, V6] {
+        assert!(datagram(client, to, 80).is_err(), "a cluster address is nobody");
+    }
+    assert!(dropped(&node, "pod1", "policy_egress") >= 2, "{:?}", node.drops());
+    put(
+        "client",
+        "egress",
+        "{ to = [{ pod_selector = { match_labels = { app = \"far\" } } }], ports = [{ port = 8080 }] }",
+    );
+    for to in [V4, V6] {
+        assert_eq!(http_at_last(&node, client, to, 80).name, far.port);
+        assert!(datagram(client, to, 80).is_err(), "only TCP");
+    }
+}
+
+/// Endpoints come and go a few hundred times under a stream through the service: what has a backend loses nothing.
+#[test]
+fn endpoints_change_under_load_and_nothing_is_lost() {
+    require!(root(), tool("perl"), tool("curl"), shuntd());
+    let node = with("");
+    let [client, near, far] = &node.pods[..] else { unreachable!("three pods") };
+    let _running = [serve(near, 8080), serve(far, 8080)];
+    apply(&node, &config(&node, PLACES, false, &service(ADDRESSES, &[&near.v4])));
+    http_at_last(&node, client, V4, 80);
+    let slice = |count: usize| {
+        let endpoints: Vec<_> =
+            (0..count).map(|last| format!("{{ addresses: [10.0.1.{}] }}", 100 + last)).collect();
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{ name: web-1, namespace: shop, labels: {{ kubernetes.io/service-name: web }} }}\n\
+             addressType: IPv4\nports: [{{ name: t, port: 8080 }}, {{ name: u, protocol: UDP, port: 8080 }}]\nendpoints: [{}]\n",
+            endpoints.join(", ")
+        )
+    };
+    let files = [0, 1, 5].map(|count| {
+        let file = node.path(&format!("slice{count}.yaml"));
+        std::fs::write(&file, slice(count)).unwrap();
+        file.display().to_string()
+    });
+    let mut talks = [Talk::open(client, "tcp", V4, 80), Talk::open(client, "udp", V4, 80)];
+    let own = seen(&near.port, &client.v4);
+    let flow = client.netns.spawn(&["ping", "-n", "-i", "0.01", "-c", "400", &near.v4]).unwrap();
+    let before = node.generation();
+    for round in 0..60 {
+        node.cli(&format!("apply -f {}", files[round % files.len()]));
+        for talk in &mut talks {
+            assert_eq!(talk.ask(), Ok(own.clone()), "round {round}: {:?}", node.drops());
+        }
+    }
+    assert!(node.generation() >= before + 60);
+    let at = flow.expect(" packet loss", 0, PATIENCE).unwrap();
+    let text = flow.stdout().text(0);
+    assert!(text[..at].contains("400 packets transmitted, 400 received"), "{text}");
+}

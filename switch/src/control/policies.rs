@@ -10,6 +10,7 @@ use shunt_config::{
 };
 
 use super::Control;
+use super::ports::Ports;
 use crate::policy::Resolver;
 use crate::table::policy::Policies as Table;
 
@@ -37,6 +38,17 @@ impl Policies {
         self.waiting = waiting(config);
     }
 
+    /// Takes over which ports are the node's, by their numbers.
+    pub(super) fn set_ports(&mut self, config: &Config, ports: &Ports) {
+        if self.table.is_none() {
+            return;
+        }
+        let own = ports.iter().filter(|port| is_nodes(config, &port.config)).map(|port| port.id);
+        if self.resolver.set_node_ports(own.collect()) {
+            self.table = self.resolver.table();
+        }
+    }
+
     /// True for a port that is closed because nobody knows yet which policies are about its pod.
     pub(super) fn is_awaited(&self, port: &PortName) -> bool {
         self.waiting.contains(port)
@@ -62,21 +74,27 @@ fn waiting(config: &Config) -> HashSet<PortName> {
     ports.into_iter().filter(waits).map(|port| port.name.clone()).collect()
 }
 
+/// True for a port to the node's own stack: a device with addresses in the daemon's own namespace, or one that shares those of
+/// a gateway.
+fn is_nodes(config: &Config, port: &shunt_config::Port) -> bool {
+    let own = match &port.kind {
+        PortKind::Tap { netns: None, addresses, .. } | PortKind::Tun { netns: None, addresses, .. } => {
+            !addresses.is_empty()
+        }
+        _ => false,
+    };
+    let shares = |network: &Network| {
+        network.underlay().and_then(|underlay| underlay.host_port.as_ref()) == Some(&port.name)
+    };
+    own || config.networks.iter().any(shares)
+}
+
 /// The addresses with which the node's own stack meets its pods: those of gateways, which it shares where there is a host
-/// port, and those of host ports.
+/// port, and those of its ports.
 fn node_addresses(config: &Config) -> BTreeSet<IpAddr> {
     let gateways = config.networks.iter().flat_map(|network| &network.gateways).map(|net| net.addr());
-    let hosts: HashSet<&str> = config
-        .networks
-        .iter()
-        .filter_map(|network| network.underlay()?.host_port.as_ref())
-        .map(shunt_config::PortName::as_str)
-        .collect();
-    let ports = config.ports.iter().filter(|port| hosts.contains(port.name.as_str()));
-    let addresses = ports.flat_map(|port| match &port.kind {
-        PortKind::Tap { addresses, .. } => addresses.iter().map(|net| net.addr()).collect(),
-        _ => Vec::new(),
-    });
+    let ports = config.ports.iter().filter(|port| is_nodes(config, port));
+    let addresses = ports.flat_map(|port| port.kind.addresses()).map(|net| net.addr());
     gateways.chain(addresses).collect()
 }
 

@@ -183,6 +183,7 @@ impl Control {
         plan.nat = self.config.routers.iter().map(|router| Nat::build(router).map(Arc::new)).collect();
         plan.affinity = self.services.affinity();
         plan.vteps = services::vteps(&self.config);
+        self.policies.set_ports(&self.config, &self.ports);
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
             let Some((network, vlans)) = self.domains.attached(&port.config.name) else { continue };

@@ -69,7 +69,7 @@ fn judge(
     packet.rests_on.policy(ends.client, ends.server);
     let (client, server) = (policies.get(ends.client), policies.get(ends.server));
     // The node reaches its pods (probes), and they reach it. Who opens a connection as the node must be the node.
-    let from_node = policies.is_node(ends.client) && (ends.answers || is_node_port(ingress));
+    let from_node = policies.is_node(ends.client) && (ends.answers || is_node_port(policies, ingress));
     let sends = client.filter(|_| !policies.is_node(ends.server));
     // What another node lets out it has judged.
     let sends = sends.filter(|_| ends.answers || ingress.peer.is_none());
@@ -149,9 +149,10 @@ fn is_neighbourly(key: &FlowKey) -> bool {
 }
 
 /// True when the packet came from the node's own stack.
-fn is_node_port(ingress: &Ingress<'_>) -> bool {
+fn is_node_port(policies: &Policies, ingress: &Ingress<'_>) -> bool {
     let shared = ingress.network.demux.as_ref().and_then(|demux| demux.host);
-    host::is_ingress(ingress) || ingress.peer.is_none() && shared == Some(ingress.port.id)
+    let own = shared == Some(ingress.port.id) || policies.is_node_port(ingress.port.id);
+    host::is_ingress(ingress) || ingress.peer.is_none() && own
 }
 
 /// A packet that may pass, and belongs to no connection, opens one, so that its answers are known.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use shunt_config::{Cluster, Pod};
 
 use super::compile::Book;
+use crate::ids::PortId;
 use crate::table::policy::{Chapter, Direction, Identity, NamedPort, Policies, Side};
 
 /// The state. The default knows no pods and no policies.
@@ -21,6 +22,8 @@ pub struct Resolver {
     /// Addresses of pods that policies know, with their identity.
     rows: BTreeMap<IpAddr, u32>,
     node: BTreeSet<IpAddr>,
+    /// Ports of the node's own stack.
+    node_ports: BTreeSet<PortId>,
     /// As last built; none after a change.
     table: Option<Arc<Policies>>,
 }
@@ -42,8 +45,12 @@ impl Resolver {
         }
         let before = std::mem::replace(&mut self.cluster, cluster.clone());
         if !cluster.has_policies() {
-            *self =
-                Self { node: std::mem::take(&mut self.node), cluster: cluster.clone(), ..Self::default() };
+            *self = Self {
+                node: std::mem::take(&mut self.node),
+                node_ports: std::mem::take(&mut self.node_ports),
+                cluster: cluster.clone(),
+                ..Self::default()
+            };
             return;
         }
         let mut known: &[Arc<Pod>] = &before.pods;
@@ -55,6 +62,7 @@ impl Resolver {
             *self = Self {
                 book: Book::of(cluster, std::mem::take(&mut self.book)),
                 node: std::mem::take(&mut self.node),
+                node_ports: std::mem::take(&mut self.node_ports),
                 cluster: cluster.clone(),
                 ..Self::default()
             };
@@ -105,6 +113,16 @@ impl Resolver {
         }
     }
 
+    /// The ports by which the node's own stack sends; true when they are others than before.
+    pub fn set_node_ports(&mut self, ports: BTreeSet<PortId>) -> bool {
+        let differ = self.node_ports != ports;
+        if differ {
+            self.node_ports = ports;
+            self.table = None;
+        }
+        differ
+    }
+
     /// The table; the same one as long as nothing changed. `None` while no pod has a policy.
     pub fn table(&mut self) -> Option<Arc<Policies>> {
         if !self.identities.has_subjects() {
@@ -115,7 +133,7 @@ impl Resolver {
         }
         let rows = self.rows.iter().map(|(address, identity)| (*address, *identity));
         let table = Policies::build(rows, self.identities.all(), self.node.iter().copied());
-        let table = Arc::new(table);
+        let table = Arc::new(table.with_node_ports(&self.node_ports));
         self.table = Some(table.clone());
         Some(table)
     }

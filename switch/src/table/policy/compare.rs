@@ -10,9 +10,9 @@ use std::sync::Arc;
 use super::Policies;
 
 impl Policies {
-    /// True when both have the same addresses of the node.
+    /// True when both have the same addresses and ports of the node.
     pub fn has_node_of(&self, other: &Self) -> bool {
-        self.node == other.node
+        self.node == other.node && self.node_ports == other.node_ports
     }
 
     /// Calls `note` with every address of which `after` says something else. Cost: one pass over both tables; each pair of

@@ -19,10 +19,13 @@ mod side;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use shunt_config::IpNet;
+
+use crate::ids::PortId;
 
 pub use rule::{Action, Peers, Ports, Rule};
 pub use side::{Chapter, Judgement, Side, Tier};
@@ -111,6 +114,8 @@ pub struct Policies {
     identities: Box<[Arc<Identity>]>,
     /// The node's own addresses, in order.
     node: Box<[IpAddr]>,
+    /// The ports by which the node's own stack sends, in order.
+    node_ports: Box<[PortId]>,
 }
 
 impl Policies {
@@ -135,7 +140,14 @@ impl Policies {
         let mut node: Vec<IpAddr> = node.into_iter().collect();
         node.sort_unstable();
         node.dedup();
-        Self { v4: v4.into(), v6: v6.into(), identities, node: node.into() }
+        Self { v4: v4.into(), v6: v6.into(), identities, node: node.into(), node_ports: Box::default() }
+    }
+
+    /// The same with the ports by which the node's own stack sends.
+    #[must_use]
+    pub fn with_node_ports(mut self, ports: &BTreeSet<PortId>) -> Self {
+        self.node_ports = ports.iter().copied().collect();
+        self
     }
 
     /// What is known of the pod that has `address`.
@@ -171,6 +183,12 @@ impl Policies {
     #[inline]
     pub fn is_node(&self, address: IpAddr) -> bool {
         self.node.binary_search(&address).is_ok()
+    }
+
+    /// True for a port by which the node's own stack sends.
+    #[inline]
+    pub fn is_node_port(&self, port: PortId) -> bool {
+        self.node_ports.binary_search(&port).is_ok()
     }
 
     /// All addresses with what is known of their pods, by address.
