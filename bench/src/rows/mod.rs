@@ -5,6 +5,7 @@
 //! | `l2` | 64-byte frames from `net_pcap` to `net_null` |
 //! | `tcp` | iperf3 between two pods |
 //! | `nodes` | TCP between pods of two nodes over VXLAN; latency on one node and across two |
+//! | `short` | one connection for each request, through a service |
 //! | `vhost` | 64-byte frames between two vhost-user guests |
 //! | `churn` | frames lost and workers stalled while the topology changes |
 //! | `idle` | what ten quiet pods cost, and the first ping after the quiet |
@@ -16,6 +17,7 @@ mod l2;
 mod loaded;
 mod memory;
 mod nodes;
+mod short;
 mod tcp;
 mod vhost;
 
@@ -44,6 +46,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "tcp-vxlan-1", measure: |plan| nodes::tcp(plan, 1) },
     Row { name: "tcp-vxlan-4", measure: |plan| nodes::tcp(plan, 4) },
     Row { name: "latency", measure: nodes::latency },
+    Row { name: "crr-clusterip", measure: short::crr },
+    Row { name: "http-clusterip", measure: short::http },
     Row { name: "vhost-64", measure: vhost::measure },
     Row { name: "swaps", measure: churn::swaps },
     Row { name: "hotplug", measure: churn::hotplug },
