@@ -2,7 +2,7 @@
 
 pub(crate) mod arbitrary;
 pub(crate) mod model;
-mod speed;
+pub(crate) mod speed;
 
 use std::net::IpAddr;
 use std::sync::Arc;

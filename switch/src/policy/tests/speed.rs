@@ -12,7 +12,7 @@ use shunt_config::{
 use super::super::Resolver;
 
 /// `policies` policies over `pods` pods in 50 namespaces: each isolates an application from all but two others.
-fn large(pods: usize, policies: usize) -> Arc<Cluster> {
+pub(crate) fn large(pods: usize, policies: usize) -> Arc<Cluster> {
     let app = |number: usize| format!("app-{}", number % 200);
     let labelled = |key: &str, value: &str| [(key, value)].into_iter().collect::<Labels>();
     let selector = |value: &str| Selector { match_labels: labelled("app", value), ..Selector::default() };
