@@ -17,13 +17,13 @@ gateways = ["10.16.0.1/24", "fd00:16::1/64"]
 [[port]]
 name = "a"
 kind = "veth"
-device = "a"
+device = "pod-a"
 network = "pods"
 endpoints = [{ mac = "02:00:00:00:10:0a", ip = ["10.16.0.10", "fd00:16::10"] }]
 [[port]]
 name = "b"
 kind = "veth"
-device = "b"
+device = "pod-b"
 network = "pods"
 endpoints = [{ mac = "02:00:00:00:10:0b", ip = ["10.16.0.11", "fd00:16::11"] }]
 [[namespace]]
@@ -63,7 +63,7 @@ fn start(action: &str) -> Node {
         let addrs = [format!("10.16.0.{last}/24"), format!("fd00:16::{last}/64")];
         let inside = Interface { mac: Some(&mac), addrs: &[&addrs[0], &addrs[1]], ..Interface::default() };
         // It ends with the namespaces.
-        std::mem::forget(Veth::pair(name, Some(&node), &pod, &inside).unwrap());
+        std::mem::forget(Veth::pair(&format!("pod-{name}"), Some(&node), &pod, &inside).unwrap());
         pod
     });
     let shuntd = Shuntd::start_in(&node, &format!("{CONFIG}action = \"{action}\"\n")).unwrap();
