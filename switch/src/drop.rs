@@ -60,9 +60,25 @@ drop_reasons! {
     TooLongForBuffer = "too_long_for_buffer",
     /// Not IPv4 or IPv6, and the egress port is an L3 device (TUN).
     NotIp = "not_ip",
-    /// Out of a masqueraded network, and no connection can be made of it: a later fragment, or ICMP other than echo. Or a later
-    /// fragment from or to a pod that policies are about.
+    /// Out of a masqueraded network, and no connection can be made of it: ICMP other than echo.
     Untracked = "untracked",
+    /// A fragment that overlaps another one of its datagram, or contradicts it about its end; so is all that comes of the
+    /// datagram after it (RFC 5722).
+    FragmentOverlap = "fragment_overlap",
+    /// A fragment that has come before (RFC 8200 section 4.5).
+    FragmentDuplicate = "fragment_duplicate",
+    /// A fragment that fits into no datagram: empty, beyond 64 KiB, or followed by others and no multiple of 8 bytes long.
+    FragmentUnfit = "fragment_unfit",
+    /// A first fragment that does not hold all of a sound transport header (RFC 1858, RFC 7112).
+    FragmentTiny = "fragment_tiny",
+    /// One of more than 64 fragments of a datagram.
+    FragmentTooMany = "fragment_too_many",
+    /// A later fragment whose first one, which has its ports, did not come in time.
+    FragmentNoFirst = "fragment_no_first",
+    /// A later fragment that came before its first one, and its sender, its port or the worker has as many that wait as it may.
+    FragmentRoom = "fragment_room",
+    /// Several workers had fragments for the same place of the table at once.
+    FragmentBusy = "fragment_busy",
     /// A policy does not allow its sender to send it; `shunt drops --why` says which.
     PolicyEgress = "policy_egress",
     /// A policy does not allow its receiver to receive it; `shunt drops --why` says which.
@@ -76,8 +92,12 @@ drop_reasons! {
     MasqueradePorts = "masquerade_ports",
     /// The connection table is full.
     ConnectionsFull = "connections_full",
-    /// Its source has as many connections as it may.
+    /// Its source has as many connections, or TCP handshakes under way, as it may.
     ConnectionLimit = "connection_limit",
+    /// Its source opened as many connections in this second as it may.
+    ConnectionRate = "connection_rate",
+    /// Its zone (a router with its networks) has as many connections, or TCP handshakes under way, as it may.
+    ConnectionZone = "connection_zone",
     /// Several workers opened connections at the same place of the table; the next packet will do.
     ConnectionBusy = "connection_busy",
     /// Its connection ended while it was under way.
@@ -139,6 +159,20 @@ drop_reasons! {
     SpoofedIp = "spoofed_ip",
     /// The port's stations are given, and an ARP or ND message claims an address that is not its sender's.
     SpoofedArp = "spoofed_arp",
+    /// A frame of the link's own protocols (spanning tree, LACP, 802.1X, LLDP), from a port that is not trusted.
+    LinkControl = "link_control",
+    /// A source address that nobody has, or a loopback one (RFC 1812 section 5.3.7), from a port that is not trusted.
+    Martian = "martian",
+    /// BFD (RFC 5880) from a port that is not trusted.
+    PodBfd = "pod_bfd",
+    /// What a DHCP or DHCPv6 server sends, from a port that is not trusted.
+    PodDhcpServer = "pod_dhcp_server",
+    /// An IPv6 router advertisement from a port that is not trusted (RFC 6105).
+    PodRouterAdvertisement = "pod_router_advertisement",
+    /// An ICMP or ICMPv6 redirect from a port that is not trusted.
+    PodRedirect = "pod_redirect",
+    /// For a station of a closed network, from outside of the masqueraded ones, and of no connection that such a one has opened.
+    OverlayNotReachable = "overlay_not_reachable",
     /// Sent to the shared MAC address of a demux network, but to no address of its stations, and no host port takes it.
     NoStation = "no_station",
     /// The sender inside a tunnel packet is not behind the peer that sent it.

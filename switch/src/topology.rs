@@ -22,7 +22,7 @@ use crate::flow::execute::Rewrites;
 use crate::flow::parse::Openers;
 use crate::ids::{MAX_PORTS, NetworkId, PortId};
 use crate::port::FRAME_OVERHEAD;
-use crate::state::{Affinity, Table};
+use crate::state::{Affinity, Fragments, Table};
 use crate::table::fdb::Fdb;
 use crate::table::nat::Nat;
 use crate::table::neighbor::{Neighbor, NeighborTable};
@@ -70,6 +70,8 @@ pub struct Port {
     pub l3: Option<L3Interface>,
     /// Who may send behind it; `None` lets everybody.
     pub identity: Option<Arc<Identity>>,
+    /// It does not send control protocols of links and routers, nor from addresses that nobody has.
+    pub guarded: bool,
     /// Port that gets a copy of every frame that comes in here.
     pub mirror: Option<PortId>,
 }
@@ -119,6 +121,8 @@ pub struct Network {
     pub mss_clamp: bool,
     /// What its stations send to networks that are not masqueraded leaves with the router's address there.
     pub masquerade: bool,
+    /// Its stations are reached from networks that are not masqueraded only by the connections that they have opened.
+    pub closed: bool,
     /// Where connections of what is routed out of it are looked for: set when some network of its router is masqueraded, or
     /// what is bridged has connections, too.
     pub zone: Option<u16>,
@@ -228,6 +232,8 @@ pub struct PlannedNetwork {
     pub mss_clamp: bool,
     /// See [`Network::masquerade`].
     pub masquerade: bool,
+    /// See [`Network::closed`].
+    pub closed: bool,
     /// The number that its router has among connections, the same as long as the router lives.
     pub zone: u16,
     /// See [`Network::tracks_bridged`]; then it has connections whether or not something is masqueraded.
@@ -294,6 +300,9 @@ struct Attached {
 fn depth(port: &Port, networks: &[Network]) -> Depth {
     let needed = |(network, _): (NetworkId, _)| networks.get(network.index()).map(|network| network.depth);
     let deepest = port.attachments().filter_map(needed).max().unwrap_or_default();
+    if port.guarded {
+        return Depth::Transport;
+    }
     // At this depth tags are told apart, and addresses read.
     let deeper = port.vlans.is_some() || port.identity.is_some();
     if deeper { deepest.max(Depth::Network) } else { deepest }
@@ -377,6 +386,7 @@ impl Topology {
                 mtu: network.mtu,
                 mss_clamp: network.mss_clamp,
                 masquerade: network.masquerade,
+                closed: network.closed,
                 zone: tracks(network).then_some(network.zone),
                 tracks_bridged: network.tracks_bridged,
                 policies: network.policies.clone(),
@@ -506,6 +516,12 @@ impl Topology {
     #[inline]
     pub fn vtep(&self, overlay: NetworkId) -> Option<IpAddr> {
         self.vteps.iter().find(|(network, _)| *network == overlay).map(|(_, address)| *address)
+    }
+
+    /// Datagrams of which fragments are under way, where there are connections.
+    #[inline]
+    pub fn fragments(&self) -> Option<&Fragments> {
+        self.rewrites().fragments.as_deref()
     }
 
     /// When what decisions rest on last changed.

@@ -10,6 +10,7 @@
 mod asker;
 pub mod capture;
 pub(crate) mod forward;
+mod fragments;
 mod held;
 pub mod mailbox;
 pub(crate) mod output;
@@ -142,8 +143,8 @@ impl Worker {
                 break;
             }
             let newest = self.topology.quiescent();
-            if !self.forwarder.held.is_empty() {
-                self.forwarder.retry_held(self.topology.get(), seconds, &self.counters);
+            if self.forwarder.is_holding() {
+                self.forwarder.retry(self.topology.get(), seconds, &self.counters);
             }
             let received = self.poll(&mut burst, &mut flows, seconds);
 
@@ -228,6 +229,7 @@ impl Worker {
                 }
                 Command::DetachRx(port, queue) => {
                     self.forwarder.forget_held(port);
+                    self.forwarder.forget_lingering(self.topology.get(), port);
                     let place = self.rx.iter().position(|slot| slot.port == port && slot.queue == queue);
                     let reply = place.map_or(Reply::Done, |place| Reply::Rx(self.rx.swap_remove(place)));
                     self.inbox.reply(reply);

@@ -3,6 +3,7 @@
 //! A [`Frame`] says everything that a key or a stage may decide on; [`Frame::bytes`] writes it with `etherparse`, lengths
 //! and checksums right. [`random`] makes arbitrary ones, sound and broken. Cost: an allocation or two a frame.
 
+pub mod cut;
 pub mod random;
 mod write;
 

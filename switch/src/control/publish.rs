@@ -176,7 +176,11 @@ impl Control {
     fn plan(&mut self) -> Plan {
         let full_key = self.config.flow_cache.key == KeyFields::Full;
         let overlays = overlay::planned(&self.config, &self.peers);
-        let rewrites = Arc::new(Rewrites { connections: self.connections.table(), ..Rewrites::default() });
+        let rewrites = Arc::new(Rewrites {
+            connections: self.connections.table(),
+            fragments: self.connections.fragments(),
+            ..Rewrites::default()
+        });
         let mut plan =
             Plan { full_key, routers: self.routers.clone(), overlays, rewrites, ..Plan::default() };
         plan.services = self.services.planned(&self.config);
@@ -200,6 +204,7 @@ impl Control {
                 max_frame: port.max_frame() + tag,
                 l3: port.l3(),
                 identity: self.config.spoof_check(&port.config).then(|| Arc::new(identity(port))),
+                guarded: !self.config.trusts(&port.config),
                 mirror: port.config.mirror.as_ref().and_then(|mirror| {
                     self.ports.iter().find(|port| port.config.name == *mirror).map(|port| port.id)
                 }),
@@ -246,6 +251,7 @@ impl Control {
                 mtu: self.config.network_mtu(network),
                 mss_clamp: network.mss_clamp,
                 masquerade: whole && network.masquerade,
+                closed: whole && network.is_closed(),
                 zone: match &network.router {
                     None if policies.is_none() => 0,
                     router => self.zones.of(router.as_ref(), &domain.name),

@@ -19,7 +19,7 @@ use super::actions::{Actions, Edits};
 use super::parse::Layout;
 use crate::drop::DropReason;
 use crate::encap::Template;
-use crate::state::{ConnRef, Direction, Table};
+use crate::state::{ConnRef, Direction, Fragments, Table};
 pub use translate::{Addresses, Translation};
 pub(crate) use vlan::push as push_tag;
 
@@ -38,6 +38,8 @@ pub struct Rewrites {
     pub translations: Box<[Translation]>,
     /// The connections of all workers; there when a network is masqueraded.
     pub connections: Option<Arc<Table>>,
+    /// Datagrams of which fragments are under way; there with `connections`.
+    pub fragments: Option<Arc<Fragments>>,
 }
 
 impl Rewrites {

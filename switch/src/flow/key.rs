@@ -109,6 +109,8 @@ pub struct Marks {
     pub options: bool,
     /// TCP flags, by class.
     pub tcp: TcpClass,
+    /// A later fragment that was given protocol and ports of its datagram's first one ([`crate::state::fragments`]).
+    pub gathered: bool,
 }
 
 impl Marks {
@@ -124,6 +126,7 @@ impl Marks {
             | (self.ttl_expired as u16) << 11
             | (self.options as u16) << 12
             | (self.tcp as u16) << 13
+            | (self.gathered as u16) << 15
     }
 
     /// The marks behind the 16 bits.
@@ -161,6 +164,7 @@ impl Marks {
                 2 => TcpClass::Fin,
                 _ => TcpClass::Reset,
             },
+            gathered: bits & 1 << 15 != 0,
         }
     }
 }
@@ -337,8 +341,9 @@ mod tests {
 
     fn marks() -> impl Strategy<Value = Marks> {
         let small = (0_u8..3, 0_u8..3, any::<bool>(), 0_u8..4, 0_u8..3, 0_u8..3);
-        (small, any::<bool>(), any::<bool>(), 0_u8..4).prop_map(
-            |((depth, tags, service_tag, l3, l4, fragment), ttl_expired, options, tcp)| Marks {
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+        (small, flags, 0_u8..4).prop_map(
+            |((depth, tags, service_tag, l3, l4, fragment), (ttl_expired, options, gathered), tcp)| Marks {
                 depth: [Depth::Ethernet, Depth::Network, Depth::Transport][usize::from(depth)],
                 tags,
                 service_tag,
@@ -348,6 +353,7 @@ mod tests {
                 ttl_expired,
                 options,
                 tcp: [TcpClass::Data, TcpClass::Syn, TcpClass::Fin, TcpClass::Reset][usize::from(tcp)],
+                gathered,
             },
         )
     }

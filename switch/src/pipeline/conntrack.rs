@@ -10,8 +10,8 @@ use super::observe::{Observe, Step};
 use super::packet::{Known, Opens, Packet};
 use super::{Ingress, nat, related};
 use crate::drop::DropReason;
-use crate::flow::Actions;
 use crate::flow::actions::Edits;
+use crate::flow::{Actions, FlowKey};
 use crate::state::{Direction, Found, Tuple};
 use crate::topology::{Network, Topology};
 
@@ -56,6 +56,17 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
     packet.connection = known;
 }
 
+/// True when a connection may be looked for with the packet that has `key`: before any stage has seen it, so that its
+/// fragments can be told apart first.
+#[inline]
+pub fn may_track(ingress: &Ingress<'_>, key: &FlowKey) -> bool {
+    let network = ingress.network;
+    let gateway = network.gateway.as_ref().is_some_and(|gateway| gateway.mac == key.dst());
+    // Frames without an Ethernet header are for the router.
+    let bare = ingress.port.l3.is_some() || ingress.peer.is_some();
+    network.zone.is_some() && (gateway || bare)
+}
+
 /// Makes a packet one of a connection.
 #[inline]
 pub fn join(actions: &mut Actions, found: Found) {
@@ -64,6 +75,12 @@ pub fn join(actions: &mut Actions, found: Found) {
     actions.generation = generation as u16;
     let reply = if found.direction == Direction::Reply { Edits::REPLY } else { Edits::NONE };
     actions.edits = actions.edits.without(Edits::STRANGER).and(Edits::TRACK).and(reply);
+}
+
+/// True for a packet that comes from outside of the masqueraded networks, not from the node itself, and is of no connection.
+#[inline]
+pub fn is_outsider(ingress: &Ingress<'_>, packet: &Packet<'_>) -> bool {
+    !ingress.network.masquerade && packet.connection.is_none() && !super::host::is_ingress(ingress)
 }
 
 /// Table 17: what leaves a masqueraded network for one that is not gets an address of the router's there, or the floating one

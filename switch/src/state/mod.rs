@@ -22,6 +22,8 @@
 //! | [`connection`] | states, marks, the copy that is given out |
 //! | [`tcp`], [`track`] | what a segment does to a TCP connection; what a packet does to any |
 //! | [`timeouts`], [`sweep`] | when connections end, and the walk that ends them |
+//! | [`events`] | what happens to connections, for who watches |
+//! | [`fragments`] | which datagram a fragment is of, and what its first one said |
 //! | [`limits`] | how many a zone or a source may have |
 //! | [`ports`] | ports for source NAT |
 //! | [`affinity`] | which backend of a service a client stays with |
@@ -30,6 +32,8 @@ pub mod affinity;
 mod atomic;
 mod bucket;
 pub mod connection;
+pub mod events;
+pub mod fragments;
 pub mod limits;
 #[cfg(all(test, feature = "loom"))]
 mod model;
@@ -46,6 +50,8 @@ pub mod tuple;
 
 pub use affinity::Affinity;
 pub use connection::{ConnRef, Connection, Direction, Marks, Nat, State};
+pub use events::{Change, Event, Events};
+pub use fragments::Fragments;
 pub use limits::{Limit, Limits};
 pub use quoted::Quoted;
 pub use slots::Stock;

@@ -75,7 +75,7 @@ impl Tuple {
     /// The tuple of the packet with `key` in `zone`.
     ///
     /// `None` for what belongs to no connection by itself: what is not sound IP or was not parsed to
-    /// [`Depth::Transport`], later fragments, ICMP other than echo (errors: see [`super::quoted`]).
+    /// [`Depth::Transport`], later fragments that have no ports yet, ICMP other than echo (errors: see [`super::quoted`]).
     #[inline]
     pub fn of(key: &FlowKey, zone: u16) -> Option<Self> {
         let marks = key.marks();
@@ -84,7 +84,8 @@ impl Tuple {
             L3::Ipv6 => V6,
             L3::Other | L3::Malformed => return None,
         };
-        if marks.depth != Depth::Transport || marks.fragment == Fragment::Later || marks.l4 == L4::Malformed {
+        let lacks_ports = marks.fragment == Fragment::Later && !marks.gathered;
+        if marks.depth != Depth::Transport || lacks_ports || marks.l4 == L4::Malformed {
             return None;
         }
         let protocol = key.protocol();

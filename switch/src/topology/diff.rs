@@ -153,6 +153,7 @@ mod tests {
             mtu: 1500,
             mss_clamp: false,
             masquerade: false,
+            closed: false,
             zone: 0,
             tracks_bridged: false,
             policies: None,
@@ -168,6 +169,7 @@ mod tests {
             max_frame: 1514,
             l3: None,
             identity: None,
+            guarded: false,
             mirror: None,
         };
         let (networks, ports) = (networks.iter().map(network).collect(), ports.iter().map(port).collect());

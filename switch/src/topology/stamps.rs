@@ -392,7 +392,8 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
         let joined = topology.networks().iter().filter(joins);
         joined
             .map(|network| {
-                let switches = (network.mss_clamp, network.masquerade, network.crossing.clone());
+                let switches = (network.mss_clamp, network.masquerade, network.closed);
+                let switches = (switches, network.crossing.clone());
                 (network.gateway.clone(), network.host, network.mtu, switches)
             })
             .collect()

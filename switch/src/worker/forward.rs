@@ -6,6 +6,7 @@
 
 mod connect;
 pub(crate) mod fit;
+mod gather;
 mod hold;
 mod originate;
 mod resolve;
@@ -18,6 +19,7 @@ use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool, clock};
 
 use super::asker::Asker;
 use super::capture::Point;
+use super::fragments::Lingering;
 use super::held::Held;
 use super::output::Output;
 use super::reporter::{Reply, Reporter};
@@ -35,6 +37,7 @@ use crate::offload::{self, linearize::linearize};
 use crate::pipeline::Ingress;
 use crate::topology::{Inlet, Topology};
 pub(super) use connect::Openings;
+use gather::Part;
 use resolve::Decision;
 
 /// What one worker needs to forward.
@@ -45,6 +48,7 @@ pub(super) struct Forwarder {
     pub(super) cache: FlowCache,
     asker: Asker,
     pub(super) held: Held,
+    lingering: Lingering,
     openings: Openings,
     reporter: Reporter,
     pool: Mempool,
@@ -146,6 +150,7 @@ impl Forwarder {
             cache,
             asker: Asker::default(),
             held: Held::default(),
+            lingering: Lingering::default(),
             openings,
             reporter: Reporter::new(counters.clone()),
             pool,
@@ -342,9 +347,18 @@ impl Forwarder {
         }
     }
 
-    /// Carries out what the stages decided for one frame.
+    /// Carries out what was decided for one frame.
     #[inline]
     fn finish(&mut self, scene: &Scene<'_>, decided: &Decision, flow: &Flow, frame: Mbuf) {
+        match decided.part {
+            Part::Whole => self.conclude(scene, decided, flow, frame),
+            Part::Later(_) | Part::Awaits => self.finish_part(scene, decided, flow, frame),
+        }
+    }
+
+    /// Carries out what the stages decided for one frame, whose flow has the key that they saw.
+    #[inline]
+    fn conclude(&mut self, scene: &Scene<'_>, decided: &Decision, flow: &Flow, frame: Mbuf) {
         match decided.question {
             None => self.execute(scene, &decided.actions, flow, frame),
             Some(question) => self.hold(scene, question, flow, frame),

@@ -32,7 +32,7 @@ pub(super) struct Waiting {
     pub(super) port: PortId,
     /// Whom it waits for.
     pub(super) question: Question,
-    /// Of a packet that came in a tunnel, which it does not show any more: its key and layout.
+    /// Of a packet that came in a tunnel, or is a later fragment, which it does not show any more: its key and layout.
     pub(super) opened: Option<Opened>,
     /// Second on the workers' clock in which it came.
     pub(super) since: u32,
@@ -49,7 +49,7 @@ impl Waiting {
     }
 }
 
-/// What a packet that came in a tunnel was found to be.
+/// What a packet that came in a tunnel, or is a later fragment, was found to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opened {
     pub(super) key: FlowKey,

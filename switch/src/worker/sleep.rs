@@ -50,7 +50,7 @@ impl Worker {
             }
         }
         let blind = blind.then_some(settings.max_sleep);
-        let holding = (!forwarder.held.is_empty()).then_some(HOLDING);
+        let holding = forwarder.is_holding().then_some(HOLDING);
         let longest = [blind, holding].into_iter().flatten().min();
         let timeout = longest.map(TimeSpec::from_duration);
         topology.offline(|| {

@@ -10,13 +10,13 @@ use super::{Flow, Forwarder, Scene, State, fit};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::cache::Place;
-use crate::flow::key::{L3, TcpClass};
+use crate::flow::key::{Fragment, L3, TcpClass};
 use crate::flow::parse::Layout;
 use crate::flow::{Actions, FlowKey, Verdict, execute};
 use crate::pipeline::{Opens, conntrack};
 use crate::state::ports::{DEFAULT_RANGE, Refused, Share, Translated};
 use crate::state::{
-    Direction, Found, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, tcp,
+    Direction, Found, Limit, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, tcp,
 };
 use crate::wire::protocol::TCP;
 
@@ -62,7 +62,11 @@ impl Openings {
             Ok(Translated::Exists(found)) => Ok(found),
             Err(Refused::Exhausted) => Err(DropReason::MasqueradePorts),
             Err(Refused::Full) => Err(DropReason::ConnectionsFull),
-            Err(Refused::OverLimit(_)) => Err(DropReason::ConnectionLimit),
+            Err(Refused::OverLimit(limit)) => Err(match limit {
+                Limit::Zone | Limit::ZoneHalfOpen => DropReason::ConnectionZone,
+                Limit::SourceRate => DropReason::ConnectionRate,
+                Limit::Source | Limit::SourceHalfOpen | Limit::SourceWhenTight => DropReason::ConnectionLimit,
+            }),
             Err(Refused::Busy) => Err(DropReason::ConnectionBusy),
         }
     }
@@ -108,12 +112,14 @@ impl Forwarder {
         opens: &Opens,
         decided: &mut Decision,
     ) {
-        let entered = first_step(flow, frame, &opens.tuple).and_then(|opening| {
-            let table = scene.topology.connections().ok_or(DropReason::ConnectionGone)?;
+        let table = scene.topology.connections().ok_or(DropReason::ConnectionGone);
+        let entered = table.and_then(|table| {
+            let opening = first_step(flow, frame, &opens.tuple, table.is_loose())?;
             self.openings.enter(table, opens, opening, scene.now)
         });
         match entered {
             Ok(found) => {
+                self.counters.connections.opened.add(1);
                 conntrack::join(&mut decided.actions, found);
                 if let (Some(stays), Some(affinity)) = (&opens.stays, scene.topology.affinity()) {
                     affinity.put(
@@ -184,9 +190,12 @@ impl Forwarder {
             return Ok(Track::Anew);
         };
         let bytes = frame.len() - u32::from(flow.layout.l3);
-        let is_data = flow.key.marks().tcp == TcpClass::Data;
+        let marks = flow.key.marks();
+        let is_data = marks.tcp == TcpClass::Data;
         match table.touch(conn, direction, scene.now, 1, bytes) {
             Touch::Done if is_data => return Ok(Track::GoesOn),
+            // It has no transport header to be looked at.
+            Touch::Done | Touch::Look if marks.fragment == Fragment::Later => return Ok(Track::GoesOn),
             Touch::Done | Touch::Look => {}
             Touch::Gone => return Ok(Track::Anew),
         }
@@ -290,19 +299,21 @@ fn zone(scene: &Scene<'_>, key: &FlowKey) -> Option<u16> {
 }
 
 /// How a connection starts whose first packet this is.
-fn first_step(flow: &Flow, frame: &Mbuf, tuple: &Tuple) -> Result<Opening, DropReason> {
+fn first_step(flow: &Flow, frame: &Mbuf, tuple: &Tuple, loose: bool) -> Result<Opening, DropReason> {
     if tuple.protocol() != TCP {
         return Opening::untracked(tuple).map_err(|_| DropReason::InvalidState);
     }
     let segment = segment(&flow.key, flow.layout, frame).ok_or(DropReason::InvalidState)?;
-    // As Linux by default: connections that are under way when the switch starts go on.
-    tcp::open(&segment, true).map_err(|_| DropReason::InvalidState)
+    tcp::open(&segment, loose).map_err(|_| DropReason::InvalidState)
 }
 
 /// The TCP header of a packet; `None` when it has none that is sound.
 fn segment(key: &FlowKey, layout: Layout, frame: &Mbuf) -> Option<Segment> {
     let data = frame.data();
     let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
+    if l4 <= l3 {
+        return None;
+    }
     let header = data.get(l3..)?.first_chunk::<6>()?;
     let said = |high, low| u32::from(u16::from_be_bytes([high, low]));
     let said = match key.marks().l3 {
@@ -318,4 +329,4 @@ fn segment(key: &FlowKey, layout: Layout, frame: &Mbuf) -> Option<Segment> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

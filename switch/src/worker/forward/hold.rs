@@ -20,8 +20,10 @@ impl Forwarder {
     pub(super) fn hold(&mut self, scene: &Scene<'_>, question: Question, flow: &Flow, frame: Mbuf) {
         self.ask(scene.topology, &question);
         let Flow { key, layout, .. } = *flow;
-        let opened = flow.inner.as_ref();
-        let opened = opened.map(|_| Opened { key, layout, numbering: scene.topology.numbering() });
+        let numbering = scene.topology.numbering();
+        // What the frame does not show: that it came in a tunnel, or of which ports its first fragment was.
+        let hidden = flow.inner.is_some() || key.marks().gathered;
+        let opened = hidden.then_some(Opened { key, layout, numbering });
         let packet = Waiting { frame, port: scene.port, question, opened, since: scene.now };
         if let Some(lost) = self.held.hold(packet, scene.topology.generation(), scene.now) {
             self.counters.port(lost.port).drop(DropReason::NeighborUnresolved, 1);
@@ -29,9 +31,26 @@ impl Forwarder {
         self.count_held();
     }
 
+    /// True while packets wait for their next hop, or later fragments for their first one.
+    #[inline]
+    pub(in crate::worker) fn is_holding(&self) -> bool {
+        !self.held.is_empty() || !self.lingering.is_empty()
+    }
+
+    /// Tries again what is held.
+    #[cold]
+    pub(in crate::worker) fn retry(&mut self, topology: &Topology, now: u32, counters: &WorkerCounters) {
+        if !self.held.is_empty() {
+            self.retry_held(topology, now, counters);
+        }
+        if !self.lingering.is_empty() {
+            self.retry_lingering(topology, now, counters);
+        }
+    }
+
     /// Shows how many packets are held.
-    fn count_held(&self) {
-        self.counters.time.held.set(self.held.len() as u64);
+    pub(super) fn count_held(&self) {
+        self.counters.time.held.set((self.held.len() + self.lingering.len()) as u64);
     }
 
     /// Asks for a neighbour, if it is not too early for that.

@@ -2,10 +2,11 @@
 
 use shunt_ffi::Mbuf;
 
+use super::gather::Part;
 use super::{Flow, Forwarder, Scene};
 use crate::flow::actions::Edits;
 use crate::flow::cache::{Entry, Place};
-use crate::flow::key::TcpClass;
+use crate::flow::key::{Fragment, TcpClass};
 use crate::flow::{Actions, FlowKey};
 use crate::pipeline::{self, Ingress, Opens, Packet, Question, Silent, Teach, ingress};
 use crate::topology::stamps::Dependencies;
@@ -17,6 +18,15 @@ pub(super) struct Decision {
     pub(super) question: Option<Question>,
     /// The decision holds for all frames of the flow.
     pub(super) keep: bool,
+    /// What the frame is of its datagram.
+    pub(super) part: Part,
+}
+
+impl Decision {
+    /// One that rests on nothing, for one frame.
+    pub(super) fn alone(actions: Actions) -> Self {
+        Self { actions, rests_on: Dependencies::NONE, question: None, keep: false, part: Part::Whole }
+    }
 }
 
 /// What the stages say of a frame, before anything comes of it.
@@ -124,10 +134,24 @@ impl Forwarder {
     /// Walks the stages, and tells the control thread what the frame teaches.
     #[inline]
     pub(super) fn decide(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
+        if flow.key.marks().fragment != Fragment::Whole
+            && let Some(decided) = self.decide_part(scene, flow, frame)
+        {
+            return decided;
+        }
+        self.decide_whole(scene, flow, frame)
+    }
+
+    /// [`Forwarder::decide`] for what is no fragment, or one whose key has the ports of its first one.
+    #[inline]
+    pub(super) fn decide_whole(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
         if scene.inlet.tracks && flow.key.marks().tcp == TcpClass::Syn {
             self.make_way(scene, flow, frame);
         }
         let Judged { mut decision, opens, teach } = judge(scene, flow, frame);
+        if decision.actions.edits.has(Edits::TRACK) {
+            self.counters.connections.found.add(1);
+        }
         if let Some(opens) = opens {
             self.connect(scene, flow, frame, &opens, &mut decision);
         }
@@ -163,6 +187,7 @@ pub(super) fn judge(scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Judged 
         rests_on: packet.rests_on,
         question: packet.question,
         keep: packet.is_cacheable(),
+        part: Part::Whole,
     };
     Judged { decision, opens: packet.opens, teach: packet.teach }
 }

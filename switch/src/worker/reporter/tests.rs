@@ -38,6 +38,7 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         mtu: 1500,
         mss_clamp: false,
         masquerade: false,
+        closed: false,
         zone: 0,
         tracks_bridged: false,
         policies: None,
@@ -53,6 +54,7 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         max_frame: 1522,
         l3: None,
         identity: None,
+        guarded: false,
         mirror: None,
     };
     let router = PlannedRouter {

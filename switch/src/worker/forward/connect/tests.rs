@@ -15,7 +15,7 @@ use super::*;
 use crate::counters::WorkerCounters;
 use crate::flow::execute::{self, Rewrites};
 use crate::ids::{NetworkId, PortId};
-use crate::state::{Limits, Size, Stock};
+use crate::state::{Fragments, Limits, Size, Stock};
 use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
@@ -24,17 +24,17 @@ use crate::topology::{
 };
 use crate::wire::ethernet::Mac;
 
-const INSIDE: usize = 0;
-const OUTSIDE: usize = 1;
+pub(in crate::worker::forward) const INSIDE: usize = 0;
+pub(in crate::worker::forward) const OUTSIDE: usize = 1;
 const STATIONS: u8 = 4;
 /// The router's address outside.
-const MASQUERADE: [u8; 4] = [10, 0, 1, 254];
+pub(in crate::worker::forward) const MASQUERADE: [u8; 4] = [10, 0, 1, 254];
 
-fn gateway_mac(network: usize) -> Mac {
+pub(in crate::worker::forward) fn gateway_mac(network: usize) -> Mac {
     Mac::from_bytes([2, 0, 0, 0, 0xfe, network as u8])
 }
 
-fn station(network: usize, last: u8) -> ([u8; 4], Mac) {
+pub(in crate::worker::forward) fn station(network: usize, last: u8) -> ([u8; 4], Mac) {
     ([10, 0, network as u8, last], Mac::from_bytes([2, 0, 0, 0, network as u8, last]))
 }
 
@@ -94,6 +94,7 @@ fn network(number: usize, world: World) -> PlannedNetwork {
             ..Crossing::default()
         },
         masquerade: world.masquerade && number == INSIDE,
+        closed: false,
         zone: 7,
         tracks_bridged: false,
         policies: None,
@@ -111,6 +112,7 @@ fn topology(table: Arc<Table>, world: World, before: &Topology) -> Topology {
         max_frame: 1522,
         l3: None,
         identity: None,
+        guarded: false,
         mirror: None,
     };
     let connected = |number: usize| fib::Row {
@@ -127,10 +129,19 @@ fn topology(table: Arc<Table>, world: World, before: &Topology) -> Topology {
             fib: Arc::new(Fib::build(routes)),
         }],
         ports: both.map(port).into(),
-        rewrites: Arc::new(Rewrites { connections: Some(table), ..Rewrites::default() }),
+        rewrites: Arc::new(Rewrites {
+            connections: Some(table),
+            fragments: Some(Arc::new(Fragments::new(3))),
+            ..Rewrites::default()
+        }),
         ..Plan::default()
     };
     Topology::build(before.generation() + 1, &plan).following(before)
+}
+
+/// A topology with a masqueraded network, that has no predecessor.
+pub(in crate::worker::forward) fn masqueraded(table: Arc<Table>) -> Topology {
+    topology(table, FIRST, &Topology::empty())
 }
 
 fn datagram(from: [u8; 4], to: [u8; 4], ports: (u16, u16), side: usize) -> Vec<u8> {
@@ -338,4 +349,32 @@ proptest! {
             }
         }
     }
+}
+
+/// Few ports for many connections: each has one, and what is one too many is refused until one ends.
+#[test]
+fn snat_with_port_range_with_exhaustion() {
+    let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
+    let table = Arc::new(Table::new(size, 3).unwrap());
+    let topology = masqueraded(table.clone());
+    let (mut forwarder, mut stock) = (forwarder(4096), Stock::default());
+    forwarder.openings.own = Share::new(34_567..=34_568, 0, 1, 1);
+    let far = station(OUTSIDE, 1).0;
+    let mut send = |pod: u8, port: u16, to: u16| {
+        let sent = datagram(station(INSIDE, pod).0, far, (port, to), INSIDE);
+        pass(&mut forwarder, &topology, INSIDE, &sent, 0).map(|(_, _, _, ports)| ports.0)
+    };
+    let mut ports = [send(1, 5000, 53).unwrap(), send(2, 5000, 53).unwrap()];
+    ports.sort_unstable();
+    assert_eq!(ports, [34_567, 34_568], "nobody's own port is in the range");
+    assert_eq!(send(3, 5000, 53), Err(DropReason::MasqueradePorts));
+    // To another port of the same station there are as many again; and who has one keeps it.
+    assert!(send(3, 5000, 54).is_ok() && send(4, 5000, 54).is_ok());
+    assert_eq!(send(1, 5001, 54), Err(DropReason::MasqueradePorts));
+    assert!(send(1, 5000, 53).is_ok());
+    let mut rows = Vec::with_capacity(64);
+    table.list(0, 1 << 20, &mut rows);
+    let first = rows.iter().find(|row| row.original.source() == IpAddr::from(station(INSIDE, 2).0)).unwrap();
+    assert!(matches!(table.remove(&mut stock, first.conn), Removal::Removed(_)));
+    assert!(send(3, 5000, 53).is_ok());
 }

@@ -166,6 +166,7 @@ impl World {
             up: port.up,
             max_frame: 1514,
             l3: None,
+            guarded: false,
             identity: port.checks.then(|| {
                 let stations = identity(number as u8).into_iter();
                 let addresses = |list: Vec<Ipv4Addr>| list.into_iter().map(IpAddr::from).collect();
@@ -230,6 +231,7 @@ impl World {
             mtu: MTU,
             mss_clamp: false,
             masquerade: false,
+            closed: false,
             zone: 0,
             tracks_bridged: false,
             policies: None,
