@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::Config;
 use crate::check::{self, Around};
+use crate::connections::Connections;
 use crate::error::{ConfigErrors, Sink};
 use crate::names::{NetworkName, PortName, RouterName};
 use crate::network::Network;
@@ -45,6 +46,8 @@ pub struct ConfigDiff {
     pub changed_services: Vec<ServiceName>,
     /// Namespaces, pods or policies differ: who may talk to whom is resolved anew.
     pub policies: bool,
+    /// The settings of connections, when some differ that the running daemon takes over.
+    pub connections: Option<Connections>,
     /// Keys that differ and are read only when the daemon starts: the running one keeps the old value.
     pub restart_required: Vec<&'static str>,
 }
@@ -115,8 +118,8 @@ pub enum Step<'a> {
 }
 
 impl Config {
-    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory`, `workers`, `flow_cache` and `connections`
-    /// stay as they run (see [`ConfigDiff::restart_required`]), and the ports are checked against those. `origin` is the name that
+    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory`, `workers`, `flow_cache` and the capacity under
+    /// `connections` stay as they run (see [`ConfigDiff::restart_required`]), and the ports are checked against those. `origin` is the name that
     /// messages give this configuration.
     ///
     /// # Errors
@@ -127,7 +130,7 @@ impl Config {
             memory: running.memory.clone(),
             workers: running.workers.clone(),
             flow_cache: running.flow_cache.clone(),
-            connections: running.connections.clone(),
+            connections: Connections { capacity: running.connections.capacity, ..self.connections.clone() },
             routers: self.routers.clone(),
             networks: self.networks.clone(),
             ports: self.ports.clone(),
@@ -225,6 +228,8 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
         policies: old.cluster != new.cluster,
         ..ConfigDiff::default()
     };
+    let fitting = Connections { capacity: old.connections.capacity, ..new.connections.clone() };
+    diff.connections = (fitting != old.connections).then_some(fitting);
 
     let old_networks: HashMap<_, _> = old.networks.iter().map(|n| (&n.name, n)).collect();
     let new_networks: HashMap<_, _> = new.networks.iter().map(|n| (&n.name, n)).collect();
@@ -294,7 +299,7 @@ fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
     keys.extend(differing!(old, new;
         mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit", router "router",
         gateways "gateways", gateway_mac "gateway_mac", neighbor_ageing "neighbor_ageing", proxy_arp "proxy_arp",
-        mss_clamp "mss_clamp", masquerade "masquerade", snat "snat"));
+        mss_clamp "mss_clamp", masquerade "masquerade", snat "snat", closed "closed"));
     (!keys.is_empty()).then(|| NetworkChange { from: old.clone(), to: new.clone(), keys })
 }
 
@@ -322,7 +327,7 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     let reopen = !keys.is_empty();
     keys.extend(differing!(old, new;
         network "network", admin_up "admin_up", mtu "mtu", placement "placement",
-        mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check", needs_pod "needs_pod", mirror "mirror",
+        mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check", needs_pod "needs_pod", trusted "trusted", mirror "mirror",
         vlan "vlan", trunk "trunk", native_vlan "native_vlan", untagged "untagged", service_tag "service_tag"));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");

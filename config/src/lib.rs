@@ -60,7 +60,7 @@ pub use cluster::object::{NAMESPACE_NAME_LABEL, NamedPort, Namespace, Pod};
 pub use cluster::peer::{IpBlock, Peer as PolicyPeer, PolicyPort, PortRef};
 pub use cluster::policy::{Policy, Refusal, Rule};
 pub use cluster::selector::{Expression, Operator, Selector};
-pub use connections::Connections;
+pub use connections::{Connections, Timeouts};
 pub use daemon::Daemon;
 pub use diff::{ConfigDiff, NetworkChange, PortChange, RouterChange, Step, diff};
 pub use error::{ConfigError, ConfigErrors, LoadError};
@@ -261,5 +261,11 @@ impl Config {
             let alone = port.trunk.is_empty();
             addressed && alone && self.network_of(port).is_some_and(|network| network.bridge().is_none())
         })
+    }
+
+    /// True when frames of `port` may be of control protocols of links and routers, and come from any address: as configured, else
+    /// where its senders are not held against its endpoints.
+    pub fn trusts(&self, port: &Port) -> bool {
+        port.trusted.unwrap_or_else(|| !self.spoof_check(port))
     }
 }

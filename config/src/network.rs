@@ -66,9 +66,19 @@ pub struct Network {
     /// Networks for which `masquerade` does not hold, or holds alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub snat: Vec<Snat>,
+    /// Whether its stations are reached from outside only by connections that they have opened, as configured; see
+    /// [`Network::is_closed`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<bool>,
 }
 
 impl Network {
+    /// True when its stations are reached from networks that are not masqueraded only by connections that they have opened: as
+    /// configured, else where an overlay is masqueraded.
+    pub fn is_closed(&self) -> bool {
+        self.closed.unwrap_or(self.masquerade && self.overlay().is_some())
+    }
+
     /// The Ethernet address that the router has in the network: as configured, else derived from the network's name, so
     /// that it is the same after a restart and on every node. In an L3 overlay, where each node has an address of its
     /// own, it is derived from that, as the other nodes derive it (see [`Peer::mac`](crate::Peer::mac)); in a demux network it
@@ -169,6 +179,7 @@ impl Default for Network {
             mss_clamp: false,
             masquerade: false,
             snat: Vec::new(),
+            closed: None,
         }
     }
 }
@@ -219,6 +230,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let mss_clamp = section.or("mss_clamp", false, value::boolean);
     let masquerade = section.or("masquerade", false, value::boolean);
     let snat = section.tables("snat", snat::KEYS, snat::EXAMPLE, snat::read);
+    let closed = section.optional("closed", value::boolean);
     let routing = check_routing(section, &router, &gateways) && gateway_mac.is_ok();
     if routing && !section.has("gateways") {
         let message = "nothing is routed here; add router and gateways, or remove it";
@@ -235,6 +247,10 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
             }
         }
     }
+    if closed == Ok(Some(true)) && masquerade == Ok(false) {
+        let message = "who is let in is known by the connections of masqueraded networks; add masquerade = true, or remove it";
+        section.report("closed", message);
+    }
     let network = Network {
         name: name.clone().unwrap_or_default(),
         kind: kind.clone().unwrap_or_default(),
@@ -249,6 +265,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         mss_clamp: mss_clamp.unwrap_or(false),
         masquerade: masquerade.unwrap_or(false),
         snat: snat.unwrap_or_default().into_iter().flatten().collect(),
+        closed: closed.unwrap_or(None),
     };
     one_address(section, &network);
     Draft { path, name, network, routing, kind: kind.is_ok() }

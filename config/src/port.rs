@@ -65,6 +65,9 @@ pub struct Port {
     pub spoof_check: Option<bool>,
     /// The port is closed until each address of `endpoints` is one of a pod: until then nobody knows its policies.
     pub needs_pod: bool,
+    /// Whether it may send control protocols of links and routers, as configured; see [`Config::trusts`](crate::Config::trusts).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<bool>,
     /// The port that gets a copy of every frame that comes in by this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<PortName>,
@@ -100,6 +103,7 @@ impl Port {
             endpoints: Vec::new(),
             spoof_check: None,
             needs_pod: false,
+            trusted: None,
             mirror: None,
             vlan: None,
             trunk: VlanSet::default(),
@@ -140,6 +144,7 @@ pub(crate) struct Draft {
     pub(crate) endpoints: Option<Vec<Option<Endpoint>>>,
     pub(crate) spoof_check: Option<bool>,
     pub(crate) needs_pod: bool,
+    pub(crate) trusted: Option<bool>,
     pub(crate) mirror: Option<PortName>,
     /// What it has of VLANs; `None` when that holds a mistake.
     pub(crate) vlans: Option<Vlans>,
@@ -173,6 +178,7 @@ impl Draft {
             endpoints: self.endpoints?.into_iter().collect::<Option<_>>()?,
             spoof_check: self.spoof_check,
             needs_pod: self.needs_pod,
+            trusted: self.trusted,
             mirror: self.mirror,
             vlan: vlans.vlan,
             trunk: vlans.trunk,
@@ -201,6 +207,7 @@ impl Draft {
             endpoints: Some(port.endpoints.into_iter().map(Some).collect()),
             spoof_check: port.spoof_check,
             needs_pod: port.needs_pod,
+            trusted: port.trusted,
             mirror: port.mirror,
             vlans: Some(Vlans {
                 vlan: port.vlan,
@@ -244,6 +251,7 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
     let endpoints = endpoints(section).ok();
     let spoof_check = section.optional("spoof_check", value::boolean).unwrap_or(None);
     let needs_pod = needs_pod(section, endpoints.as_deref()).unwrap_or(false);
+    let trusted = section.optional("trusted", value::boolean).unwrap_or(None);
     let mirror = section.optional("mirror", value::parsed::<PortName>).unwrap_or(None);
     let vlans = vlans(section).ok();
     Draft {
@@ -262,6 +270,7 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         endpoints,
         spoof_check,
         needs_pod,
+        trusted,
         mirror,
         vlans,
     }

@@ -13,9 +13,8 @@ fn config(text: &str) -> Config {
 fn two_values(key: &str) -> (&'static str, &'static str) {
     match key {
         "network" => ("\"default\"", "\"blue\""),
-        "admin_up" | "tso" | "mergeable" | "spoof_check" | "announce" | "flood" | "proxy_arp" => {
-            ("true", "false")
-        }
+        "admin_up" | "tso" | "mergeable" | "spoof_check" | "trusted" | "tcp_loose" | "closed" | "announce"
+        | "flood" | "proxy_arp" => ("true", "false"),
         "mss_clamp" | "masquerade" | "local_route" | "learning" | "udp_checksum" | "service_tag"
         | "untagged" | "needs_pod" => ("false", "true"),
         "vlan" | "native_vlan" => ("1155", "1156"),
@@ -67,6 +66,8 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "mac_ageing" | "neighbor_ageing" => ("\"5m\"", "\"0\""),
         "entries" => ("0", "1024"),
         "capacity" => ("1024", "2048"),
+        key if key.starts_with("per_") => ("100", "200"),
+        key if key.contains("_timeout") && key != "idle_timeout" => ("\"30s\"", "\"31s\""),
         "back_off" => ("true", "false"),
         "key" => ("\"needed\"", "\"full\""),
         "verify" => ("0", "100"),
@@ -121,6 +122,7 @@ fn each_key_of_each_port_kind_alone() {
         "stations",
         "endpoints",
         "spoof_check",
+        "trusted",
         "mirror",
     ];
     let vlans = ["vlan", "trunk", "native_vlan", "untagged", "service_tag"];
@@ -193,6 +195,9 @@ fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "snat"
         | "local_route" | "cidr" | "vtep" => {
             keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")]);
+        }
+        "closed" => {
+            keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]"), ("masquerade", "true")])
         }
         "parent_mac" => keys.push(("mode", "\"demux\"")),
         "encap" => keys.push(("port", "4000")),
@@ -278,7 +283,12 @@ fn each_key_of_the_other_sections_alone() {
                 assert_eq!(found.steps(), [Step::ChangeRouter(change)]);
             } else if section.name == "node" {
                 assert!(found.node_changed && found.restart_required.is_empty(), "{}", key.name);
+            } else if section.name == "connections" && key.name != "capacity" {
+                // The running daemon takes it over.
+                assert_eq!(found.connections.as_ref(), Some(&new.connections), "{}", key.name);
+                assert!(found.restart_required.is_empty() && found.steps().is_empty());
             } else {
+                assert_eq!(found.connections, None);
                 assert_eq!(found.restart_required, [format!("{}.{}", section.name, key.name)]);
                 assert!(found.steps().is_empty() && !found.is_empty());
             }

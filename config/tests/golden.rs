@@ -92,6 +92,12 @@ fn mistakes_of_bonds() {
 }
 
 #[test]
+fn mistakes_of_connections() {
+    compare("connections");
+    compare("connections-room");
+}
+
+#[test]
 fn syntax_errors() {
     compare("syntax");
 }

@@ -102,6 +102,13 @@ pub(crate) const KEYS: &[Key] = &[
          there (`node`) or their own (`none`); wants `gateways`",
     ),
     key(
+        "closed",
+        ALL,
+        "boolean",
+        "`true` for an overlay that is masqueraded, else `false`",
+        "its stations are reached from networks of the router that are not masqueraded only by connections that they have opened, by Services, and from the node itself (`host_port`): else `overlay_not_reachable`; wants `masquerade`",
+    ),
+    key(
         "vlans",
         BRIDGE,
         "array of VLANs and of ranges as `\"1156-1158\"`",

@@ -67,6 +67,13 @@ pub(crate) const KEYS: &[Key] = &[
         "closed until each address of `endpoints` is one of a `[[pod]]`, so that its policies are known and in force before its first frame",
     ),
     key(
+        "trusted",
+        ALL,
+        "boolean",
+        "the contrary of `spoof_check`",
+        "`false` drops what no pod sends: LACP, LLDP, spanning tree and 802.1X (`link_control`), BFD (`pod_bfd`), what DHCP servers send (`pod_dhcp_server`), router advertisements (`pod_router_advertisement`), redirects (`pod_redirect`), and addresses that nobody has (`martian`)",
+    ),
+    key(
         "mirror",
         ALL,
         "name of another port",

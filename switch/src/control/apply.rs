@@ -147,6 +147,9 @@ impl Control {
         let receive = self.adopt_all(successors.into_iter().chain(added).collect());
 
         let running = std::mem::replace(&mut self.config, next.clone());
+        if let Some(settings) = &diff.connections {
+            self.connections.configure(settings);
+        }
         let before = std::mem::replace(&mut self.domains, Domains::of(&self.config));
         // What was learned of a port in one VLAN is not true in another.
         for port in self.ports.iter().filter(|port| before.moves(&self.domains, &port.config.name)) {

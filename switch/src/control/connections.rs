@@ -1,15 +1,21 @@
 //! The control side of connections: the table, made when it is first needed; its zones; the walk that ends what has been
 //! silent for too long.
 
+mod settings;
+mod watch;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shunt_config::{Config, Network, NetworkName, RouterName};
 
 use super::Control;
+use super::status::{ConnectionTableRow, percent};
 use crate::state::{
-    ConnRef, Connection, Limits, Removal, Size, Stock, Table, Timeouts, Tuple, table::NoTable,
+    ConnRef, Connection, Fragments, Removal, Size, Stock, Table, Timeouts, Tuple, table::NoTable,
 };
+
+pub use watch::{ConnectionStatistics, Watch, WatchError};
 
 /// Slots that are looked at in one turn, ten times a second: a table of 262,144 is gone through in about two seconds, and a
 /// turn takes a quarter of a millisecond of the control thread.
@@ -21,10 +27,14 @@ const LISTED: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     table: Option<Arc<Table>>,
+    fragments: Option<Arc<Fragments>>,
     stock: Stock,
     timeouts: Timeouts,
     /// Where the sweep goes on.
     next: usize,
+    /// Connections that it has ended, and those that were ended by hand.
+    expired: u64,
+    deleted: u64,
 }
 
 /// The numbers of routers, and of networks without one, among connections: each keeps its own as long as the daemon runs,
@@ -57,6 +67,11 @@ impl Zones {
             Place::Network(_) => None,
         })
     }
+
+    /// All of them.
+    fn iter(&self) -> impl Iterator<Item = (&RouterName, u16)> {
+        self.0.iter().map(|(router, zone)| (router, *zone))
+    }
 }
 
 impl Connections {
@@ -71,11 +86,23 @@ impl Connections {
             return Ok(());
         }
         let capacity = config.connections.capacity as usize;
-        let size = Size { capacity, threads: workers + 1, limits: Limits::fair(capacity) };
+        let size = Size { capacity, threads: workers + 1, limits: settings::limits(&config.connections) };
         let table = Table::new(size, seed)?;
+        self.timeouts = settings::timeouts(&config.connections.timeouts);
+        table.set_loose(config.connections.tcp_loose);
         tracing::info!(connections = capacity, mib = table.bytes() >> 20, "connection table made");
         self.table = Some(Arc::new(table));
+        self.fragments = Some(Arc::new(Fragments::new(!seed)));
         Ok(())
+    }
+
+    /// Takes over other settings: limits for connections to come, timeouts for all.
+    pub(super) fn configure(&mut self, settings: &shunt_config::Connections) {
+        self.timeouts = settings::timeouts(&settings.timeouts);
+        if let Some(table) = &self.table {
+            table.set_limits(&settings::limits(settings));
+            table.set_loose(settings.tcp_loose);
+        }
     }
 
     /// The table, for topologies.
@@ -83,11 +110,26 @@ impl Connections {
         self.table.clone()
     }
 
+    /// The datagrams of which fragments are under way, for topologies.
+    pub(super) fn fragments(&self) -> Option<Arc<Fragments>> {
+        self.fragments.clone()
+    }
+
+    /// How full the table is, where there is one.
+    pub(super) fn row(&self) -> Option<ConnectionTableRow> {
+        let table = self.table.as_ref()?;
+        let (entries, half_open) = table.count();
+        let capacity = table.capacity() as u64;
+        let pressure_percent = percent(entries, capacity);
+        Some(ConnectionTableRow { entries, capacity, half_open, pressure_percent })
+    }
+
     /// Ends connections that have been silent for too long.
     pub(super) fn sweep(&mut self, now: u32) {
         let Some(table) = &self.table else { return };
         let swept = table.sweep(&mut self.stock, self.next, SLICE, now, &self.timeouts, |_| {});
         self.next = swept.next.unwrap_or(0);
+        self.expired += swept.ended as u64;
     }
 
     /// Live connections from slot `from` on, and where to go on.
@@ -102,7 +144,10 @@ impl Connections {
         // A bucket is held for less than a microsecond at a time.
         loop {
             match table.remove(&mut self.stock, conn) {
-                Removal::Removed(_) => return true,
+                Removal::Removed(_) => {
+                    self.deleted += 1;
+                    return true;
+                }
                 Removal::Gone => return false,
                 Removal::Busy => std::thread::yield_now(),
             }
@@ -131,7 +176,7 @@ pub struct Which {
 }
 
 impl Which {
-    fn has(&self, original: &Tuple) -> bool {
+    pub(super) fn has(&self, original: &Tuple) -> bool {
         self.protocol.is_none_or(|protocol| protocol == original.protocol())
             && self.source.is_none_or(|source| source == original.source())
             && self.destination.is_none_or(|destination| destination == original.destination())

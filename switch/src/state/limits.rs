@@ -18,6 +18,8 @@ const ZONES: usize = 1;
 const PLACES: (usize, usize) = (1 << 10, 1 << 16);
 #[cfg(feature = "loom")]
 const PLACES: (usize, usize) = (1, 1);
+/// Attempts at a place that others change all the time.
+const ATTEMPTS: u32 = 16;
 const ONE: u64 = 1;
 const ONE_HALF_OPEN: u64 = 1 << 32;
 
@@ -32,6 +34,8 @@ pub struct Limits {
     pub zone_half_open: u32,
     /// TCP handshakes under way from a source address, per zone.
     pub source_half_open: u32,
+    /// Connections that a source address opens in a second of the workers' clock, per zone.
+    pub source_rate: u32,
     /// Connections from a source address while less than an eighth of the table is free: the last places are for those who
     /// have few.
     pub source_when_tight: u32,
@@ -44,6 +48,7 @@ impl Limits {
         source: u32::MAX,
         zone_half_open: u32::MAX,
         source_half_open: u32::MAX,
+        source_rate: u32::MAX,
         source_when_tight: u32::MAX,
     };
 
@@ -70,9 +75,40 @@ pub enum Limit {
     /// [`Limits::source_half_open`].
     #[error("the source address has as many handshakes under way as it may")]
     SourceHalfOpen,
+    /// [`Limits::source_rate`].
+    #[error("the source address opened as many connections in this second as it may")]
+    SourceRate,
     /// [`Limits::source_when_tight`].
     #[error("the table is nearly full and the source address has many connections")]
     SourceWhenTight,
+}
+
+/// The limits in force: the control thread may set others at any time. (No atomics of loom's: nothing is decided by their order.)
+#[derive(Debug)]
+pub(super) struct InForce([std::sync::atomic::AtomicU32; 6]);
+
+impl InForce {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let cells = Self(Default::default());
+        cells.set(limits);
+        cells
+    }
+
+    pub(super) fn set(&self, limits: &Limits) {
+        let Limits { zone, source, zone_half_open, source_half_open, source_rate, source_when_tight } =
+            *limits;
+        let all = [zone, source, zone_half_open, source_half_open, source_rate, source_when_tight];
+        for (cell, limit) in self.0.iter().zip(all) {
+            cell.store(limit, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> Limits {
+        let [zone, source, zone_half_open, source_half_open, source_rate, source_when_tight] =
+            std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed));
+        Limits { zone, source, zone_half_open, source_half_open, source_rate, source_when_tight }
+    }
 }
 
 /// Connections, and TCP handshakes under way.
@@ -103,6 +139,8 @@ impl Count {
 pub(super) struct Counters {
     zones: Cells<AtomicU64>,
     rows: [Cells<AtomicU64>; 2],
+    /// By the same places: a second, and how many were opened in it.
+    opened: [Cells<AtomicU64>; 2],
     seed: Seed,
 }
 
@@ -111,23 +149,38 @@ impl Counters {
     pub(super) fn new(capacity: usize, seed: u64) -> Option<Self> {
         let places = (capacity / 8).next_power_of_two().clamp(PLACES.0, PLACES.1);
         let row = |len| cells(len, || AtomicU64::new(0));
-        Some(Self { zones: row(ZONES)?, rows: [row(places)?, row(places)?], seed: Seed::new(!seed) })
+        let rows = || Some([row(places)?, row(places)?]);
+        Some(Self { zones: row(ZONES)?, rows: rows()?, opened: rows()?, seed: Seed::new(!seed) })
     }
 
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
-        (self.zones.len() + 2 * self.rows[0].len()) * size_of::<AtomicU64>()
+        (self.zones.len() + 4 * self.rows[0].len()) * size_of::<AtomicU64>()
     }
 
     fn zone_of(&self, tuple: &Tuple) -> &AtomicU64 {
         &self.zones[usize::from(tuple.zone()) % ZONES]
     }
 
-    fn source_of(&self, tuple: &Tuple) -> [&AtomicU64; 2] {
+    /// The source's places in both rows.
+    fn places_of(&self, tuple: &Tuple) -> [usize; 2] {
         let [zone, high, low] = tuple.source_words();
         let hash = self.seed.hash(&Tuple::from_words([zone, high, low, 0, 0]));
         let mask = self.rows[0].len() - 1;
-        [&self.rows[0][hash as usize & mask], &self.rows[1][(hash >> 32) as usize & mask]]
+        [hash as usize & mask, (hash >> 32) as usize & mask]
+    }
+
+    fn source_of(&self, tuple: &Tuple) -> [&AtomicU64; 2] {
+        let [first, second] = self.places_of(tuple);
+        [&self.rows[0][first], &self.rows[1][second]]
+    }
+
+    /// Counts one more that the source opens in second `now`; false when it is one too many. It has as many as the emptier of
+    /// its places says.
+    fn opens(&self, tuple: &Tuple, limit: u32, now: u32) -> bool {
+        let [first, second] = self.places_of(tuple);
+        let first = opens(&self.opened[0][first], limit, now);
+        opens(&self.opened[1][second], limit, now) || first
     }
 
     /// Counts a new connection, unless that would be one too many. `tight`: little of the table is free.
@@ -137,6 +190,7 @@ impl Counters {
         half_open: bool,
         limits: &Limits,
         tight: bool,
+        now: u32,
     ) -> Result<(), Limit> {
         let step = ONE + if half_open { ONE_HALF_OPEN } else { 0 };
         let [first, second] = self.source_of(original);
@@ -154,6 +208,8 @@ impl Counters {
             Some(Limit::SourceHalfOpen)
         } else if tight && source.connections >= limits.source_when_tight {
             Some(Limit::SourceWhenTight)
+        } else if limits.source_rate != u32::MAX && !self.opens(original, limits.source_rate, now) {
+            Some(Limit::SourceRate)
         } else {
             None
         };
@@ -200,6 +256,25 @@ impl Counters {
             (sum.0 + u64::from(zone.connections), sum.1 + u64::from(zone.half_open))
         })
     }
+}
+
+/// Counts one more in second `now`, unless there are `limit` already.
+fn opens(place: &AtomicU64, limit: u32, now: u32) -> bool {
+    for _ in 0..ATTEMPTS {
+        let word = place.load(Ordering::Relaxed);
+        let (second, count) = ((word >> 32) as u32, word as u32);
+        let next = match now.wrapping_sub(second).cast_signed() {
+            1.. => u64::from(now) << 32 | 1,
+            // Another worker's clock may be ahead: then it is that second.
+            _ if count >= limit => return false,
+            _ => word + 1,
+        };
+        if place.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            return true;
+        }
+    }
+    // So many at once that one more or less does not matter.
+    true
 }
 
 #[cfg(all(test, not(feature = "loom")))]
@@ -285,6 +360,34 @@ mod tests {
         }
         // Those that are there live on.
         assert!(made.iter().all(|conn| table.is_live(*conn)));
+    }
+
+    #[test]
+    fn a_source_opens_so_many_in_a_second_and_as_many_in_the_next() {
+        let limits = Limits { source_rate: 10, ..Limits::NONE };
+        let table = Table::new(Size { capacity: 4096, threads: 1, limits }, 4).unwrap();
+        let mut stock = Stock::default();
+        let open = |stock: &mut Stock, host: u8, now: u32| {
+            let mut made = 0;
+            for port in 0..100 {
+                let new = New { now, ..syn(1, host, port + 100 * now as u16) };
+                match table.insert(stock, &new) {
+                    Insert::Created(_) => made += 1,
+                    refused => assert_eq!(refused, Insert::OverLimit(Limit::SourceRate)),
+                }
+            }
+            made
+        };
+        for now in [5, 6, 9] {
+            assert_eq!(open(&mut stock, 1, now), 10, "second {now}");
+        }
+        assert_eq!(open(&mut stock, 2, 9), 10, "another source");
+        // A worker whose clock is a second behind gets no more out of it.
+        assert_eq!(open(&mut stock, 1, 8), 0);
+        // None of those that were refused is counted.
+        assert_eq!(table.count().0, 40);
+        table.set_limits(&Limits { source_rate: 15, ..limits });
+        assert_eq!(open(&mut stock, 1, 20), 15);
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! How long a connection lives without a packet, by its state: the keys and, but for SCTP's first state, the defaults are those
+//! of Linux (`nf_conntrack` sysctls of these names).
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::error::Reported;
+use crate::keys::{Key, key};
+use crate::section::Section;
+use crate::value;
+
+/// Longest: a month.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+macro_rules! timeouts {
+    ($($(#[doc = $doc:literal])+ $name:ident = $seconds:literal, $default:literal;)+) => {
+        /// Seconds of silence after which a connection is forgotten, by state.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        pub struct Timeouts {
+            $($(#[doc = $doc])+ #[serde(serialize_with = "seconds")] pub $name: u32,)+
+        }
+
+        impl Default for Timeouts {
+            fn default() -> Self {
+                Timeouts { $($name: $seconds,)+ }
+            }
+        }
+
+        const TIMEOUTS: &[Key] = &[$(key(
+            stringify!($name),
+            &[],
+            "duration, 1s to 30days",
+            $default,
+            concat!($($doc),+).trim_ascii(),
+        ),)+];
+        pub(super) const COUNT: usize = TIMEOUTS.len();
+
+        impl Timeouts {
+            pub(super) fn read(section: &mut Section<'_, '_>) -> Result<Self, Reported> {
+                let default = Timeouts::default();
+                $(let $name = read(section, stringify!($name), default.$name);)+
+                Ok(Timeouts { $($name: $name?,)+ })
+            }
+        }
+    };
+}
+
+timeouts! {
+    /// silence that a TCP connection survives of which only SYNs were seen
+    tcp_timeout_syn_sent = 120, "\"2m\"";
+    /// the same when the SYN was acknowledged
+    tcp_timeout_syn_recv = 60, "\"1m\"";
+    /// the same once both SYNs are acknowledged
+    tcp_timeout_established = 432_000, "\"5days\"";
+    /// the same after the first FIN
+    tcp_timeout_fin_wait = 120, "\"2m\"";
+    /// the same when that FIN is acknowledged
+    tcp_timeout_close_wait = 60, "\"1m\"";
+    /// the same after a FIN from each side
+    tcp_timeout_last_ack = 30, "\"30s\"";
+    /// the same when both FINs are acknowledged
+    tcp_timeout_time_wait = 120, "\"2m\"";
+    /// the same after a reset
+    tcp_timeout_close = 10, "\"10s\"";
+    /// silence that a UDP conversation survives that is not answered
+    udp_timeout = 30, "\"30s\"";
+    /// the same of one that is answered
+    udp_timeout_stream = 120, "\"2m\"";
+    /// silence that an echo survives, of ICMP and ICMPv6
+    icmp_timeout = 30, "\"30s\"";
+    /// silence that an SCTP association survives that is not answered (Linux: 3s, as it sees the handshake's chunks one by one)
+    sctp_timeout_cookie_wait = 30, "\"30s\"";
+    /// the same of one that is answered
+    sctp_timeout_established = 210, "\"3m 30s\"";
+    /// the same after a SHUTDOWN
+    sctp_timeout_shutdown_sent = 3, "\"3s\"";
+    /// the same after an ABORT
+    sctp_timeout_closed = 10, "\"10s\"";
+    /// silence that is survived by what has other protocols
+    generic_timeout = 600, "\"10m\"";
+}
+
+/// The keys `first`, and behind them the timeouts: `ALL` of both.
+pub(super) const fn with<const ALL: usize>(first: &[Key]) -> [Key; ALL] {
+    assert!(ALL == first.len() + TIMEOUTS.len(), "the number of all keys");
+    let mut all = [TIMEOUTS[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < first.len() { first[at] } else { TIMEOUTS[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
+fn read(section: &mut Section<'_, '_>, key: &str, default: u32) -> Result<u32, Reported> {
+    let parse = value::duration(Duration::from_secs(1)..=LONGEST);
+    let whole = move |raw| {
+        let value = parse(raw)?;
+        match (u32::try_from(value.as_secs()), value.subsec_nanos()) {
+            (Ok(seconds), 0) => Ok(seconds),
+            _ => Err("connections are timed in whole seconds; write \"1s\", \"30s\" or \"5m\"".to_owned()),
+        }
+    };
+    section.or(key, default, whole)
+}
+
+fn seconds<S: Serializer>(value: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    crate::write::duration(&Duration::from_secs(u64::from(*value)), serializer)
+}
