@@ -131,6 +131,15 @@ pub struct FlowCounters {
     pub unsound: Counter,
 }
 
+/// What one worker did with connections.
+#[derive(Debug, Default)]
+pub struct ConnectionCounters {
+    /// Packets that walked the stages and were of a known connection.
+    pub found: Counter,
+    /// Connections that it entered.
+    pub opened: Counter,
+}
+
 /// All counters of one worker.
 #[derive(Debug)]
 pub struct WorkerCounters {
@@ -138,6 +147,8 @@ pub struct WorkerCounters {
     pub time: CachePadded<LoopCounters>,
     /// Its flow cache.
     pub flows: CachePadded<FlowCounters>,
+    /// Its connections.
+    pub connections: CachePadded<ConnectionCounters>,
     ports: Box<[CachePadded<PortCounters>]>,
 }
 
@@ -147,6 +158,7 @@ impl WorkerCounters {
         Self {
             time: CachePadded::default(),
             flows: CachePadded::default(),
+            connections: CachePadded::default(),
             ports: (0..MAX_PORTS).map(|_| CachePadded::default()).collect(),
         }
     }

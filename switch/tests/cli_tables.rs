@@ -149,6 +149,12 @@ fn topology() {
         hugepages: true,
         uptime: 3723,
         routers: Vec::new(),
+        connections: Some(proto::ConnectionTable {
+            entries: 1200,
+            capacity: 65_536,
+            half_open: 3,
+            pressure_percent: 1.8,
+        }),
     };
     golden(
         &show::topology(&row),
@@ -158,6 +164,7 @@ uptime      1h 2m
 ports       20
 workers     2
 buffers     16000 free of 16384, in hugepages
+connections 1200 of 65536 (1.8 %), 3 half-open
 
 NETWORK   MTU  MACS  LIMIT  MOVES  REFUSED  NEIGHBORS  PORTS-UP
 blue     1500    20   8192      1        0          2  pod0 pod1 pod2 pod3 pod4 pod5 pod6 pod7 pod8

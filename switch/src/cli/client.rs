@@ -68,6 +68,18 @@ impl Client {
         self.unpack(answer)
     }
 
+    /// What happens to connections, live.
+    ///
+    /// # Errors
+    /// What the daemon refused, or that it is gone.
+    pub async fn watch_connections(
+        &mut self,
+        request: proto::WatchConnectionsRequest,
+    ) -> Result<Streaming<proto::ConnectionEvents>, Failure> {
+        let answer = self.client.watch_connections(request).await;
+        self.unpack(answer)
+    }
+
     /// Echo requests of the switch's own, live.
     ///
     /// # Errors
@@ -144,6 +156,8 @@ calls! {
     show_connections(ShowConnectionsRequest) -> Connections;
     /// Ends connections.
     end_connections(EndConnectionsRequest) -> EndedConnections;
+    /// How the connection table is doing.
+    show_connection_statistics(ShowConnectionStatisticsRequest) -> ConnectionStatistics;
     /// Rules.
     dump_rules(DumpRulesRequest) -> Rules;
     /// Cached flows.

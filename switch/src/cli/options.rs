@@ -99,7 +99,8 @@ pub enum Command {
     /// Show the connections of masqueraded networks as conntrack(8) does, or end them.
     #[command(after_help = "Examples: shunt conntrack -L -p tcp\n\
         shunt conntrack -D -s 10.16.0.2\n\
-        shunt conntrack -C")]
+        shunt conntrack -E -p tcp\n\
+        shunt conntrack -S")]
     Conntrack(Conntrack),
     /// Show where a frame would go and why. Nothing is sent and nothing changes; a dropped frame is a result, not an error.
     #[command(after_help = "Examples: shunt trace --in pod1 'ip4.dst==10.0.2.9 && udp.dst==53'\n\
@@ -269,6 +270,12 @@ pub struct Conntrack {
     /// End all.
     #[arg(short = 'F', long, conflicts_with_all = ["list", "count", "delete", "protocol", "source", "destination"])]
     pub flush: bool,
+    /// Show what happens to them, as it happens, until interrupted: [NEW], [UPDATE], [DESTROY].
+    #[arg(short = 'E', long, conflicts_with_all = ["list", "count", "delete", "flush"])]
+    pub event: bool,
+    /// Show how the table is doing: connections, room, what was refused.
+    #[arg(short = 'S', long, conflicts_with_all = ["list", "count", "delete", "flush", "event", "protocol", "source", "destination"])]
+    pub stats: bool,
     /// Only of this protocol: tcp, udp, sctp, icmp, icmpv6 or a number.
     #[arg(short = 'p', long = "protonum", value_name = "PROTOCOL")]
     pub protocol: Option<String>,

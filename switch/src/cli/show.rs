@@ -191,6 +191,19 @@ pub fn topology(row: &proto::Topology) -> String {
         mbufs.free,
         mbufs.total,
     );
+    if let Some(connections) = &row.connections {
+        let at = text.len() - 1;
+        text.insert_str(
+            at,
+            &format!(
+                "connections {} of {} ({} %), {} half-open\n",
+                connections.entries,
+                connections.capacity,
+                connections.pressure_percent,
+                connections.half_open
+            ),
+        );
+    }
     let mut table =
         Table::new(&["NETWORK", ">MTU", ">MACS", ">LIMIT", ">MOVES", ">REFUSED", ">NEIGHBORS", "PORTS-UP"]);
     for network in &row.networks {

@@ -75,7 +75,7 @@ use crate::worker::Lesson;
 use crate::worker::mailbox::Outbox;
 
 pub use apply::{Applied, ApplyError};
-pub use connections::{ConnectionRow, Which};
+pub use connections::{ConnectionRow, ConnectionStatistics, Watch, WatchError, Which};
 pub use policies::PolicyRow;
 pub use start::StartError;
 pub use why::RefusalRow;

@@ -68,6 +68,24 @@ pub struct PortRow {
     pub endpoints: Vec<String>,
 }
 
+/// How full the connection table is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ConnectionTableRow {
+    /// Connections.
+    pub entries: u64,
+    /// Connections that there is room for.
+    pub capacity: u64,
+    /// TCP handshakes under way among them.
+    pub half_open: u64,
+    /// How full it is, percent.
+    pub pressure_percent: f64,
+}
+
+/// A part of a whole, percent, to a tenth.
+pub(crate) fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { (part as f64 * 1000.0 / whole as f64).round() / 10.0 }
+}
+
 /// A MAC address.
 #[derive(Clone, Debug, Serialize)]
 pub struct FdbRow {
@@ -231,6 +249,8 @@ pub struct TopologyRow {
     pub hugepages: bool,
     /// Seconds since start.
     pub uptime: u64,
+    /// The connection table; `None` while no network keeps connections.
+    pub connections: Option<ConnectionTableRow>,
 }
 
 /// What is said of a port whose pod is not known.
@@ -284,7 +304,7 @@ impl Control {
         }
     }
 
-    fn dropped(&self, port: PortId, reason: DropReason) -> u64 {
+    pub(super) fn dropped(&self, port: PortId, reason: DropReason) -> u64 {
         self.workers.iter().map(|worker| worker.counters.port(port).drops(reason)).sum()
     }
 
@@ -404,6 +424,7 @@ impl Control {
             mbufs: (self.config.memory.mbufs, self.site.pool.available()),
             hugepages: self.hugepages,
             uptime: self.started.elapsed().as_secs(),
+            connections: self.connections.row(),
         }
     }
 }

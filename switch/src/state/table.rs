@@ -7,7 +7,8 @@
 use super::atomic::{Cells, cells};
 use super::bucket::{Bucket, Held, Spot, WAYS};
 use super::connection::{ConnRef, Connection, Direction, Marks};
-use super::limits::{Count, Counters, Limit, Limits};
+use super::events::{Change, Events};
+use super::limits::{Count, Counters, InForce, Limit, Limits};
 use super::record::Record;
 use super::slots::{CHAIN, Free, Stock};
 use super::tcp::Opening;
@@ -27,7 +28,9 @@ pub struct Table {
     pub(super) counters: Counters,
     free: Free,
     seed: Seed,
-    limits: Limits,
+    limits: InForce,
+    loose: std::sync::atomic::AtomicBool,
+    pub(super) events: Events,
     capacity: usize,
 }
 
@@ -131,9 +134,27 @@ impl Table {
             counters: Counters::new(capacity, seed).ok_or(missing)?,
             records,
             seed: Seed::new(seed),
-            limits: size.limits,
+            limits: InForce::new(&size.limits),
+            loose: true.into(),
+            events: Events::default(),
             capacity,
         })
+    }
+
+    /// Sets other limits: for connections to come. Who has more than he may keeps them.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.limits.set(limits);
+    }
+
+    /// Whether TCP connections may be picked up in the middle.
+    #[inline]
+    pub fn is_loose(&self) -> bool {
+        self.loose.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Sets what [`Table::is_loose`] returns; true at first, as with Linux (`nf_conntrack_tcp_loose`).
+    pub fn set_loose(&self, loose: bool) {
+        self.loose.store(loose, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Connections that it holds at least.
@@ -299,7 +320,8 @@ impl Table {
         }
         let half_open = new.opening.marks.has(Marks::HALF_OPEN);
         let tight = self.free.count() < self.capacity / 8;
-        if let Err(limit) = self.counters.enter(&new.original, half_open, &self.limits, tight) {
+        if let Err(limit) = self.counters.enter(&new.original, half_open, &self.limits.get(), tight, new.now)
+        {
             return Insert::OverLimit(limit);
         }
         let Some(slot) = self.free.take(&self.records, stock) else {
@@ -314,6 +336,7 @@ impl Table {
             // What answers itself has one tuple and one entry.
             let second = reply.entry(Direction::Reply, slot);
             if new.original == new.reply || homes.reply().enter(&self.buckets[reply.second], second) {
+                self.tell(Change::New, conn);
                 return Insert::Created(conn);
             }
             homes.original().clear(&self.buckets[original.second], first);
@@ -345,7 +368,26 @@ impl Table {
         drop(homes);
         self.counters.leave(&last.original, life.marks().has(Marks::HALF_OPEN));
         self.free.give(&self.records, stock, conn.slot);
-        Removal::Removed(Connection { state: life.state(), marks: life.marks(), ..last })
+        let last = Connection { state: life.state(), marks: life.marks(), ..last };
+        if self.events.are_watched() {
+            self.events.tell(Change::Destroy, last);
+        }
+        Removal::Removed(last)
+    }
+
+    /// Tells who watches of a connection that is in the table.
+    #[inline]
+    pub(super) fn tell(&self, change: Change, conn: ConnRef) {
+        if self.events.are_watched()
+            && let Some(connection) = self.get(conn)
+        {
+            self.events.tell(change, connection);
+        }
+    }
+
+    /// Who watches what happens to connections.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Takes back all slots of a stock, for other threads to use.

@@ -7,6 +7,7 @@
 
 use super::atomic::{AtomicU32, Ordering};
 use super::connection::{ConnRef, Direction, Life, Marks, State};
+use super::events::Change;
 use super::record::Record;
 use super::table::Table;
 use super::tcp::{self, Invalid, Segment, Side, Step};
@@ -110,12 +111,19 @@ impl Table {
         if calm && record.seen.load(Ordering::Relaxed) == now {
             return Touch::Done;
         }
-        self.first_of_second(record, life, direction, now)
+        self.first_of_second(conn, record, life, direction, now)
     }
 
     /// The first packet of this second, or one of a connection that is watched.
     #[inline(never)]
-    fn first_of_second(&self, record: &Record, life: Life, direction: Direction, now: u32) -> Touch {
+    fn first_of_second(
+        &self,
+        conn: ConnRef,
+        record: &Record,
+        life: Life,
+        direction: Direction,
+        now: u32,
+    ) -> Touch {
         if life.state().is_tcp() {
             return Touch::Look;
         }
@@ -141,9 +149,11 @@ impl Table {
                 state => state,
             };
             let new = life.with(state, next);
-            if new != life {
-                // Lost to another packet: the next one tries again.
-                let _ = record.life.compare_exchange(life.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
+            // Lost to another packet: the next one tries again.
+            if new != life
+                && record.life.compare_exchange(life.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                self.tell_update(conn, life, new);
             }
         }
         Touch::Done
@@ -179,6 +189,7 @@ impl Table {
             if record.seen.load(Ordering::Relaxed) != now {
                 record.seen.store(now, Ordering::Relaxed);
             }
+            self.tell_update(conn, life, next);
             if life.marks().has(Marks::HALF_OPEN) && !marks.has(Marks::HALF_OPEN) {
                 self.counters.settle(&record.original());
             }
@@ -212,7 +223,21 @@ impl Table {
         {
             let next = life.with(state, life.marks());
             // Lost to another packet of the association: it ends by silence then.
-            let _ = record.life.compare_exchange(life.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
+            if record.life.compare_exchange(life.0, next.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                self.tell_update(conn, life, next);
+            }
+        }
+    }
+
+    /// Tells who watches, when more has changed than what is known to the table alone.
+    #[inline]
+    fn tell_update(&self, conn: ConnRef, before: Life, after: Life) {
+        let shown = |life: Life| {
+            let marks = life.marks();
+            (life.state(), marks.has(Marks::REPLIED), marks.has(Marks::ASSURED))
+        };
+        if shown(before) != shown(after) {
+            self.tell(Change::Update, conn);
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | [`socket`] | the socket: permissions, a dead daemon's left-over, a living daemon's claim |
 //! | [`server`] | the thread, its start and its end |
 //! | `service` | the calls |
-//! | `capture`, `ping` | those that stream |
+//! | `capture`, `ping`, `watch` | those that stream |
 //! | `connections` | connections as messages |
 //! | `rows` | rows of [`status`](super::status) as messages |
 //! | `refusal` | errors as gRPC statuses |
@@ -41,6 +41,7 @@ mod rows;
 pub mod server;
 mod service;
 pub mod socket;
+mod watch;
 
 pub use server::{ApiServer, ServeError};
 pub use socket::{Socket, SocketError};

@@ -4,15 +4,15 @@
 mod bonds;
 
 use super::proto;
-use crate::control::Applied;
 use crate::control::flows::FlowRow;
 use crate::control::picture::{NeighborEntry, RouteEntry};
 use crate::control::rules::RuleRow;
 use crate::control::status::{
-    CacheUse, Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, RouteRow, RouterRow, TopologyRow,
-    WorkerRow,
+    CacheUse, ConnectionTableRow, Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, RouteRow,
+    RouterRow, TopologyRow, WorkerRow,
 };
 use crate::control::trace::{FrameRow, OutputRow, TableRow, TraceRow};
+use crate::control::{Applied, ConnectionStatistics};
 
 /// Indices and counts of things that are far fewer than 2^32.
 fn small(count: usize) -> u32 {
@@ -175,6 +175,40 @@ impl From<TopologyRow> for proto::Topology {
             mbufs: Some(proto::Mbufs { total, free }),
             hugepages: row.hugepages,
             uptime: row.uptime,
+            connections: row.connections.map(|table| {
+                let ConnectionTableRow { entries, capacity, half_open, pressure_percent } = table;
+                proto::ConnectionTable { entries, capacity, half_open, pressure_percent }
+            }),
+        }
+    }
+}
+
+impl From<ConnectionStatistics> for proto::ConnectionStatistics {
+    fn from(row: ConnectionStatistics) -> Self {
+        let refused = row.refused.into_iter();
+        let zones = row.zones.into_iter();
+        Self {
+            capacity: row.capacity,
+            entries: row.entries,
+            half_open: row.half_open,
+            pressure_percent: crate::control::status::percent(row.entries, row.capacity),
+            bytes: row.bytes,
+            fragments: row.fragments,
+            found: row.found,
+            opened: row.opened,
+            expired: row.expired,
+            deleted: row.deleted,
+            refused: refused
+                .map(|(reason, count)| proto::RefusedPackets { reason: reason.name().to_owned(), count })
+                .collect(),
+            zones: zones
+                .map(|(zone, router, entries, half_open)| proto::Zone {
+                    zone: u32::from(zone),
+                    router,
+                    entries,
+                    half_open,
+                })
+                .collect(),
         }
     }
 }

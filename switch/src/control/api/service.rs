@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::capture;
 use super::proto::switch_server::Switch;
 use super::proto::trace_request::What;
-use super::{connections, ping, proto, refusal};
+use super::{connections, ping, proto, refusal, watch};
 use crate::control::capture::SNAPLEN;
 use crate::control::capture::filter::Filter;
 use crate::control::flows::{FlowWalk, LIMIT};
@@ -295,6 +295,26 @@ impl Switch for Service {
         let which = connections::which(request.into_inner().filter)?;
         let count = self.ask(move |control| control.end_connections(&which)).await?;
         Ok(Response::new(proto::EndedConnections { count: count as u64 }))
+    }
+
+    type WatchConnectionsStream = ReceiverStream<Result<proto::ConnectionEvents, Status>>;
+
+    async fn watch_connections(
+        &self,
+        request: Request<proto::WatchConnectionsRequest>,
+    ) -> Result<Response<Self::WatchConnectionsStream>, Status> {
+        let which = connections::which(request.into_inner().filter)?;
+        let watch = self.ask(|control| control.watch_connections()).await?;
+        let watch = watch.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        Ok(Response::new(watch::stream(self.control.clone(), watch, which)))
+    }
+
+    async fn show_connection_statistics(
+        &self,
+        _: Request<proto::ShowConnectionStatisticsRequest>,
+    ) -> Result<Response<proto::ConnectionStatistics>, Status> {
+        let statistics = self.ask(|control| control.connection_statistics()).await?;
+        Ok(Response::new(statistics.into()))
     }
 
     async fn dump_rules(

@@ -24,6 +24,7 @@ fn port(slot: usize, name: &str, network: u16, vlans: Option<Vlans>) -> Port {
         max_frame: 1518,
         l3: None,
         identity: None,
+        guarded: false,
         mirror: None,
     }
 }
@@ -63,6 +64,7 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         mtu: 1500,
         mss_clamp: false,
         masquerade: false,
+        closed: false,
         zone: 0,
         tracks_bridged: false,
         policies: None,

@@ -166,6 +166,12 @@ fn every_row() {
         mbufs: (16384, 12000),
         hugepages: true,
         uptime: 4,
+        connections: Some(ConnectionTableRow {
+            entries: 1,
+            capacity: 2,
+            half_open: 3,
+            pressure_percent: 50.0,
+        }),
     });
 }
 
