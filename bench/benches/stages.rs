@@ -96,6 +96,7 @@ fn topology(full_key: bool) -> Topology {
         max_frame: 1514,
         l3: None,
         identity: None,
+        guarded: false,
         mirror: None,
     });
     let prefix = |text: &str| text.parse().expect("a prefix");

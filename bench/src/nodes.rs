@@ -172,6 +172,7 @@ pub fn cluster() -> Plan {
         max_frame: 1514,
         l3: None,
         identity: None,
+        guarded: false,
         mirror: None,
     };
     let wire = Place::Port(PortId::new(0).expect("a small number"));

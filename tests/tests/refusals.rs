@@ -8,7 +8,10 @@ mod made;
 
 use std::time::Duration;
 
-use made::{BROADCAST, FAR, GATEWAY, Inner, NEAR, OTHER, POD, arp, ethernet, geneve, udp, vxlan, within};
+use made::{
+    BROADCAST, FAR, GATEWAY, Inner, NEAR, OTHER, POD, arp, datagram, ethernet, geneve, udp, v6, vxlan, within,
+};
+use shunt_tests::frames::Transport;
 use shunt_tests::scene::build::PATIENCE;
 use shunt_tests::{Interface, Netns, Shuntd, Veth, Wire, require};
 
@@ -205,4 +208,87 @@ fn frames_of_pods_and_trunks() {
             "tunnel_loop",
         ),
     ]);
+}
+
+/// A station of that link: fe80::1.
+const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// All nodes of a link: ff02::1.
+const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// What only the infrastructure says, by the reason for which a pod may not say it.
+fn control_frames(from: [u8; 6], ip: [u8; 4]) -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let to = |mac: [u8; 6], body: &[u8]| ethernet(mac, from, body);
+    let group = |last: u8| [0x01, 0x80, 0xc2, 0, 0, last];
+    let slow = [&[0x88, 0x09, 1, 1][..], &[0; 44]].concat();
+    let lldp = [&[0x88, 0xcc, 2, 7, 4][..], &[0; 44]].concat();
+    let bpdu = [&[0, 38, 0x42, 0x42, 3][..], &[0; 44]].concat();
+    let udp = |source: u16, destination: u16| {
+        to(FAR.mac, &datagram(ip, FAR.ip, 255, Transport::Udp(source, destination, true), &[0; 24]))
+    };
+    let from_nobody =
+        |source: [u8; 4]| to(FAR.mac, &datagram(source, FAR.ip, 64, Transport::Udp(1, 2, true), b"hello"));
+    let icmpv6 = |kind: u8| {
+        to([0x33, 0x33, 0, 0, 0, 1], &v6(LINK_LOCAL, ALL_NODES, Transport::Icmp(kind, 0, 0), &[0; 8]))
+    };
+    let udpv6 = |source: u16, destination: u16| {
+        let transport = Transport::Udp(source, destination, true);
+        to([0x33, 0x33, 0, 0, 0, 1], &v6(LINK_LOCAL, ALL_NODES, transport, &[0; 24]))
+    };
+    let mut loopback = [0; 16];
+    loopback[15] = 1;
+    vec![
+        ("a BPDU", to(group(0), &bpdu), "link_control"),
+        ("LACP", to(group(2), &slow), "link_control"),
+        ("LLDP", to(group(14), &lldp), "link_control"),
+        ("LLDP to a station", to(FAR.mac, &lldp), "link_control"),
+        ("BFD", udp(50_000, 3784), "pod_bfd"),
+        ("BFD echo", udp(50_000, 3785), "pod_bfd"),
+        ("multihop BFD", udp(50_000, 4784), "pod_bfd"),
+        ("an offer of a DHCP server", udp(67, 68), "pod_dhcp_server"),
+        ("the same from another port", udp(4000, 68), "pod_dhcp_server"),
+        ("an answer of a DHCPv6 server", udpv6(547, 546), "pod_dhcp_server"),
+        ("a router advertisement", icmpv6(134), "pod_router_advertisement"),
+        ("an IPv6 redirect", icmpv6(137), "pod_redirect"),
+        (
+            "an IPv4 redirect",
+            to(FAR.mac, &datagram(ip, FAR.ip, 64, Transport::Icmp(5, 1, 0), &[0; 28])),
+            "pod_redirect",
+        ),
+        ("from 127.0.0.1", from_nobody([127, 0, 0, 1]), "martian"),
+        ("from 0.1.2.3", from_nobody([0, 1, 2, 3]), "martian"),
+        ("from a group", from_nobody([224, 0, 0, 1]), "martian"),
+        ("from class E", from_nobody([250, 0, 0, 1]), "martian"),
+        ("from the broadcast address", from_nobody([255; 4]), "martian"),
+        (
+            "to 127.0.0.1",
+            to(FAR.mac, &datagram(ip, [127, 0, 0, 1], 64, Transport::Udp(1, 2, true), b"x")),
+            "martian",
+        ),
+        ("from ::1", to(FAR.mac, &v6(loopback, ALL_NODES, Transport::Udp(1, 2, true), b"x")), "martian"),
+    ]
+}
+
+#[test]
+fn control_protocols_and_martians_from_pods() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    let mut cases = Vec::new();
+    for (about, frame, reason) in control_frames(POD.mac, POD.ip) {
+        cases.push(Case { about, port: "pod", frame, reason });
+    }
+    node.refuses_all(&cases);
+    // The uplink is trusted: none of this is a pod's there, and some of it reaches those who listen.
+    let outside = [2, 0, 0xc0, 0, 2, 2];
+    for (_, frame, _) in control_frames(outside, [192, 0, 2, 2]) {
+        node.wire("uplink").send(&frame).unwrap();
+    }
+    let hello = inner();
+    node.passes("uplink", &within(NEAR.outer, FAR.outer, 4789, &vxlan(2, &Inner(&hello))), "pod", |got| {
+        got == &hello[..]
+    });
+    let reasons =
+        ["link_control", "martian", "pod_bfd", "pod_dhcp_server", "pod_router_advertisement", "pod_redirect"];
+    for reason in reasons {
+        assert_eq!(node.dropped("uplink", reason), 0, "{reason}");
+    }
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::observe::{Observe, Step};
 use super::packet::{Packet, Teach};
-use super::{Ingress, Next, host, leave, link, peer, spoof};
+use super::{Ingress, Next, guard, host, leave, link, peer, spoof};
 use crate::drop::DropReason;
 use crate::flow::FlowKey;
 use crate::flow::actions::Edits;
@@ -32,6 +32,9 @@ pub fn admit(
     see.step(Step::Table(TABLE, "ingress"));
     if ingress.port.mirror.is_some() {
         packet.actions.edits = packet.actions.edits.and(Edits::MIRROR);
+    }
+    if ingress.port.guarded && ingress.peer.is_none() {
+        guard::check(packet.key())?;
     }
     if let Some(interface) = &ingress.port.l3 {
         return link::resolve(ingress, interface, packet, see);

@@ -16,6 +16,7 @@
 pub mod conntrack;
 pub mod demux;
 pub mod encap;
+pub mod guard;
 pub mod host;
 pub mod ingress;
 pub mod leave;

@@ -34,6 +34,9 @@ pub fn resolve<'t>(
     if gateway.owns(hop.address) {
         return Err(DropReason::ForSwitch);
     }
+    if network.closed && conntrack::is_outsider(ingress, packet) {
+        return Err(DropReason::OverlayNotReachable);
+    }
     packet.rests_on.neighbor(network.id, hop.address);
     let Some(neighbor) = network.neighbors.get(hop.address) else {
         see.step(Step::Neighbor(hop.address, None));

@@ -1,6 +1,6 @@
 //! Frames by hand: tunnel packets around anything, and ways to spoil them.
 
-use shunt_tests::frames::{Body, Frame, Ipv4, Payload, Piece, Transport};
+use shunt_tests::frames::{Body, Frame, Ipv4, Ipv6, Payload, Piece, Transport};
 
 /// A station: its addresses, and the outer address of the node it is behind.
 #[derive(Clone, Copy)]
@@ -39,7 +39,21 @@ pub(crate) fn udp(from: [u8; 4], to: [u8; 4], ttl: u8, data: &[u8]) -> Vec<u8> {
     datagram(from, to, ttl, Transport::Udp(40_000, 5000, true), data)
 }
 
-fn datagram(source: [u8; 4], destination: [u8; 4], ttl: u8, transport: Transport, data: &[u8]) -> Vec<u8> {
+/// An IPv6 packet, its EtherType before it.
+pub(crate) fn v6(source: [u8; 16], destination: [u8; 16], transport: Transport, data: &[u8]) -> Vec<u8> {
+    let ip = Ipv6 { source, destination, class: 0, hop_limit: 255, extensions: vec![] };
+    let body = Body::Ipv6(ip, Payload { transport, data: data.to_vec() });
+    Frame { body, ..Frame::plain() }.bytes()[12..].to_vec()
+}
+
+/// An IPv4 packet, its EtherType before it.
+pub(crate) fn datagram(
+    source: [u8; 4],
+    destination: [u8; 4],
+    ttl: u8,
+    transport: Transport,
+    data: &[u8],
+) -> Vec<u8> {
     let piece = Piece::default();
     let ip = Ipv4 { source, destination, class: 0, ttl, id: 7, whole: true, piece, options: 0 };
     let body = Body::Ipv4(ip, Payload { transport, data: data.to_vec() });

@@ -96,26 +96,3 @@ fn connections_are_listed_and_ended() {
     assert_eq!(node.cli("conntrack -C").trim(), "0");
     all_answered(&node, a, &outside.v4);
 }
-
-/// Sends a datagram to a port and prints what its socket hears of it.
-const KNOCK: &str = r#"
-use strict; use IO::Socket::IP;
-my $s = IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => 9, Proto => "udp") or die "socket: $!";
-alarm 5;
-$s->send("x") or die "send: $!";
-defined($s->recv(my $data, 9)) ? print "answered\n" : print "heard: $!\n";
-"#;
-
-#[test]
-fn an_icmp_error_finds_its_way_back_through_the_translation() {
-    require!(root(), tool("perl"), file("/dev/net/tun"), shuntd());
-    let node = masquerades();
-    let [a, tap, outside] = &node.pods[..] else { unreachable!("three pods") };
-    for to in [&outside.v4, &outside.v6] {
-        for pod in [a, tap] {
-            until_answered(&node, pod, to);
-            let heard = pod.netns.exec(&["perl", "-e", KNOCK, to]).unwrap().stdout;
-            assert!(heard.contains("heard: Connection refused"), "{to}: {heard}; {:?}", node.drops());
-        }
-    }
-}

@@ -1,0 +1,15 @@
+//! Open vSwitch's own conntrack scenarios (the names of its `tests/system-traffic.at`), one test each, with kernels' stacks or hand-made
+//! frames on both sides of a masqueraded network. Those with a translated destination are with the tests of Services.
+
+#[path = "conntrack/crafted.rs"]
+mod crafted;
+#[path = "conntrack/fragments.rs"]
+mod fragments;
+#[path = "routing/lab.rs"]
+#[allow(dead_code, reason = "the tests of routing use all of it")]
+mod lab;
+#[path = "conntrack/named.rs"]
+mod named;
+mod node;
+#[path = "conntrack/site.rs"]
+mod site;

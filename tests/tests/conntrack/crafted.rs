@@ -1,0 +1,362 @@
+//! Fragments made by hand: in any order, overlapping, without an end, inside of tunnels.
+
+use std::time::{Duration, Instant};
+
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use shunt_tests::frames::cut::{cut, join, piece};
+use shunt_tests::frames::{Body, Frame, Ipv4, Ipv6, Payload, Piece, Transport};
+use shunt_tests::scene::build::PATIENCE;
+use shunt_tests::{Interface, Netns, Shuntd, Veth, Wire, require};
+
+const CONFIG: &str = include_str!("crafted.toml");
+/// The pod, a pod behind the peer, and who they talk to: MAC address, last bytes of the addresses.
+const POD: Who = Who { mac: [2, 0, 0, 0x60, 0, 1], gateway: [2, 0, 0, 0, 0x60, 0xfe], subnet: 60, last: 1 };
+const FAR: Who = Who { mac: [2, 0, 0, 0x50, 0, 2], gateway: [2, 0, 0, 0, 0x50, 0xfe], subnet: 50, last: 2 };
+const WORLD: Who = Who { mac: [2, 0, 0, 0x61, 0, 1], gateway: [2, 0, 0, 0, 0x61, 0xfe], subnet: 61, last: 1 };
+/// What masquerades them.
+const ROUTER: Who = Who { mac: [0; 6], gateway: [0; 6], subnet: 61, last: 254 };
+
+#[derive(Clone, Copy)]
+struct Who {
+    mac: [u8; 6],
+    gateway: [u8; 6],
+    subnet: u8,
+    last: u8,
+}
+
+impl Who {
+    fn v4(self) -> [u8; 4] {
+        [10, self.subnet, 0, self.last]
+    }
+
+    fn v6(self) -> [u8; 16] {
+        // As it is written: fd00:61::fe for 61 and 254.
+        let (high, low) = (self.subnet / 10 << 4 | self.subnet % 10, self.last);
+        [0xfd, 0, 0, high, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, low]
+    }
+}
+
+impl Who {
+    /// A datagram of 3,000 bytes to `to`, as it leaves this station for its gateway.
+    fn datagram(self, to: Who, ports: (u16, u16), v6: bool) -> Vec<u8> {
+        let transport = Transport::Udp(ports.0, ports.1, true);
+        self.frame(to, Payload { transport, data: (0..=255).cycle().take(3000).collect() }, v6)
+    }
+
+    fn frame(self, to: Who, payload: Payload, v6: bool) -> Vec<u8> {
+        let body = if v6 {
+            let (source, destination) = (self.v6(), to.v6());
+            Body::Ipv6(Ipv6 { source, destination, class: 0, hop_limit: 64, extensions: vec![] }, payload)
+        } else {
+            let (source, destination, piece) = (self.v4(), to.v4(), Piece::default());
+            let ip = Ipv4 { source, destination, class: 0, ttl: 64, id: 0, whole: false, piece, options: 0 };
+            Body::Ipv4(ip, payload)
+        };
+        Frame { dst: self.gateway, src: self.mac, body, ..Frame::plain() }.bytes()
+    }
+}
+
+/// The node, and a wire to each of its ports.
+struct Node {
+    // Before the namespaces.
+    shuntd: Shuntd,
+    uplink: Wire,
+    pod: Wire,
+    world: Wire,
+    _places: Vec<Netns>,
+}
+
+impl Node {
+    #[track_caller]
+    fn start() -> Self {
+        let node = Netns::new().unwrap();
+        let mut places = Vec::new();
+        let mut wires = ["uplink", "pod", "world"].into_iter().map(|port| {
+            let place = Netns::new().unwrap();
+            // Nothing but the frames of the test.
+            place.exec(&["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]).unwrap();
+            // It ends with the namespaces.
+            std::mem::forget(Veth::pair(port, Some(&node), &place, &Interface::default()).unwrap());
+            let wire = Wire::on(&place, "eth0").unwrap();
+            places.push(place);
+            wire
+        });
+        let [Some(uplink), Some(pod), Some(world)] = std::array::from_fn(|_| wires.next()) else {
+            unreachable!("three wires")
+        };
+        drop(wires);
+        let shuntd = Shuntd::start_in(&node, CONFIG).unwrap();
+        places.push(node);
+        let up = |ports: &serde_json::Value| {
+            ports.as_array().into_iter().flatten().all(|row| row["oper_up"] == true && row["link"] == true)
+        };
+        shuntd.cli_until(&["show", "ports", "--json"], PATIENCE, up).unwrap();
+        Self { shuntd, uplink, pod, world, _places: places }
+    }
+
+    #[track_caller]
+    fn waits_for_drops(&self, port: &str, reason: &str, wanted: u64) {
+        let counted = |drops: &serde_json::Value| {
+            let rows = drops.as_array().into_iter().flatten();
+            let ours = rows.filter(|row| row["port"] == port && row["reason"] == reason);
+            ours.filter_map(|row| row["count"].as_u64()).sum::<u64>() >= wanted
+        };
+        let waited = self.shuntd.cli_until(&["show", "drops", "--json"], PATIENCE, counted);
+        waited.unwrap_or_else(|error| panic!("{wanted} drops for {reason} on {port}: {error}"));
+    }
+}
+
+/// The fragments that came by a wire and are of one datagram, when they are all there: the datagram.
+#[track_caller]
+fn gathered(wire: &Wire, v6: bool, is: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let ethertype = if v6 { [0x86, 0xdd] } else { [8, 0] };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let pieces: Vec<_> =
+            wire.seen().into_iter().filter(|frame| frame[12..14] == ethertype && is(frame)).collect();
+        if !pieces.is_empty()
+            && let Some(whole) = join(&pieces)
+        {
+            return whole;
+        }
+        assert!(Instant::now() < deadline, "not all fragments came: {pieces:02x?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Source, destination and ports of a datagram whose checksum is right.
+#[track_caller]
+fn sound(frame: &[u8]) -> (Vec<u8>, Vec<u8>, (u16, u16)) {
+    let packet = SlicedPacket::from_ethernet(frame).unwrap();
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else { panic!("not UDP: {frame:02x?}") };
+    let (header, payload) = (udp.to_header(), udp.payload());
+    let ports = (udp.source_port(), udp.destination_port());
+    match &packet.net {
+        Some(NetSlice::Ipv4(ip)) => {
+            let ip = ip.header();
+            let sum = header.calc_checksum_ipv4_raw(ip.source(), ip.destination(), payload).unwrap();
+            assert_eq!(udp.checksum(), sum);
+            (ip.source().to_vec(), ip.destination().to_vec(), ports)
+        }
+        Some(NetSlice::Ipv6(ip)) => {
+            let ip = ip.header();
+            let sum = header.calc_checksum_ipv6_raw(ip.source(), ip.destination(), payload).unwrap();
+            assert_eq!(udp.checksum(), sum);
+            (ip.source().to_vec(), ip.destination().to_vec(), ports)
+        }
+        _ => panic!("no IP packet"),
+    }
+}
+
+/// The identification of a fragment.
+fn id(frame: &[u8]) -> u32 {
+    if frame[12..14] == [8, 0] {
+        u32::from(u16::from_be_bytes([frame[18], frame[19]]))
+    } else {
+        u32::from_be_bytes([frame[58], frame[59], frame[60], frame[61]])
+    }
+}
+
+fn address(who: Who, v6: bool) -> Vec<u8> {
+    if v6 { who.v6().to_vec() } else { who.v4().to_vec() }
+}
+
+/// Sends the pod's datagram in pieces, in that order, and the answer in the same order: both arrive translated.
+#[track_caller]
+fn there_and_back(node: &mut Node, v6: bool, first_id: u32, order: &[usize]) {
+    let port = 5000 + first_id as u16;
+    let pieces = cut(&POD.datagram(WORLD, (port, 53), v6), 1024, first_id);
+    for number in order {
+        node.pod.send(&pieces[*number]).unwrap();
+    }
+    let (source, destination, ports) = sound(&gathered(&node.world, v6, |frame| id(frame) == first_id));
+    assert_eq!((source, destination, ports), (address(ROUTER, v6), address(WORLD, v6), (port, 53)));
+    let answer = cut(&WORLD.datagram(ROUTER, (53, port), v6), 1024, first_id);
+    for number in order {
+        node.world.send(&answer[*number]).unwrap();
+    }
+    let (source, destination, ports) = sound(&gathered(&node.pod, v6, |frame| id(frame) == first_id));
+    assert_eq!((source, destination, ports), (address(WORLD, v6), address(POD, v6), (53, port)));
+}
+
+#[test]
+fn ipv4_fragmentation_out_of_order() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (order, id) in orders.iter().zip(1..) {
+        there_and_back(&mut node, false, id, order);
+    }
+}
+
+#[test]
+fn ipv6_fragmentation_out_of_order() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (order, id) in orders.iter().zip(1..) {
+        there_and_back(&mut node, true, id, order);
+    }
+}
+
+#[test]
+fn overlapping_fragments() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    for v6 in [false, true] {
+        let frame = POD.datagram(WORLD, (5000, 53), v6);
+        let pieces = cut(&frame, 1024, 1);
+        // The first one passes; what overlaps it does not, and nothing after that.
+        node.pod.send(&pieces[0]).unwrap();
+        node.pod.send(&piece(&frame, &[7; 64], 1000, true, 1)).unwrap();
+        node.pod.send(&pieces[1]).unwrap();
+        node.pod.send(&pieces[2]).unwrap();
+        node.waits_for_drops("pod", "fragment_overlap", if v6 { 6 } else { 3 });
+        // A second copy of a fragment does no harm to the datagram.
+        let pieces = cut(&POD.datagram(WORLD, (5000, 53), v6), 1024, 2);
+        for number in [0, 1, 1, 0, 2] {
+            node.pod.send(&pieces[number]).unwrap();
+        }
+        sound(&gathered(&node.world, v6, |frame| id(frame) == 2));
+        node.waits_for_drops("pod", "fragment_duplicate", if v6 { 4 } else { 2 });
+        let seen = node.world.seen();
+        let family = if v6 { 0x86 } else { 8 };
+        assert_eq!(seen.iter().filter(|frame| frame[12] == family && id(frame) == 1).count(), 1);
+    }
+}
+
+#[test]
+fn ipv4_fragmentation_expiry() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    for v6 in [false, true] {
+        // A first one that never comes.
+        for later in &cut(&POD.datagram(WORLD, (5000, 53), v6), 1024, 9)[1..] {
+            node.pod.send(later).unwrap();
+        }
+        node.waits_for_drops("pod", "fragment_no_first", if v6 { 4 } else { 2 });
+        let held = node.shuntd.cli(&["show", "workers", "--json"]).unwrap();
+        assert_eq!(held[0]["held"], 0, "{held}");
+    }
+    assert!(node.world.seen().iter().all(|frame| id(frame) != 9));
+}
+
+#[test]
+fn fragments_that_lack_a_transport_header() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    let payload = Payload { transport: Transport::Tcp(5000, 80, 2, 0), data: vec![0; 100] };
+    let tcp = POD.frame(WORLD, payload, false);
+    // RFC 1858: eight bytes of a TCP header, its flags in the next fragment.
+    for tiny in cut(&tcp, 8, 3).iter().take(1) {
+        node.pod.send(tiny).unwrap();
+    }
+    node.waits_for_drops("pod", "fragment_tiny", 1);
+    let unfit = piece(&tcp, &[0; 1001], 0, true, 4);
+    node.pod.send(&unfit).unwrap();
+    node.waits_for_drops("pod", "fragment_unfit", 1);
+    assert!(node.world.seen().iter().all(|frame| frame[12] != 8));
+}
+
+/// RFC 7348 section 5, in a UDP datagram of the peer, for our tunnel's end.
+fn vxlan(inner: &[u8]) -> Vec<u8> {
+    let header = [8, 0, 0, 0, 0, 0, 2, 0];
+    let ip = Ipv4 {
+        source: [192, 0, 2, 2],
+        destination: [192, 0, 2, 1],
+        class: 0,
+        ttl: 64,
+        id: 7,
+        whole: true,
+        piece: Piece::default(),
+        options: 0,
+    };
+    let transport = Transport::Udp(50_000, 4789, false);
+    let body = Body::Ipv4(ip, Payload { transport, data: [&header, inner].concat() });
+    Frame { dst: [2, 0, 0xc0, 0, 2, 1], src: [2, 0, 0xc0, 0, 2, 2], body, ..Frame::plain() }.bytes()
+}
+
+#[test]
+fn fragmentation_over_vxlan() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    for v6 in [false, true] {
+        for (order, number) in [[0, 1, 2], [2, 1, 0]].iter().zip(1..) {
+            let port = 6000 + number as u16;
+            let pieces = cut(&FAR.datagram(WORLD, (port, 53), v6), 1024, number);
+            for at in order {
+                node.uplink.send(&vxlan(&pieces[*at])).unwrap();
+            }
+            let (source, destination, ports) = sound(&gathered(&node.world, v6, |frame| id(frame) == number));
+            assert_eq!((source, destination, ports), (address(ROUTER, v6), address(WORLD, v6), (port, 53)));
+            let answer = cut(&WORLD.datagram(ROUTER, (53, port), v6), 1024, number + 100);
+            for at in order {
+                node.world.send(&answer[*at]).unwrap();
+            }
+            // Behind the outer Ethernet, IPv4, UDP and VXLAN headers.
+            const INNER: usize = 14 + 20 + 8 + 8;
+            let deadline = Instant::now() + PATIENCE;
+            let whole = loop {
+                let tunnel =
+                    |frame: &Vec<u8>| frame.len() > INNER + 62 && frame[36..38] == 4789_u16.to_be_bytes();
+                let inner =
+                    node.uplink.seen().into_iter().filter(tunnel).map(|frame| frame[INNER..].to_vec());
+                let family = if v6 { 0x86 } else { 8 };
+                let pieces: Vec<_> =
+                    inner.filter(|frame| frame[12] == family && id(frame) == number + 100).collect();
+                if let Some(whole) =
+                    Some(&pieces).filter(|pieces| !pieces.is_empty()).and_then(|pieces| join(pieces))
+                {
+                    break whole;
+                }
+                assert!(Instant::now() < deadline, "not all fragments came: {pieces:02x?}");
+                std::thread::sleep(Duration::from_millis(20));
+            };
+            let (source, destination, ports) = sound(&whole);
+            assert_eq!((source, destination, ports), (address(WORLD, v6), address(FAR, v6), (53, port)));
+        }
+    }
+}
+
+/// A short datagram; it is told by its source port.
+fn short(from: Who, to: Who, port: u16) -> Vec<u8> {
+    from.frame(to, Payload { transport: Transport::Udp(port, 53, true), data: vec![0; 30] }, false)
+}
+
+/// The frame, or the one inside a tunnel packet, is that of `short`.
+fn is_short(frame: &[u8], port: u16) -> bool {
+    let at = |start: usize| frame.get(start + 34..start + 36) == Some(&port.to_be_bytes()[..]);
+    at(0) || at(50)
+}
+
+#[test]
+fn external_to_overlay_pod() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    // Nobody outside begins with a pod of the overlay, whose addresses are nobody's business there.
+    node.world.send(&short(WORLD, FAR, 1001)).unwrap();
+    node.waits_for_drops("world", "overlay_not_reachable", 1);
+    // A masqueraded network that is no overlay is open unless it says otherwise; and within the masqueraded ones all talk.
+    node.world.send(&short(WORLD, POD, 1002)).unwrap();
+    node.pod.wait(PATIENCE, |frame| is_short(frame, 1002)).unwrap();
+    node.pod.send(&short(POD, FAR, 1003)).unwrap();
+    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1003)).unwrap();
+    // What the pod of the overlay has asked for gets through to it.
+    node.uplink.send(&vxlan(&short(FAR, WORLD, 1004))).unwrap();
+    node.world.wait(PATIENCE, |frame| is_short(frame, 1004)).unwrap();
+    let answer =
+        WORLD.frame(ROUTER, Payload { transport: Transport::Udp(53, 1004, true), data: vec![0; 30] }, false);
+    node.world.send(&answer).unwrap();
+    node.uplink.wait(PATIENCE, |frame| is_short(frame, 53)).unwrap();
+    assert!(node.uplink.seen().iter().all(|frame| !is_short(frame, 1001)));
+    // Closed and opened by configuration.
+    let closed = CONFIG.replacen("name = \"inside\"\n", "name = \"inside\"\nclosed = true\n", 1);
+    let closed = closed.replacen("name = \"blue\"\n", "name = \"blue\"\nclosed = false\n", 1);
+    let file = node.shuntd.dir().join("closed.toml");
+    std::fs::write(&file, closed).unwrap();
+    node.shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
+    node.world.send(&short(WORLD, POD, 1002)).unwrap();
+    node.waits_for_drops("world", "overlay_not_reachable", 2);
+    node.world.send(&short(WORLD, FAR, 1001)).unwrap();
+    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1001)).unwrap();
+}
