@@ -64,7 +64,8 @@ pub fn may_track(ingress: &Ingress<'_>, key: &FlowKey) -> bool {
     let gateway = network.gateway.as_ref().is_some_and(|gateway| gateway.mac == key.dst());
     // Frames without an Ethernet header are for the router.
     let bare = ingress.port.l3.is_some() || ingress.peer.is_some();
-    network.zone.is_some() && (gateway || bare)
+    let bridged = network.tracks_bridged && !key.dst().is_group();
+    network.zone.is_some() && (gateway || bare || bridged)
 }
 
 /// Makes a packet one of a connection.
@@ -77,10 +78,14 @@ pub fn join(actions: &mut Actions, found: Found) {
     actions.edits = actions.edits.without(Edits::STRANGER).and(Edits::TRACK).and(reply);
 }
 
-/// True for a packet that comes from outside of the masqueraded networks, not from the node itself, and is of no connection.
+/// True for a packet that comes from outside of the masqueraded networks, not from the node itself, is of no connection, and
+/// was sent to no service.
 #[inline]
 pub fn is_outsider(ingress: &Ingress<'_>, packet: &Packet<'_>) -> bool {
-    !ingress.network.masquerade && packet.connection.is_none() && !super::host::is_ingress(ingress)
+    packet.opens.is_none_or(|opens| opens.destination.is_none())
+        && !ingress.network.masquerade
+        && packet.connection.is_none()
+        && !super::host::is_ingress(ingress)
 }
 
 /// Table 17: what leaves a masqueraded network for one that is not gets an address of the router's there, or the floating one
