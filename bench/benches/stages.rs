@@ -79,6 +79,7 @@ fn topology(full_key: bool) -> Topology {
             mss_clamp: false,
             masquerade: false,
             zone: 0,
+            closed: false,
             tracks_bridged: false,
             policies: None,
             storm_limit: 0,

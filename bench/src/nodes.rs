@@ -206,6 +206,7 @@ pub fn cluster() -> Plan {
         mss_clamp: false,
         masquerade: false,
         zone: 0,
+        closed: false,
         tracks_bridged: false,
         policies: None,
         storm_limit: 0,
