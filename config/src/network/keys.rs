@@ -106,7 +106,7 @@ pub(crate) const KEYS: &[Key] = &[
         ALL,
         "boolean",
         "`true` for an overlay that is masqueraded, else `false`",
-        "its stations are reached from networks of the router that are not masqueraded only by connections that they have opened, by Services, and from the node itself (`host_port`): else `overlay_not_reachable`; wants `masquerade`",
+        "its stations are reached from networks of the router into which they are masqueraded only by connections that they have opened, by Services, and from the node itself (`host_port`): else `overlay_not_reachable`; wants `masquerade`",
     ),
     key(
         "vlans",

@@ -78,13 +78,13 @@ pub fn join(actions: &mut Actions, found: Found) {
     actions.edits = actions.edits.without(Edits::STRANGER).and(Edits::TRACK).and(reply);
 }
 
-/// True for a packet that comes from outside of the masqueraded networks, not from the node itself, is of no connection, and
-/// was sent to no service.
+/// True for a packet for a closed network that nobody there has asked for: from a network into which what the closed one sends is
+/// translated, not from the node itself, of no connection, and sent to no service.
 #[inline]
-pub fn is_outsider(ingress: &Ingress<'_>, packet: &Packet<'_>) -> bool {
-    packet.opens.is_none_or(|opens| opens.destination.is_none())
-        && !ingress.network.masquerade
+pub fn is_outsider(ingress: &Ingress<'_>, closed: &Network, packet: &Packet<'_>) -> bool {
+    closed.is_translated_into(ingress.network)
         && packet.connection.is_none()
+        && packet.opens.is_none_or(|opens| opens.destination.is_none())
         && !super::host::is_ingress(ingress)
 }
 

@@ -34,7 +34,7 @@ pub fn resolve<'t>(
     if gateway.owns(hop.address) {
         return Err(DropReason::ForSwitch);
     }
-    if network.closed && conntrack::is_outsider(ingress, packet) {
+    if network.closed && conntrack::is_outsider(ingress, network, packet) {
         return Err(DropReason::OverlayNotReachable);
     }
     packet.rests_on.neighbor(network.id, hop.address);
