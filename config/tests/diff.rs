@@ -13,8 +13,8 @@ fn config(text: &str) -> Config {
 fn two_values(key: &str) -> (&'static str, &'static str) {
     match key {
         "network" => ("\"default\"", "\"blue\""),
-        "admin_up" | "tso" | "mergeable" | "spoof_check" | "trusted" | "tcp_loose" | "closed" | "announce"
-        | "flood" | "proxy_arp" => ("true", "false"),
+        "admin_up" | "tso" | "mergeable" | "spoof_check" | "trusted" | "tcp_loose" | "closed"
+        | "announce" | "flood" | "proxy_arp" => ("true", "false"),
         "mss_clamp" | "masquerade" | "local_route" | "learning" | "udp_checksum" | "service_tag"
         | "untagged" | "needs_pod" => ("false", "true"),
         "vlan" | "native_vlan" => ("1155", "1156"),

@@ -99,6 +99,7 @@ fn network(number: usize, policies: Option<&Arc<crate::table::policy::Policies>>
         mss_clamp: false,
         storm_limit: 0,
         masquerade: false,
+        closed: false,
         zone: 7,
         tracks_bridged: policies.is_some(),
         policies: policies.cloned(),
@@ -151,6 +152,7 @@ impl Site {
             max_frame: 1522,
             l3: None,
             identity: None,
+            guarded: false,
             mirror: None,
         };
         let plan = Plan {
