@@ -68,9 +68,12 @@ impl Zones {
         })
     }
 
-    /// All of them.
-    fn iter(&self) -> impl Iterator<Item = (&RouterName, u16)> {
-        self.0.iter().map(|(router, zone)| (router, *zone))
+    /// All of them, with the name of the router or network.
+    fn iter(&self) -> impl Iterator<Item = (String, u16)> {
+        self.0.iter().map(|(place, zone)| match place {
+            Place::Router(router) => (router.to_string(), *zone),
+            Place::Network(network) => (network.to_string(), *zone),
+        })
     }
 }
 

@@ -68,7 +68,7 @@ pub struct ConnectionStatistics {
     pub deleted: u64,
     /// Packets that were dropped for a reason that has to do with connections, by its name; those that happened.
     pub refused: Vec<(DropReason, u64)>,
-    /// Zones that have connections: number, name of the router, connections, handshakes under way.
+    /// Zones that have connections: number, name of the router or of the network that has none, connections, handshakes under way.
     pub zones: Vec<(u16, String, u32, u32)>,
 }
 
@@ -132,10 +132,9 @@ impl Control {
             (statistics.entries, statistics.half_open) = table.count();
             statistics.capacity = table.capacity() as u64;
             statistics.bytes = table.bytes() as u64;
-            for (router, zone) in self.zones.iter() {
+            for (name, zone) in self.zones.iter() {
                 let count = table.zone_count(zone);
                 if count.connections > 0 {
-                    let name = router.to_string();
                     statistics.zones.push((zone, name, count.connections, count.half_open));
                 }
             }
