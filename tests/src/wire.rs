@@ -97,6 +97,8 @@ fn frames(text: &str) -> Vec<Vec<u8>> {
                     frame.extend(digits.chunks_exact(2).filter_map(byte));
                 }
             }
+            // What is told of a packet in a packet is on a line of its own.
+            None if frames.last().is_some_and(|(_, frame)| frame.is_empty()) => {}
             None => frames.push((length(line).unwrap_or(usize::MAX), Vec::new())),
         }
     }
@@ -127,6 +129,17 @@ mod tests {
         // The second one is not all there yet.
         assert_eq!(got.len(), 1);
         assert_eq!((got[0].len(), got[0][12], got[0][18]), (19, 8, 6));
+    }
+
+    #[test]
+    fn a_packet_in_a_packet_is_one_frame() {
+        let text = TEXT.replacen(
+            "Request, length 5\n",
+            "VXLAN, vni 2\n02:00:00:00:00:02 > 02:00:00:00:00:03, ethertype IPv4 (0x0800), length 5: UDP, length 1\n",
+            1,
+        );
+        assert_ne!(text, TEXT);
+        assert_eq!(frames(&text), frames(TEXT));
     }
 
     #[test]

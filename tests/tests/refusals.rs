@@ -221,6 +221,7 @@ fn control_frames(from: [u8; 6], ip: [u8; 4]) -> Vec<(&'static str, Vec<u8>, &'s
     let group = |last: u8| [0x01, 0x80, 0xc2, 0, 0, last];
     let slow = [&[0x88, 0x09, 1, 1][..], &[0; 44]].concat();
     let lldp = [&[0x88, 0xcc, 2, 7, 4][..], &[0; 44]].concat();
+    let bpdu = [&[0, 38, 0x42, 0x42, 3][..], &[0; 44]].concat();
     let udp = |source: u16, destination: u16| {
         to(FAR.mac, &datagram(ip, FAR.ip, 255, Transport::Udp(source, destination, true), &[0; 24]))
     };
@@ -236,6 +237,7 @@ fn control_frames(from: [u8; 6], ip: [u8; 4]) -> Vec<(&'static str, Vec<u8>, &'s
     let mut loopback = [0; 16];
     loopback[15] = 1;
     vec![
+        ("a BPDU", to(group(0), &bpdu), "link_control"),
         ("LACP", to(group(2), &slow), "link_control"),
         ("LLDP", to(group(14), &lldp), "link_control"),
         ("LLDP to a station", to(FAR.mac, &lldp), "link_control"),
@@ -275,4 +277,18 @@ fn control_protocols_and_martians_from_pods() {
         cases.push(Case { about, port: "pod", frame, reason });
     }
     node.refuses_all(&cases);
+    // The uplink is trusted: none of this is a pod's there, and some of it reaches those who listen.
+    let outside = [2, 0, 0xc0, 0, 2, 2];
+    for (_, frame, _) in control_frames(outside, [192, 0, 2, 2]) {
+        node.wire("uplink").send(&frame).unwrap();
+    }
+    let hello = inner();
+    node.passes("uplink", &within(NEAR.outer, FAR.outer, 4789, &vxlan(2, &Inner(&hello))), "pod", |got| {
+        got == &hello[..]
+    });
+    let reasons =
+        ["link_control", "martian", "pod_bfd", "pod_dhcp_server", "pod_router_advertisement", "pod_redirect"];
+    for reason in reasons {
+        assert_eq!(node.dropped("uplink", reason), 0, "{reason}");
+    }
 }

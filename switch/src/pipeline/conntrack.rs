@@ -62,10 +62,10 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
 pub fn may_track(ingress: &Ingress<'_>, key: &FlowKey) -> bool {
     let network = ingress.network;
     let gateway = network.gateway.as_ref().is_some_and(|gateway| gateway.mac == key.dst());
-    // Frames without an Ethernet header are for the router.
+    // Frames without an Ethernet header are for the router, and so may be what is sent to another one.
     let bare = ingress.port.l3.is_some() || ingress.peer.is_some();
-    let bridged = network.tracks_bridged && !key.dst().is_group();
-    network.zone.is_some() && (gateway || bare || bridged)
+    let other = (network.tracks_bridged || network.crossing.local_route) && !key.dst().is_group();
+    network.zone.is_some() && (gateway || bare || other)
 }
 
 /// Makes a packet one of a connection.

@@ -83,7 +83,7 @@ fn judge(
         return Ok(());
     }
     let marks = key.marks();
-    if marks.fragment == Fragment::Later && marks.l4 != L4::Known {
+    if marks.fragment == Fragment::Later && !marks.gathered {
         return Err(DropReason::Untracked);
     }
     let asked = |peer, peer_identity| Asked {

@@ -6,9 +6,9 @@
 //! so those of one datagram come by different queues. Memory is fixed at the start. A bucket is held for some hundred
 //! nanoseconds by `try_lock` and never waited for: who finds it held for longer is told [`Refused::Busy`].
 //!
-//! A sender has [`SPREAD`] buckets by its address and where it comes in, out of [`BUCKETS`]; when these are full of datagrams
-//! that are not complete, the sender that has most there loses its oldest. So one that leaves datagrams open harms, apart from
-//! itself, the few that share a bucket with it, and these only until they have fewer than it.
+//! A sender has [`SPREAD`] buckets by its address and where it comes in, out of [`BUCKETS`]. When these are full of datagrams
+//! that are not complete, the port, network or peer with most there loses one: the oldest of its sender that has most. So who
+//! leaves datagrams open, with whatever source addresses, harms those who come in by the same port.
 //!
 //! A datagram goes when all of it has been seen, or [`LIFETIME`] seconds after its first fragment to come.
 
@@ -201,10 +201,11 @@ impl Fragments {
         }
     }
 
-    /// Datagrams that are not complete at second `now`: for tests and people.
+    /// Datagrams that are not complete at second `now`: for tests and people. Those in a bucket at which a worker is are left out:
+    /// nobody ever waits for one, so that no worker has to wake anybody.
     pub fn open(&self, now: u32) -> usize {
         let open = |bucket: &Mutex<Bucket>| {
-            bucket.lock().map_or(0, |bucket| bucket.iter().filter(|it| it.is_live(now)).count())
+            bucket.try_lock().map_or(0, |bucket| bucket.iter().filter(|it| it.is_live(now)).count())
         };
         self.buckets.iter().map(open).sum()
     }
@@ -221,9 +222,16 @@ fn place<'b>(bucket: &'b mut Bucket, identity: &Identity, now: u32) -> Option<&'
     }
     let free = bucket.iter().position(|it| !it.is_live(now));
     let at = free.unwrap_or_else(|| {
-        let of = |sender: [u64; 3]| bucket.iter().filter(|it| it.identity.sender() == sender).count();
-        let worth = |it: &Datagram| (of(it.identity.sender()), it.age(now));
-        (0..WAYS).max_by_key(|at| worth(&bucket[*at])).unwrap_or(0)
+        // By where they came in first: whoever is there may send with any address.
+        let like = |it: &Datagram, words: usize| {
+            let sender = it.identity.sender();
+            bucket.iter().filter(|other| other.identity.sender()[..words] == sender[..words]).count()
+        };
+        let most = |at: &usize| {
+            let it = &bucket[*at];
+            (like(it, 1), like(it, 3), it.age(now))
+        };
+        (0..WAYS).max_by_key(most).unwrap_or(0)
     });
     let datagram = bucket.get_mut(at)?;
     datagram.begin(identity, now);

@@ -24,8 +24,9 @@ const PER_SOURCE: usize = 64;
 /// Seconds on the workers' clock after which a fragment is given up. Fragments of a datagram are sent one after the other:
 /// what has not come by then is lost.
 const PATIENCE: u32 = 2;
-/// Fragments that are asked for between two rounds of the receive queues: a burst of them.
-const AT_ONCE: usize = 32;
+/// Fragments that are asked for between two rounds of the receive queues: what a sender who makes news all the time costs others
+/// is less than a microsecond in each.
+const AT_ONCE: usize = 8;
 
 /// A later fragment, as it came in, out of its tunnel.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! Frames made by hand: fragments in any order, overlapping, without an end; what comes to a closed network from outside.
+//! Frames made by hand: fragments in any order, overlapping, without an end, inside of tunnels; what comes to a closed network from
+//! outside.
 
 use std::time::{Duration, Instant};
 
@@ -258,6 +259,66 @@ fn fragments_that_lack_a_transport_header() {
     assert!(node.world.seen().iter().all(|frame| frame[12] != 8));
 }
 
+/// RFC 7348 section 5, in a UDP datagram of the peer, for our tunnel's end.
+fn vxlan(inner: &[u8]) -> Vec<u8> {
+    let header = [8, 0, 0, 0, 0, 0, 2, 0];
+    let ip = Ipv4 {
+        source: [192, 0, 2, 2],
+        destination: [192, 0, 2, 1],
+        class: 0,
+        ttl: 64,
+        id: 7,
+        whole: true,
+        piece: Piece::default(),
+        options: 0,
+    };
+    let transport = Transport::Udp(50_000, 4789, false);
+    let body = Body::Ipv4(ip, Payload { transport, data: [&header, inner].concat() });
+    Frame { dst: [2, 0, 0xc0, 0, 2, 1], src: [2, 0, 0xc0, 0, 2, 2], body, ..Frame::plain() }.bytes()
+}
+
+#[test]
+fn fragmentation_over_vxlan() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    for v6 in [false, true] {
+        for (order, number) in [[0, 1, 2], [2, 1, 0]].iter().zip(1..) {
+            let port = 6000 + number as u16;
+            let pieces = cut(&FAR.datagram(WORLD, (port, 53), v6), 1024, number);
+            for at in order {
+                node.uplink.send(&vxlan(&pieces[*at])).unwrap();
+            }
+            let (source, destination, ports) = sound(&gathered(&node.world, v6, |frame| id(frame) == number));
+            assert_eq!((source, destination, ports), (address(ROUTER, v6), address(WORLD, v6), (port, 53)));
+            let answer = cut(&WORLD.datagram(ROUTER, (53, port), v6), 1024, number + 100);
+            for at in order {
+                node.world.send(&answer[*at]).unwrap();
+            }
+            // Behind the outer Ethernet, IPv4, UDP and VXLAN headers.
+            const INNER: usize = 14 + 20 + 8 + 8;
+            let deadline = Instant::now() + PATIENCE;
+            let whole = loop {
+                let tunnel =
+                    |frame: &Vec<u8>| frame.len() > INNER + 62 && frame[36..38] == 4789_u16.to_be_bytes();
+                let inner =
+                    node.uplink.seen().into_iter().filter(tunnel).map(|frame| frame[INNER..].to_vec());
+                let family = if v6 { 0x86 } else { 8 };
+                let pieces: Vec<_> =
+                    inner.filter(|frame| frame[12] == family && id(frame) == number + 100).collect();
+                if let Some(whole) =
+                    Some(&pieces).filter(|pieces| !pieces.is_empty()).and_then(|pieces| join(pieces))
+                {
+                    break whole;
+                }
+                assert!(Instant::now() < deadline, "not all fragments came: {pieces:02x?}");
+                std::thread::sleep(Duration::from_millis(20));
+            };
+            let (source, destination, ports) = sound(&whole);
+            assert_eq!((source, destination, ports), (address(WORLD, v6), address(FAR, v6), (53, port)));
+        }
+    }
+}
+
 /// A short datagram; it is told by its source port.
 fn short(from: Who, to: Who, port: u16) -> Vec<u8> {
     from.frame(to, Payload { transport: Transport::Udp(port, 53, true), data: vec![0; 30] }, false)
@@ -276,15 +337,27 @@ fn external_to_overlay_pod() {
     // Nobody outside begins with a pod of the overlay, whose addresses are nobody's business there.
     node.world.send(&short(WORLD, FAR, 1001)).unwrap();
     node.waits_for_drops("world", "overlay_not_reachable", 1);
-    // A masqueraded network that is no overlay is open unless it says otherwise.
+    // A masqueraded network that is no overlay is open unless it says otherwise; and within the masqueraded ones all talk.
     node.world.send(&short(WORLD, POD, 1002)).unwrap();
     node.pod.wait(PATIENCE, |frame| is_short(frame, 1002)).unwrap();
+    node.pod.send(&short(POD, FAR, 1003)).unwrap();
+    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1003)).unwrap();
+    // What the pod of the overlay has asked for gets through to it.
+    node.uplink.send(&vxlan(&short(FAR, WORLD, 1004))).unwrap();
+    node.world.wait(PATIENCE, |frame| is_short(frame, 1004)).unwrap();
+    let answer =
+        WORLD.frame(ROUTER, Payload { transport: Transport::Udp(53, 1004, true), data: vec![0; 30] }, false);
+    node.world.send(&answer).unwrap();
+    node.uplink.wait(PATIENCE, |frame| is_short(frame, 53)).unwrap();
     assert!(node.uplink.seen().iter().all(|frame| !is_short(frame, 1001)));
-    // Closed by configuration.
+    // Closed and opened by configuration.
     let closed = CONFIG.replacen("name = \"inside\"\n", "name = \"inside\"\nclosed = true\n", 1);
+    let closed = closed.replacen("name = \"blue\"\n", "name = \"blue\"\nclosed = false\n", 1);
     let file = node.shuntd.dir().join("closed.toml");
     std::fs::write(&file, closed).unwrap();
     node.shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
     node.world.send(&short(WORLD, POD, 1002)).unwrap();
     node.waits_for_drops("world", "overlay_not_reachable", 2);
+    node.world.send(&short(WORLD, FAR, 1001)).unwrap();
+    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1001)).unwrap();
 }

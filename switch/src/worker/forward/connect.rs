@@ -214,8 +214,9 @@ impl Forwarder {
     /// A decision in place of one whose connection is no more. What the cache has for the packet goes by that connection.
     #[inline(never)]
     pub(super) fn replace(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        if flow.place == Place::NONE {
-            return self.decide(scene, flow, frame);
+        // A fragment has been noted, and nothing is kept of it.
+        if flow.place == Place::NONE || flow.key.marks().fragment != Fragment::Whole {
+            return self.decide_whole(scene, flow, frame);
         }
         let decided = self.decide(scene, flow, frame);
         if self.keep(scene, flow, &decided).is_none() {
