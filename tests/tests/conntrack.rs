@@ -13,3 +13,7 @@ mod named;
 mod node;
 #[path = "conntrack/site.rs"]
 mod site;
+#[path = "conntrack/wires.rs"]
+mod wires;
+#[path = "conntrack/zones.rs"]
+mod zones;

@@ -7,13 +7,18 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use shunt_tests::frames::cut::{cut, join, piece};
 use shunt_tests::frames::{Body, Frame, Ipv4, Ipv6, Payload, Piece, Transport};
 use shunt_tests::scene::build::PATIENCE;
-use shunt_tests::{Interface, Netns, Shuntd, Veth, Wire, require};
+use shunt_tests::{Netns, Shuntd, Wire, require};
+
+use crate::wires;
 
 const CONFIG: &str = include_str!("crafted.toml");
 /// The pod, a pod behind the peer, and who they talk to: MAC address, last bytes of the addresses.
 const POD: Who = Who { mac: [2, 0, 0, 0x60, 0, 1], gateway: [2, 0, 0, 0, 0x60, 0xfe], subnet: 60, last: 1 };
 const FAR: Who = Who { mac: [2, 0, 0, 0x50, 0, 2], gateway: [2, 0, 0, 0, 0x50, 0xfe], subnet: 50, last: 2 };
 const WORLD: Who = Who { mac: [2, 0, 0, 0x61, 0, 1], gateway: [2, 0, 0, 0, 0x61, 0xfe], subnet: 61, last: 1 };
+/// Behind the trunk.
+const TAGGED: Who = Who { mac: [2, 0, 0, 0x62, 0, 1], gateway: [2, 0, 0, 0, 0x62, 0xfe], subnet: 62, last: 1 };
+const VLAN: u16 = 62;
 /// What masquerades them.
 const ROUTER: Who = Who { mac: [0; 6], gateway: [0; 6], subnet: 61, last: 254 };
 
@@ -64,46 +69,26 @@ struct Node {
     uplink: Wire,
     pod: Wire,
     world: Wire,
+    trunk: Wire,
     _places: Vec<Netns>,
 }
 
 impl Node {
     #[track_caller]
     fn start() -> Self {
-        let node = Netns::new().unwrap();
-        let mut places = Vec::new();
-        let mut wires = ["uplink", "pod", "world"].into_iter().map(|port| {
-            let place = Netns::new().unwrap();
-            // Nothing but the frames of the test.
-            place.exec(&["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]).unwrap();
-            // It ends with the namespaces.
-            std::mem::forget(Veth::pair(port, Some(&node), &place, &Interface::default()).unwrap());
-            let wire = Wire::on(&place, "eth0").unwrap();
-            places.push(place);
-            wire
-        });
-        let [Some(uplink), Some(pod), Some(world)] = std::array::from_fn(|_| wires.next()) else {
-            unreachable!("three wires")
-        };
-        drop(wires);
-        let shuntd = Shuntd::start_in(&node, CONFIG).unwrap();
-        places.push(node);
-        let up = |ports: &serde_json::Value| {
-            ports.as_array().into_iter().flatten().all(|row| row["oper_up"] == true && row["link"] == true)
-        };
-        shuntd.cli_until(&["show", "ports", "--json"], PATIENCE, up).unwrap();
-        Self { shuntd, uplink, pod, world, _places: places }
+        Self::with(CONFIG)
+    }
+
+    #[track_caller]
+    fn with(config: &str) -> Self {
+        let names = ["uplink", "pod", "world", "trunk"];
+        let (shuntd, [uplink, pod, world, trunk], _places) = wires::start(config, names);
+        Self { shuntd, uplink, pod, world, trunk, _places }
     }
 
     #[track_caller]
     fn waits_for_drops(&self, port: &str, reason: &str, wanted: u64) {
-        let counted = |drops: &serde_json::Value| {
-            let rows = drops.as_array().into_iter().flatten();
-            let ours = rows.filter(|row| row["port"] == port && row["reason"] == reason);
-            ours.filter_map(|row| row["count"].as_u64()).sum::<u64>() >= wanted
-        };
-        let waited = self.shuntd.cli_until(&["show", "drops", "--json"], PATIENCE, counted);
-        waited.unwrap_or_else(|error| panic!("{wanted} drops for {reason} on {port}: {error}"));
+        wires::waits_for_drops(&self.shuntd, port, reason, wanted);
     }
 }
 
@@ -111,10 +96,15 @@ impl Node {
 #[track_caller]
 fn gathered(wire: &Wire, v6: bool, is: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let ethertype = if v6 { [0x86, 0xdd] } else { [8, 0] };
+    joined(|| wire.seen().into_iter().filter(|frame| frame[12..14] == ethertype && is(frame)).collect())
+}
+
+/// Waits until `pieces` are all that there are of a datagram.
+#[track_caller]
+fn joined(pieces: impl Fn() -> Vec<Vec<u8>>) -> Vec<u8> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let pieces: Vec<_> =
-            wire.seen().into_iter().filter(|frame| frame[12..14] == ethertype && is(frame)).collect();
+        let pieces = pieces();
         if !pieces.is_empty()
             && let Some(whole) = join(&pieces)
         {
@@ -296,23 +286,15 @@ fn fragmentation_over_vxlan() {
             }
             // Behind the outer Ethernet, IPv4, UDP and VXLAN headers.
             const INNER: usize = 14 + 20 + 8 + 8;
-            let deadline = Instant::now() + PATIENCE;
-            let whole = loop {
+            let pieces = || {
                 let tunnel =
                     |frame: &Vec<u8>| frame.len() > INNER + 62 && frame[36..38] == 4789_u16.to_be_bytes();
-                let inner =
-                    node.uplink.seen().into_iter().filter(tunnel).map(|frame| frame[INNER..].to_vec());
+                let all = node.uplink.seen().into_iter().filter(tunnel);
+                let inner = all.map(|frame| frame[INNER..].to_vec());
                 let family = if v6 { 0x86 } else { 8 };
-                let pieces: Vec<_> =
-                    inner.filter(|frame| frame[12] == family && id(frame) == number + 100).collect();
-                if let Some(whole) =
-                    Some(&pieces).filter(|pieces| !pieces.is_empty()).and_then(|pieces| join(pieces))
-                {
-                    break whole;
-                }
-                assert!(Instant::now() < deadline, "not all fragments came: {pieces:02x?}");
-                std::thread::sleep(Duration::from_millis(20));
+                inner.filter(|frame| frame[12] == family && id(frame) == number + 100).collect()
             };
+            let whole = joined(pieces);
             let (source, destination, ports) = sound(&whole);
             assert_eq!((source, destination, ports), (address(WORLD, v6), address(FAR, v6), (53, port)));
         }
@@ -360,4 +342,85 @@ fn external_to_overlay_pod() {
     node.waits_for_drops("world", "overlay_not_reachable", 2);
     node.world.send(&short(WORLD, FAR, 1001)).unwrap();
     node.uplink.wait(PATIENCE, |frame| is_short(frame, 1001)).unwrap();
+}
+
+/// The frame with a VLAN tag, and priority 5 in it.
+fn tagged(frame: &[u8]) -> Vec<u8> {
+    let tci = (5 << 13 | VLAN).to_be_bytes();
+    [&frame[..12], &[0x81, 0], &tci, &frame[12..]].concat()
+}
+
+/// The frame without its tag, when it has that of the VLAN.
+fn untagged(frame: &[u8]) -> Option<Vec<u8>> {
+    let is_ours = frame.get(12..14)? == [0x81, 0] && frame[14] & 0x0f == 0 && u16::from(frame[15]) == VLAN;
+    is_ours.then(|| [&frame[..12], &frame[16..]].concat())
+}
+
+/// An ARP request of a station for its gateway's address (RFC 826).
+fn asks_for_gateway(who: Who) -> Vec<u8> {
+    let gateway = Who { last: 254, ..who }.v4();
+    let message = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &who.mac, &who.v4(), &[0; 6], &gateway, &[0; 18]];
+    [&[0xff; 6][..], &who.mac, &[8, 6], &message.concat()].concat()
+}
+
+#[test]
+fn ipv4_fragmentation_and_vlan() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    // Who it is, so that answers find it.
+    node.trunk.send(&tagged(&asks_for_gateway(TAGGED))).unwrap();
+    node.trunk.wait(PATIENCE, |frame| untagged(frame).is_some_and(|frame| frame[12..14] == [8, 6])).unwrap();
+    for (order, number) in [[0, 1, 2], [2, 1, 0]].iter().zip(1..) {
+        let port = 7000 + number as u16;
+        let pieces = cut(&TAGGED.datagram(WORLD, (port, 53), false), 1024, number);
+        for at in order {
+            node.trunk.send(&tagged(&pieces[*at])).unwrap();
+        }
+        let there = sound(&gathered(&node.world, false, |frame| id(frame) == number));
+        assert_eq!(there, (address(ROUTER, false), address(WORLD, false), (port, 53)));
+        let answer = cut(&WORLD.datagram(ROUTER, (53, port), false), 1024, number + 100);
+        for at in order {
+            node.world.send(&answer[*at]).unwrap();
+        }
+        let pieces = || {
+            let ours = node.trunk.seen().into_iter().filter_map(|frame| untagged(&frame));
+            ours.filter(|frame| frame[12..14] == [8, 0] && id(frame) == number + 100).collect()
+        };
+        assert_eq!(
+            sound(&joined(pieces)),
+            (address(WORLD, false), address(TAGGED, false), (53, port))
+        );
+    }
+}
+
+/// A TCP segment with these flags, and nothing in it.
+fn segment(from: Who, to: Who, ports: (u16, u16), flags: u8) -> Vec<u8> {
+    from.frame(to, Payload { transport: Transport::Tcp(ports.0, ports.1, flags, 0), data: vec![] }, false)
+}
+
+#[test]
+fn invalid() {
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::with(&format!("[connections]\ntcp_loose = false\n{CONFIG}"));
+    let is = |flags: u8| move |frame: &[u8]| frame[12..14] == [8, 0] && frame[23] == 6 && frame[47] == flags;
+    // No first segments, nor flags that a sound sender sets together.
+    for (flags, wanted) in [SYN | ACK, FIN | ACK, RST, RST | ACK, ACK, 0, SYN | FIN, SYN | RST].into_iter().zip(1..) {
+        node.pod.send(&segment(POD, WORLD, (5000, 80), flags)).unwrap();
+        node.waits_for_drops("pod", "invalid_state", wanted);
+    }
+    assert_eq!(node.shuntd.cli_text(&["conntrack", "-C"]).unwrap().trim(), "0");
+    // A first one; a reset and an answer that do not acknowledge it come from who has not seen it.
+    node.pod.send(&segment(POD, WORLD, (5000, 80), SYN)).unwrap();
+    node.world.wait(PATIENCE, is(SYN)).unwrap();
+    for (flags, wanted) in [RST, SYN | ACK].into_iter().zip(1..) {
+        node.world.send(&segment(WORLD, ROUTER, (80, 5000), flags)).unwrap();
+        node.waits_for_drops("world", "invalid_state", wanted);
+    }
+    let list = node.shuntd.cli_text(&["conntrack", "-L"]).unwrap();
+    assert!(list.lines().count() == 1 && list.contains(" SYN_SENT "), "{list}");
+    assert!(node.pod.seen().iter().all(|frame| frame[12] != 8));
 }

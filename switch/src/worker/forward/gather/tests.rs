@@ -1,7 +1,9 @@
 //! Fragments through the forwarder of a masqueraded network: the same topology as the tests of connections have.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use shunt_ffi::Burst;
 use shunt_tests::frames::cut::{cut, join, piece};
 use shunt_tests::frames::{Body, Frame, Ipv4, Payload, Piece as Part4, Transport};
@@ -50,10 +52,9 @@ impl Lab {
             panic!("a decision about a fragment was kept")
         };
         if matches!(decided.part, Part::Awaits) {
-            let lost = forwarder.counters.port(port).drops(DropReason::FragmentRoom);
             forwarder.finish(&scene, &decided, &flow, frame);
-            assert_eq!(forwarder.counters.port(port).drops(DropReason::FragmentRoom), lost);
-            return Sent::Waits;
+            let lost = scene.ours.drops(DropReason::FragmentRoom) == 1;
+            return if lost { Sent::Lost(DropReason::FragmentRoom) } else { Sent::Waits };
         }
         match decided.actions.verdict {
             Verdict::Drop(reason) | Verdict::Reject(reason, _) => return Sent::Lost(reason),
@@ -210,4 +211,118 @@ fn a_sender_elsewhere_has_no_part_in_a_datagram() {
     assert_eq!(lab.send(OUTSIDE, &forged), Sent::Waits);
     assert!(matches!(lab.send(INSIDE, &pieces[1]), Sent::Out(..)));
     assert!(matches!(lab.send(INSIDE, &pieces[2]), Sent::Out(..)));
+}
+
+#[test]
+fn a_source_that_sends_later_ones_only_takes_no_room_from_others() {
+    let mut lab = Lab::new();
+    let later = |pod: u8, id: u32| cut(&to_world(pod, 5000), 1024, id).remove(1);
+    let room = (0..200).take_while(|id| lab.send(INSIDE, &later(1, *id)) == Sent::Waits).count();
+    assert!((1..100).contains(&room), "{room}");
+    assert_eq!(lab.send(INSIDE, &later(1, 999)), Sent::Lost(DropReason::FragmentRoom));
+    assert_eq!(lab.send(INSIDE, &later(2, 1)), Sent::Waits);
+    // Those of the other one pass as before.
+    let pieces = cut(&to_world(2, 5001), 1024, 2);
+    assert!(pieces.iter().all(|piece| matches!(lab.send(INSIDE, piece), Sent::Out(OUTSIDE, _))));
+}
+
+/// What a sender makes of a datagram.
+#[derive(Clone, Copy, Debug)]
+enum Made {
+    /// The fragment of that number, of those there are.
+    Sound(usize),
+    /// Bytes at any offset, in units of eight, that are not the datagram's.
+    Forged { start: u16, units: u16, more: bool },
+}
+
+fn pieces() -> impl Strategy<Value = (u8, Made, usize)> {
+    let made = prop_oneof![
+        12 => any::<usize>().prop_map(Made::Sound),
+        1 => (0_u16..600, 1_u16..40, any::<bool>())
+            .prop_map(|(start, units, more)| Made::Forged { start, units, more }),
+    ];
+    (1_u8..4, made, 0_usize..2)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    /// Fragments of any sizes, in any order, again, overlapping, at two workers: what of a datagram comes out is translated as its first
+    /// fragment is, and is the datagram again when all of it does. Each that waits goes on or is given up, once.
+    #[test]
+    fn what_comes_out_is_what_was_sent(
+        every in prop::sample::select(vec![8_usize, 64, 256, 1024, 1480]),
+        sent in prop::collection::vec(pieces(), 1..250),
+    ) {
+        let mut lab = Lab::new();
+        // They share the topology.
+        let mut others = forwarder(4096);
+        let cuts: HashMap<u8, Vec<Vec<u8>>> =
+            (1..4).map(|pod| (pod, cut(&to_world(pod, 5000 + u16::from(pod)), every, 77))).collect();
+        let mut out: HashMap<u8, Vec<Vec<u8>>> = HashMap::new();
+        let mut forged: HashMap<u8, bool> = HashMap::new();
+        let (mut waiting, mut went) = (0, 0);
+        for (pod, made, worker) in sent {
+            let all = &cuts[&pod];
+            let frame = match made {
+                // The first ones more often: most datagrams have more fragments than are sent here.
+                Made::Sound(number) => all[number % all.len().min(12)].clone(),
+                Made::Forged { start, units, more } => {
+                    forged.insert(pod, true);
+                    let whole = to_world(pod, 5000 + u16::from(pod));
+                    piece(&whole, &vec![9; usize::from(units) * 8], usize::from(start) * 8, more || start == 0, 77)
+                }
+            };
+            if worker == 1 { std::mem::swap(&mut lab.forwarder, &mut others) }
+            match lab.send(INSIDE, &frame) {
+                Sent::Out(to, bytes) => {
+                    prop_assert_eq!((to, &bytes[26..30]), (OUTSIDE, &MASQUERADE[..]));
+                    out.entry(pod).or_default().push(bytes);
+                }
+                Sent::Waits => waiting += 1,
+                Sent::Lost(reason) => {
+                    let name = reason.name();
+                    let why = ["overlap", "duplicate", "too_many", "no_first", "room", "tiny"];
+                    prop_assert!(why.iter().any(|why| name == format!("fragment_{why}")), "{name}");
+                }
+            }
+            went += lab.retry(OUTSIDE);
+            if worker == 1 { std::mem::swap(&mut lab.forwarder, &mut others) }
+            prop_assert!(lab.forwarder.lingering.len() <= 128 && others.lingering.len() <= 128, "of one port");
+        }
+        for (pod, pieces) in &out {
+            // A first one that was forged has other ports.
+            if forged.contains_key(pod) { continue }
+            let ports = pieces.iter().filter(|piece| piece[20] & 0x1f == 0 && piece[21] == 0);
+            prop_assert!(ports.clone().count() <= 1, "no duplicate comes out");
+            for first in ports {
+                prop_assert_eq!(&first[36..38], &53_u16.to_be_bytes());
+            }
+            if let Some(whole) = join(pieces) {
+                let (source, _, ports) = sound(&whole);
+                prop_assert_eq!((source, ports.0), (MASQUERADE, 5000 + u16::from(*pod)));
+            }
+        }
+        // Nothing waits for ever.
+        lab.now = 5;
+        for _ in 0..64 {
+            went += lab.retry(OUTSIDE);
+            std::mem::swap(&mut lab.forwarder, &mut others);
+        }
+        prop_assert!(!lab.forwarder.is_holding() && !others.is_holding());
+        let lost: u64 = [&lab.forwarder, &others]
+            .iter()
+            .map(|forwarder| {
+                let ours = forwarder.counters.port(PortId::new(INSIDE).unwrap());
+                let reasons = [
+                    DropReason::FragmentNoFirst,
+                    DropReason::FragmentOverlap,
+                    DropReason::FragmentTooMany,
+                    DropReason::FragmentBusy,
+                ];
+                reasons.iter().map(|reason| ours.drops(*reason)).sum::<u64>()
+            })
+            .sum();
+        prop_assert_eq!(waiting, went + lost);
+    }
 }
