@@ -59,7 +59,7 @@ fn bytes_are_bounded_too() {
 #[test]
 fn all_are_asked_for_in_turns_when_there_is_news_or_another_second() {
     let mut kept = Lingering::default();
-    for number in 0..(AT_ONCE as u32 + 10) {
+    for number in 0..(AT_ONCE as u32 + 5) {
         assert!(kept.keep(fragment(0, number, 60, number)).is_none());
     }
     let turn = |kept: &mut Lingering, news, now| {
@@ -74,13 +74,13 @@ fn all_are_asked_for_in_turns_when_there_is_news_or_another_second() {
             .collect();
         taken
     };
-    let all: Vec<u32> = (0..AT_ONCE as u32 + 10).collect();
+    let all: Vec<u32> = (0..AT_ONCE as u32 + 5).collect();
     assert_eq!(turn(&mut kept, 1, 5), all[..AT_ONCE]);
     assert_eq!(turn(&mut kept, 1, 5), all[AT_ONCE..]);
     assert!(turn(&mut kept, 1, 5).is_empty());
     assert_eq!(turn(&mut kept, 2, 5).len(), AT_ONCE, "news");
     assert_eq!(turn(&mut kept, 2, 6).len(), AT_ONCE, "and before all were asked for, another second");
-    assert_eq!(turn(&mut kept, 2, 6).len(), 10);
+    assert_eq!(turn(&mut kept, 2, 6).len(), 5);
     let one = fragment(0, 0, 9, 3);
     assert!(!one.is_over(3 + PATIENCE - 1) && one.is_over(3 + PATIENCE));
 }
