@@ -237,8 +237,8 @@ fn control_frames(from: [u8; 6], ip: [u8; 4]) -> Vec<(&'static str, Vec<u8>, &'s
     let mut loopback = [0; 16];
     loopback[15] = 1;
     vec![
-        ("a BPDU", to(group(0), &bpdu), "link_control"),
         ("LACP", to(group(2), &slow), "link_control"),
+        ("a BPDU", to(group(0), &bpdu), "link_control"),
         ("LLDP", to(group(14), &lldp), "link_control"),
         ("LLDP to a station", to(FAR.mac, &lldp), "link_control"),
         ("BFD", udp(50_000, 3784), "pod_bfd"),

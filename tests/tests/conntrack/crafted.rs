@@ -82,7 +82,7 @@ impl Node {
     #[track_caller]
     fn with(config: &str) -> Self {
         let names = ["uplink", "pod", "world", "trunk"];
-        let (shuntd, [uplink, pod, world, trunk], _places) = wires::start(config, names);
+        let (_places, shuntd, [uplink, pod, world, trunk]) = wires::start(config, names);
         Self { shuntd, uplink, pod, world, trunk, _places }
     }
 
@@ -325,10 +325,10 @@ fn external_to_overlay_pod() {
     node.pod.send(&short(POD, FAR, 1003)).unwrap();
     node.uplink.wait(PATIENCE, |frame| is_short(frame, 1003)).unwrap();
     // What the pod of the overlay has asked for gets through to it.
-    node.uplink.send(&vxlan(&short(FAR, WORLD, 1004))).unwrap();
-    node.world.wait(PATIENCE, |frame| is_short(frame, 1004)).unwrap();
+    node.uplink.send(&vxlan(&short(FAR, WORLD, 2004))).unwrap();
+    node.world.wait(PATIENCE, |frame| is_short(frame, 2004)).unwrap();
     let answer =
-        WORLD.frame(ROUTER, Payload { transport: Transport::Udp(53, 1004, true), data: vec![0; 30] }, false);
+        WORLD.frame(ROUTER, Payload { transport: Transport::Udp(53, 2004, true), data: vec![0; 30] }, false);
     node.world.send(&answer).unwrap();
     node.uplink.wait(PATIENCE, |frame| is_short(frame, 53)).unwrap();
     assert!(node.uplink.seen().iter().all(|frame| !is_short(frame, 1001)));

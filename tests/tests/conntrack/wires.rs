@@ -3,10 +3,10 @@
 use shunt_tests::scene::build::PATIENCE;
 use shunt_tests::{Interface, Netns, Shuntd, Veth, Wire};
 
-/// Starts the switch with veth ports of these names and wires to them, in the same order. Everything ends with what is returned; the
-/// switch must go before the namespaces.
+/// Starts the switch with veth ports of these names and wires to them, in the same order. Everything ends with what is returned, the
+/// namespaces last when they are bound in this order.
 #[track_caller]
-pub(crate) fn start<const N: usize>(config: &str, ports: [&str; N]) -> (Shuntd, [Wire; N], Vec<Netns>) {
+pub(crate) fn start<const N: usize>(config: &str, ports: [&str; N]) -> (Vec<Netns>, Shuntd, [Wire; N]) {
     let node = Netns::new().unwrap();
     let mut places = Vec::new();
     let wires = ports.map(|port| {
@@ -25,7 +25,7 @@ pub(crate) fn start<const N: usize>(config: &str, ports: [&str; N]) -> (Shuntd, 
         ports.as_array().into_iter().flatten().all(|row| row["oper_up"] == true && row["link"] == true)
     };
     shuntd.cli_until(&["show", "ports", "--json"], PATIENCE, up).unwrap();
-    (shuntd, wires, places)
+    (places, shuntd, wires)
 }
 
 /// Waits until so many frames have been dropped at a port for that reason.

@@ -33,7 +33,7 @@ fn arrives(wire: &Wire, word: &[u8; 4]) -> (Vec<u8>, Vec<u8>, (u16, u16)) {
 fn zones() {
     require!(root(), tool("perl"), tool("tcpdump"), shuntd());
     let names = ["red-pod", "red-world", "blue-pod", "blue-world"];
-    let (shuntd, [mut red_pod, mut red_world, mut blue_pod, mut blue_world], _places) =
+    let (_places, shuntd, [mut red_pod, mut red_world, mut blue_pod, mut blue_world]) =
         wires::start(CONFIG, names);
     // The same packet in both: neither keeps the other from its port.
     let sides = [
