@@ -14,8 +14,8 @@ use crate::wire::protocol::{ICMP, ICMPV6, UDP};
 
 /// The addresses that no bridge forwards to (IEEE 802.1Q table 8-1): spanning tree, pause, LACP, 802.1X, LLDP and others.
 const RESERVED: u64 = Mac::from_bytes([0x01, 0x80, 0xc2, 0, 0, 0]).0;
-/// Those of them that are the last four bits apart.
-const RESERVED_MASK: u64 = !0xf;
+/// They are the last four bits of the last byte apart.
+const RESERVED_MASK: u64 = !Mac::from_bytes([0, 0, 0, 0, 0, 0xf]).0;
 /// EtherTypes: slow protocols (LACP, IEEE 802.3 annex 57A), 802.1X, LLDP.
 const LINK_CONTROL: [u16; 3] = [0x8809, 0x888e, 0x88cc];
 /// BFD: control, echo (RFC 5881 section 4), multihop (RFC 5883 section 5).
