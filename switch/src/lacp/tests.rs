@@ -7,8 +7,8 @@ use super::{Aggregate, Hears, Members, Mux, Settings, Time};
 use crate::wire::ethernet::Mac;
 use crate::wire::lacp::{Pdu, Side, State};
 
-const US: Mac = Mac(0x0a_0000_0000_02);
-const THEM: Mac = Mac(0x0b_0000_0000_02);
+const US: Mac = Mac(0x0a00_0000_0002);
+const THEM: Mac = Mac(0x0b00_0000_0002);
 const STEP: Time = Time::from_millis(50);
 
 fn settings(system: Mac, fast: bool) -> Settings {

@@ -105,7 +105,11 @@ mod tests {
     fn frames_of_links_are_refused() {
         for last in 0..16 {
             let group = Mac::from_bytes([0x01, 0x80, 0xc2, 0, 0, last]);
-            assert_eq!(check(&frame(group, 38)), Err(DropReason::LinkControl), "{last}: a BPDU has a length there");
+            assert_eq!(
+                check(&frame(group, 38)),
+                Err(DropReason::LinkControl),
+                "{last}: a BPDU has a length there"
+            );
         }
         assert_eq!(check(&frame(Mac(1 << 40), 0x88cc)), Err(DropReason::LinkControl));
         for fine in [[0x01, 0x80, 0xc2, 0, 0, 0x10], [0x01, 0x00, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1]] {

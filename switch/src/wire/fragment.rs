@@ -88,7 +88,7 @@ fn v6(packet: &[u8]) -> Option<Result<Piece, Unfit>> {
 
 fn piece(id: u32, start: usize, payload: usize, more: bool, longest: usize) -> Result<Piece, Unfit> {
     let end = start + payload;
-    if payload == 0 || end > longest || more && payload % 8 != 0 {
+    if payload == 0 || end > longest || more && !payload.is_multiple_of(8) {
         return Err(Unfit);
     }
     Ok(Piece { id, start: start as u16, end: end as u16, more })

@@ -155,13 +155,14 @@ mod tests {
         bytes
     }
 
+    type Make = fn(&Link<'_>, &[u8], usize, usize) -> Option<Frame>;
+
     fn answer(six: bool, flags: u8, payload: usize) -> Option<Vec<u8>> {
         let frame = packet(six, flags, payload);
         let (header, packet) = frame.split_at(14);
         let link = Link { header, to: Mac(4), from: Mac(6) };
         // The headers alone are at hand, as of a frame in pieces.
-        let (at, make): (usize, fn(&Link<'_>, &[u8], usize, usize) -> Option<Frame>) =
-            if six { (40, v6) } else { (20, v4) };
+        let (at, make): (usize, Make) = if six { (40, v6) } else { (20, v4) };
         make(&link, packet.get(..at + HEADER).unwrap(), at, packet.len()).map(|frame| frame.bytes().to_vec())
     }
 

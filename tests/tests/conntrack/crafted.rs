@@ -17,7 +17,8 @@ const POD: Who = Who { mac: [2, 0, 0, 0x60, 0, 1], gateway: [2, 0, 0, 0, 0x60, 0
 const FAR: Who = Who { mac: [2, 0, 0, 0x50, 0, 2], gateway: [2, 0, 0, 0, 0x50, 0xfe], subnet: 50, last: 2 };
 const WORLD: Who = Who { mac: [2, 0, 0, 0x61, 0, 1], gateway: [2, 0, 0, 0, 0x61, 0xfe], subnet: 61, last: 1 };
 /// Behind the trunk.
-const TAGGED: Who = Who { mac: [2, 0, 0, 0x62, 0, 1], gateway: [2, 0, 0, 0, 0x62, 0xfe], subnet: 62, last: 1 };
+const TAGGED: Who =
+    Who { mac: [2, 0, 0, 0x62, 0, 1], gateway: [2, 0, 0, 0, 0x62, 0xfe], subnet: 62, last: 1 };
 const VLAN: u16 = 62;
 /// What masquerades them.
 const ROUTER: Who = Who { mac: [0; 6], gateway: [0; 6], subnet: 61, last: 254 };
@@ -37,7 +38,7 @@ impl Who {
 
     fn v6(self) -> [u8; 16] {
         // As it is written: fd00:61::fe for 61 and 254.
-        let (high, low) = (self.subnet / 10 << 4 | self.subnet % 10, self.last);
+        let (high, low) = (((self.subnet / 10) << 4) | (self.subnet % 10), self.last);
         [0xfd, 0, 0, high, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, low]
     }
 }
@@ -386,10 +387,7 @@ fn ipv4_fragmentation_and_vlan() {
             let ours = node.trunk.seen().into_iter().filter_map(|frame| untagged(&frame));
             ours.filter(|frame| frame[12..14] == [8, 0] && id(frame) == number + 100).collect()
         };
-        assert_eq!(
-            sound(&joined(pieces)),
-            (address(WORLD, false), address(TAGGED, false), (53, port))
-        );
+        assert_eq!(sound(&joined(pieces)), (address(WORLD, false), address(TAGGED, false), (53, port)));
     }
 }
 
@@ -408,7 +406,9 @@ fn invalid() {
     let mut node = Node::with(&format!("[connections]\ntcp_loose = false\n{CONFIG}"));
     let is = |flags: u8| move |frame: &[u8]| frame[12..14] == [8, 0] && frame[23] == 6 && frame[47] == flags;
     // No first segments, nor flags that a sound sender sets together.
-    for (flags, wanted) in [SYN | ACK, FIN | ACK, RST, RST | ACK, ACK, 0, SYN | FIN, SYN | RST].into_iter().zip(1..) {
+    for (flags, wanted) in
+        [SYN | ACK, FIN | ACK, RST, RST | ACK, ACK, 0, SYN | FIN, SYN | RST].into_iter().zip(1..)
+    {
         node.pod.send(&segment(POD, WORLD, (5000, 80), flags)).unwrap();
         node.waits_for_drops("pod", "invalid_state", wanted);
     }

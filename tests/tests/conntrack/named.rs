@@ -214,7 +214,9 @@ fn get_nconns_and_get_set_maxconns() {
         (&shown["connections"]["entries"], &shown["connections"]["capacity"]),
         (&8.into(), &262_144.into())
     );
-    let text = std::fs::read_to_string(node.path("config.toml")).unwrap().replace("per_source = 5", "capacity = 4096");
+    let text = std::fs::read_to_string(node.path("config.toml"))
+        .unwrap()
+        .replace("per_source = 5", "capacity = 4096");
     std::fs::write(node.path("config.toml"), text).unwrap();
     let path = node.path("config.toml").to_string_lossy().into_owned();
     let refused = node.shuntd.cli_cmd(&["apply", &path]).unwrap().run().unwrap();

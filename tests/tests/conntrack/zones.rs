@@ -46,7 +46,8 @@ fn zones() {
         world.send(&datagram(WORLD, ROUTER, (53, 5000), answers)).unwrap();
         assert_eq!(arrives(pod, answers), (WORLD.to_vec(), POD.to_vec(), (53, 5000)));
     }
-    let has = |wire: &Wire, word: &[u8; 4]| wire.seen().iter().any(|frame| frame.get(42..46) == Some(&word[..]));
+    let has =
+        |wire: &Wire, word: &[u8; 4]| wire.seen().iter().any(|frame| frame.get(42..46) == Some(&word[..]));
     assert!(!has(&red_world, b"blue") && !has(&red_pod, b"BLUE"));
     assert!(!has(&blue_world, b"red!") && !has(&blue_pod, b"REDS"));
     let list = shuntd.cli_text(&["conntrack", "-L", "-p", "udp"]).unwrap();
