@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 
 use super::client::Client;
+use super::feed::Feed;
 use super::options::Conntrack;
 use super::{Failure, output};
 use crate::control::api::proto;
@@ -62,17 +63,9 @@ async fn follow(
     filter: Option<proto::ConnectionFilter>,
     json: bool,
 ) -> Result<(), Failure> {
-    let mut stream = client.watch_connections(proto::WatchConnectionsRequest { filter }).await?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|error| Failure::refused(format!("the system refused a signal handler: {error}")))?;
+    let mut feed = Feed::of(client.watch_connections(proto::WatchConnectionsRequest { filter }).await?)?;
     let (mut shown, mut lost) = (0_u64, 0_u64);
-    loop {
-        let message = tokio::select! {
-            message = stream.message() => message,
-            _ = tokio::signal::ctrl_c() => break,
-            _ = terminate.recv() => break,
-        };
-        let Some(message) = client.unpack_next(message)? else { break };
+    while let Some(message) = feed.next(client).await? {
         shown += message.events.len() as u64;
         let mut text = String::new();
         for event in &message.events {

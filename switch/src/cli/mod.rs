@@ -24,6 +24,7 @@ pub mod capture;
 pub mod change;
 pub mod client;
 pub mod conntrack;
+mod feed;
 pub mod flows;
 pub mod ip;
 pub mod man;

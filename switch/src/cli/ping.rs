@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::client::Client;
+use super::feed::Feed;
 use super::options::Ping;
 use super::{Failure, print};
 use crate::control::api::proto;
@@ -142,16 +143,8 @@ pub(super) async fn run(client: &mut Client, request: proto::PingRequest, json: 
         Some(_) => failure,
         None => Failure { message: format!("shunt: {}", failure.message), ..failure },
     };
-    let mut stream = client.ping(request).await.map_err(named)?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|error| Failure::refused(format!("the system refused a signal handler: {error}")))?;
-    loop {
-        let message = tokio::select! {
-            message = stream.message() => message,
-            _ = tokio::signal::ctrl_c() => break,
-            _ = terminate.recv() => break,
-        };
-        let Some(event) = client.unpack_next(message)? else { break };
+    let mut feed = Feed::of(client.ping(request).await.map_err(named)?)?;
+    while let Some(event) = feed.next(client).await? {
         let text = seen.take(&event);
         if !json {
             print(text.as_bytes())?;

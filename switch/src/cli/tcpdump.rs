@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::client::Client;
+use super::feed::Feed;
 use super::options::Tcpdump;
 use crate::control::api::proto;
 use crate::control::capture::SNAPLEN;
@@ -84,19 +85,11 @@ pub(super) async fn run(
     wanted: &Tcpdump,
 ) -> Result<(), Failure> {
     let mut sink = Sink::of(wanted)?;
-    let mut stream = client.capture(request).await?;
+    let mut feed = Feed::of(client.capture(request).await?)?;
     let place = if wanted.port == "any" { "all ports" } else { &wanted.port };
     eprintln!("listening on {place}, link-type EN10MB (Ethernet), snapshot length {} bytes", wanted.snaplen);
     let mut seen = Seen::default();
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|error| Failure::refused(format!("the system refused a signal handler: {error}")))?;
-    loop {
-        let message = tokio::select! {
-            message = stream.message() => message,
-            _ = tokio::signal::ctrl_c() => break,
-            _ = terminate.recv() => break,
-        };
-        let Some(message) = client.unpack_next(message)? else { break };
+    while let Some(message) = feed.next(client).await? {
         (seen.lost, seen.filtered) = (message.lost, message.filtered);
         match seen.take(&message.frames, wanted.count, &mut sink) {
             Ok(true) => {}
