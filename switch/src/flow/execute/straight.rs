@@ -18,7 +18,7 @@ const IPV4: usize = 20;
 /// Places behind the start of the IP header.
 const ADDRESSES: [usize; 2] = [12, 16];
 const PORTS: usize = IPV4;
-/// Bytes up to the end of the transport checksum: both are the last field that is touched.
+/// Bytes up to the end of the transport checksum, the last field that is touched.
 const TCP_END: usize = IPV4 + 18;
 const UDP_END: usize = IPV4 + 8;
 
@@ -67,7 +67,7 @@ fn rewrite_up_to<const END: usize>(
     amend(packet, CHECKSUM, moved + aged);
     let at = END - 2;
     if END != UDP_END {
-        amend(packet, END - 2, moved + renamed);
+        amend(packet, at, moved + renamed);
     } else if packet[at..] != [0, 0] {
         amend(packet, at, moved + renamed);
         // A sum of 0 is sent as its other form, 0 stands for none (RFC 768).
