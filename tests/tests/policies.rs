@@ -12,10 +12,9 @@ mod opening;
 
 use std::time::{Duration, Instant};
 
-use lab::{Places, all_answered, apply, config, dropped, echo, routed, until_answered};
+use lab::{Places, all_answered, apply, both_talk, config, dropped, echo, routed, until_answered};
 use node::{Kind, Node, PATIENCE};
-use shunt_tests::iperf::{Tcp, Udp};
-use shunt_tests::{Iperf, require};
+use shunt_tests::require;
 
 /// Two pods of network 1, which are bridged, and one of network 2, which is routed to.
 const PLACES: Places<'_> = &[(Kind::Veth, 1), (Kind::Tap, 1), (Kind::Veth, 2)];
@@ -82,21 +81,7 @@ fn a_pod_hears_from_those_only_whom_its_policies_name() {
     all_answered(&node, web, &db.v4);
     all_answered(&node, web, &db.v6);
     assert!(!echo(client, &db.v4, 64), "a rule with ports is not about pings");
-    for to in [&db.v4, &db.v6] {
-        let mut server = Iperf::serve(&db.netns, to).unwrap();
-        for (pod, reverse) in [(web, false), (client, true), (client, false), (web, true)] {
-            let carried = server.tcp(&pod.netns, &Tcp { seconds: 1, reverse, ..Tcp::default() }).unwrap();
-            assert!(carried.gbits > 0.01, "{to} from {}, reverse {reverse}: {carried:?}", pod.port);
-            let load = Udp { seconds: 1, mbits: 50, reverse, ..Udp::default() };
-            let carried = server.udp(&pod.netns, &load).unwrap();
-            assert_eq!(
-                carried.lost_on_the_way(),
-                0,
-                "{to} from {}, reverse {reverse}: {carried:?}",
-                pod.port
-            );
-        }
-    }
+    both_talk(db, [web, client]);
     let list = node.cli("conntrack -L -p tcp");
     assert!(list.contains(&format!("src={} dst={}", client.v4, db.v4)), "{list}");
 }

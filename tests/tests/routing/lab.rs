@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use shunt_tests::{Ping, Running};
+use shunt_tests::iperf::{Tcp, Udp};
+use shunt_tests::{Iperf, Ping, Running};
 
 use crate::node::{self, Kind, Node, PATIENCE, Plan, Pod, traffic};
 
@@ -194,4 +195,21 @@ pub(crate) fn bytes(hex: &str) -> Vec<u8> {
 
 pub(crate) fn mac(text: &str) -> Vec<u8> {
     bytes(&text.replace(':', ""))
+}
+
+/// A second of TCP and one of UDP between each of `clients` and `server`, begun by the client, each way and by both families: some
+/// TCP arrives, and no datagram is lost.
+#[track_caller]
+pub(crate) fn both_talk(server: &Pod, [one, other]: [&Pod; 2]) {
+    for to in [&server.v4, &server.v6] {
+        let mut iperf = Iperf::serve(&server.netns, to).unwrap();
+        for (pod, reverse) in [(one, false), (other, true), (other, false), (one, true)] {
+            let about = format!("{to} from {}, reverse {reverse}", pod.port);
+            let carried = iperf.tcp(&pod.netns, &Tcp { seconds: 1, reverse, ..Tcp::default() }).unwrap();
+            assert!(carried.gbits > 0.01, "{about}: {carried:?}");
+            let load = Udp { seconds: 1, mbits: 50, reverse, ..Udp::default() };
+            let carried = iperf.udp(&pod.netns, &load).unwrap();
+            assert_eq!(carried.lost_on_the_way(), 0, "{about}: {carried:?}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! Masquerading: pods reach a station that knows no way back to them but the router's address.
 
-use shunt_tests::iperf::{Tcp, Udp};
+use shunt_tests::iperf::Tcp;
 use shunt_tests::{Iperf, require};
 
 use crate::lab::{
-    Places, Sniffer, all_answered, apply, config, dropped, echo, gateway_v4, losses, routed, until_answered,
+    Places, Sniffer, all_answered, apply, both_talk, config, dropped, echo, gateway_v4, losses, routed,
+    until_answered,
 };
 use crate::node::{Kind, Node};
 
@@ -44,21 +45,7 @@ fn masqueraded_pods_reach_who_has_no_route_to_them() {
     // Within the network nothing is translated, and nobody outside can begin.
     assert!(echo(a, &tap.v4, 64));
     assert!(!echo(outside, &a.v4, 64));
-    for to in [&outside.v4, &outside.v6] {
-        let mut server = Iperf::serve(&outside.netns, to).unwrap();
-        for (pod, reverse) in [(a, false), (tap, true), (tap, false), (a, true)] {
-            let carried = server.tcp(&pod.netns, &Tcp { seconds: 1, reverse, ..Tcp::default() }).unwrap();
-            assert!(carried.gbits > 0.01, "{to} from {}, reverse {reverse}: {carried:?}", pod.port);
-            let load = Udp { seconds: 1, mbits: 50, reverse, ..Udp::default() };
-            let carried = server.udp(&pod.netns, &load).unwrap();
-            assert_eq!(
-                carried.lost_on_the_way(),
-                0,
-                "{to} from {}, reverse {reverse}: {carried:?}",
-                pod.port
-            );
-        }
-    }
+    both_talk(outside, [a, tap]);
     assert_eq!(
         dropped(&node, "pod1", "invalid_state") + dropped(&node, "pod2", "invalid_state"),
         0,
