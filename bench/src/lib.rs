@@ -17,6 +17,7 @@
 //! | [`nodes`] | large routing tables and topologies |
 //! | [`plot`] | throughput by flow count and latencies as SVG |
 //! | [`machine`], [`process`], [`cores`], [`stop`] | what else ran, what a process used, where threads run, Ctrl-C |
+//! | [`stolen`] | what the machine takes from a thread that only reads the clock |
 #![forbid(unsafe_code)]
 
 pub mod contest;
@@ -37,5 +38,6 @@ pub mod process;
 pub mod report;
 pub mod rows;
 pub mod session;
+pub mod stolen;
 pub mod stop;
 pub mod switch;

@@ -7,10 +7,12 @@ use anyhow::{Context, Result, ensure};
 use shunt_tests::{Interface, Veth, testpmd};
 
 use super::loaded::Loaded;
-use crate::figure::{Bar, Figure, Sample, quantile};
+use crate::cores;
+use crate::figure::{Bar, Figure, Sample, Series, quantile};
 use crate::machine::Ticks;
 use crate::plan::Plan;
 use crate::pods;
+use crate::stolen;
 use crate::stop;
 use crate::switch::{Switch, device_port};
 
@@ -31,6 +33,7 @@ pub(super) fn swaps(plan: &Plan) -> Result<Vec<Figure>> {
     };
     let mut lost = Figure::new("swaps", name("frames lost"), "frames", Bar::Zero);
     let mut stall = Figure::new("swaps-stall", name("worst worker stall"), "us", Bar::AllBelow(50.0));
+    let mut alone = Series::new("a thread that only reads the clock");
     for _ in 0..plan.runs {
         let before = Ticks::now()?;
         let spare = device_port("spare", "default", &testpmd::null(1), &[])
@@ -40,8 +43,11 @@ pub(super) fn swaps(plan: &Plan) -> Result<Vec<Figure>> {
         lost.ours.push(Sample::new(outcome.lost(), outcome.beside()));
         lost.ours.beside.entry("swaps/s").or_default().push(changes as f64 / swapped.took.as_secs_f64());
         stall.ours.push(swapped.sample(stolen)?);
+        alone.push(stolen::gaps(cores::SWITCH, swapped.took)?);
     }
+    stall.peer = Some(alone);
     stall.notes.push("a stall is the whole loop iteration in which a worker took the new topology over, its burst included; beside it the iterations right before, as many, which took nothing over".into());
+    stall.notes.push("beside ours: after each run, for as long, on the same core, a thread that does nothing but read the clock; what interrupts it is the machine".into());
     stall.notes.push(note_on_percentiles(&stall));
     Ok(vec![lost, stall])
 }
