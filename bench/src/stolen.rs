@@ -25,7 +25,8 @@ const SLICE: Duration = Duration::from_millis(100);
 /// # Errors
 /// There is no such core, or the user interrupts.
 pub fn gaps(core: usize, time: Duration) -> Result<Sample> {
-    thread::scope(|scope| scope.spawn(|| watch(core, time)).join()).map_err(|_| anyhow!("the clock's reader panicked"))?
+    thread::scope(|scope| scope.spawn(|| watch(core, time)).join())
+        .map_err(|_| anyhow!("the clock's reader panicked"))?
 }
 
 fn watch(core: usize, time: Duration) -> Result<Sample> {

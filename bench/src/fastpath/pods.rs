@@ -9,7 +9,7 @@ use shunt_tests::testpmd;
 use super::network::{FlowCache, STATIONS, stations_in};
 use super::rates::{self, Row};
 use super::rules;
-use crate::contest::{Rival, hold};
+use crate::contest::{Field, Rival, hold_all};
 use crate::figure::{Bar, Cell, Figure};
 use crate::frames::{Answers, BACKEND_PORT, DESTINATION};
 use crate::oneway::{self, Settings, ours};
@@ -28,10 +28,20 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
     let inputs = (plan.conversations(flows, Answers::Backend)?, plan.conversations(flows, Answers::Plain)?);
     let _pages = oneway::pages(&inputs.0)?;
     let (served, routed) = (services(), behind("right", 2, ""));
+    let as_many = FlowCache { full_key: true, ..FlowCache::default() }.section();
+    let as_many = Settings { sections: as_many + &routed.sections, ..behind("right", 2, "") };
     let plain = || ours(&inputs.1, &routed, plan.window());
-    let plain = Rival { name: "shunt, routed", run: &plain };
-    hold(plan, &mut figure, &|| ours(&inputs.0, &served, plan.window()), Some(plain), None)?;
-    figure.notes.push("both: the same pairs of stations, two flows a connection".into());
+    let full_key = || ours(&inputs.1, &as_many, plan.window());
+    let field = Field {
+        peer: Some(Rival { name: "shunt, routed", run: &plain }),
+        floor: Some(Rival { name: "shunt, routed, full key", run: &full_key }),
+        variant: None,
+    };
+    hold_all(plan, &mut figure, &|| ours(&inputs.0, &served, plan.window()), &field)?;
+    figure.notes.push(format!(
+        "all: the same pairs of stations, two flows a connection; routed, {} of them share an entry of the cache, with a full key none do",
+        flows.div_ceil(STATIONS)
+    ));
     Ok(vec![figure])
 }
 

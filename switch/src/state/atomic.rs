@@ -71,6 +71,10 @@ mod word {
             self.meet().store(value, order);
         }
 
+        pub(in super::super) fn swap(&self, value: u64, order: Ordering) -> u64 {
+            self.meet().swap(value, order)
+        }
+
         pub(in super::super) fn compare_exchange(
             &self,
             old: u64,

@@ -4,8 +4,9 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::connection::{Direction, State};
+use super::connection::{Direction, Marks, State};
 use super::limits::Limits;
+use super::record::Record;
 use super::slots::Stock;
 use super::table::{Found, Insert, New, Removal, Size, Table};
 use super::tcp::{self, Opening, Segment};
@@ -233,5 +234,81 @@ fn a_step_of_a_removed_connection_changes_nothing() {
         assert!(!table.is_live(conn));
         // The half-open one is taken off once, by whoever was first.
         assert_eq!(table.count(), (0, 0));
+    });
+}
+
+/// What packets of each direction know of the connection's life.
+fn lives(table: &Table, conn: super::ConnRef) -> [super::connection::Life; 2] {
+    let record = table.record(conn).expect("its slot");
+    [Direction::Original, Direction::Reply].map(|direction| record.life_seen_by(direction))
+}
+
+#[test]
+fn the_echo_is_the_life_when_all_is_quiet() {
+    check(|| {
+        let table = table(1);
+        let original = tuple(TCP, 1, 1);
+        let syn = Segment { flags: 2, sequence: 100, ..Segment::default() };
+        let opening = tcp::open(&syn, false).expect("a SYN opens");
+        let new = New { original, reply: original.reversed(), opening, rule: 0, now: 1 };
+        let conn = created(insert(&table, &mut Stock::default(), &new));
+        let other = table.clone();
+        let thread = thread::spawn(move || {
+            let answer = Segment { flags: 2 | 16, sequence: 7, acknowledgement: 101, ..Segment::default() };
+            other.track(conn, Direction::Reply, 1, &answer)
+        });
+        // The same SYN once more, or a reset: each may come before the answer and after it.
+        table.track(conn, Direction::Original, 1, &Segment { flags: 4, sequence: 101, ..Segment::default() });
+        thread.join().unwrap();
+        let [original, reply] = lives(&table, conn);
+        assert_eq!((original.0, reply.is(conn)), (reply.0, true));
+    });
+}
+
+#[test]
+fn a_slot_that_is_reused_translates_nobody_elses_packets() {
+    check(|| {
+        let table = table(1);
+        let mut stock = Stock::default();
+        let (before, after) = (tuple(UDP, 1, 1), tuple(UDP, 2, 1));
+        let conn = created(insert(&table, &mut stock, &udp(before, before.reversed())));
+        let other = table.clone();
+        let thread = thread::spawn(move || {
+            assert!(matches!(other.remove(&mut stock, conn), Removal::Removed(_)));
+            created(insert(&other, &mut stock, &udp(after, after.reversed())))
+        });
+        let (slot, generation) = conn.numbers();
+        for (direction, back) in [(Direction::Original, before.reversed()), (Direction::Reply, before)] {
+            let found = table.resume_back(slot, generation as u16, direction);
+            assert!(found.is_none_or(|found| found == back), "{direction:?}: {found:?}");
+        }
+        let next = thread.join().unwrap();
+        assert_eq!(lives(&table, next)[0].0, lives(&table, next)[1].0);
+    });
+}
+
+#[test]
+fn a_change_that_comes_too_late_does_not_bring_a_connection_back() {
+    check(|| {
+        // The record alone: with the table around it there are too many interleavings.
+        let record = Arc::new(Record::new());
+        let (before, after) = (tuple(UDP, 1, 1), tuple(UDP, 2, 1));
+        let opening = Opening::untracked(&before).expect("UDP may open");
+        let generation = record.occupy(&before, &before.reversed(), &opening, 0, 1);
+        let conn = super::ConnRef { slot: 0, generation };
+        let other = record.clone();
+        let thread = thread::spawn(move || {
+            assert!(other.vacate(conn).is_some());
+            other.occupy(&after, &after.reversed(), &opening, 0, 1)
+        });
+        let life = record.life();
+        if life.is(conn) {
+            record.change(life, life.with(State::Replied, Marks::REPLIED));
+        }
+        let found = record.back(conn, Direction::Original);
+        assert!(found.is_none_or(|found| found == before.reversed()), "{found:?}");
+        let next = thread.join().unwrap();
+        let lives = [Direction::Original, Direction::Reply].map(|direction| record.life_seen_by(direction));
+        assert_eq!((lives[0].0, lives[0].live()), (lives[1].0, Some(next)));
     });
 }

@@ -93,7 +93,7 @@ impl Free {
     fn push(&self, records: &Cells<Record>, chain: &[u32]) {
         let mut above = 0;
         for slot in chain.iter().rev() {
-            records[*slot as usize].next.store(above, Ordering::Relaxed);
+            records[*slot as usize].links().0.store(above, Ordering::Relaxed);
             above = *slot + 1;
         }
         if above == 0 {
@@ -102,7 +102,7 @@ impl Free {
         let first = &records[above as usize - 1];
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            first.below.store(head as u32, Ordering::Relaxed);
+            first.links().1.store(head as u32, Ordering::Relaxed);
             let new = next_count(head) | u64::from(above);
             match self.head.compare_exchange(head, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
@@ -119,7 +119,7 @@ impl Free {
                 return;
             };
             // May be of another chain by now: then the count has changed, and the exchange fails.
-            let below = records[first as usize].below.load(Ordering::Relaxed);
+            let below = records[first as usize].links().1.load(Ordering::Relaxed);
             match self.head.compare_exchange(
                 head,
                 next_count(head) | u64::from(below),
@@ -133,7 +133,7 @@ impl Free {
         while let Some(index) = slot.checked_sub(1) {
             stock.slots[stock.len] = index;
             stock.len += 1;
-            slot = records[index as usize].next.load(Ordering::Relaxed);
+            slot = records[index as usize].links().0.load(Ordering::Relaxed);
         }
         self.count.fetch_sub(stock.len as u32, Ordering::Relaxed);
     }

@@ -3,8 +3,7 @@
 //! Both go by slots, in slices: a slice of 4,096 takes some 50 us of the caller's time, and workers notice nothing but
 //! a bucket that is held while a connection of it is removed.
 
-use super::atomic::Ordering;
-use super::connection::{ConnRef, Connection};
+use super::connection::{ConnRef, Connection, Direction};
 use super::slots::Stock;
 use super::table::{Removal, Table};
 use super::timeouts::Timeouts;
@@ -52,9 +51,9 @@ impl Table {
             if life.state().is_fleeting() {
                 patience = hurry.shorten(patience);
             }
-            // A worker's clock may be ahead of the caller's.
-            let silent = now.saturating_sub(record.seen.load(Ordering::Relaxed));
-            if silent < patience {
+            // A worker's clock may be ahead of the caller's. The life's line has just been read; the other one only if it matters.
+            let recent = |direction| now.saturating_sub(record.seen_by(direction)) < patience;
+            if recent(Direction::Reply) || recent(Direction::Original) {
                 swept.live += 1;
                 continue;
             }
@@ -116,7 +115,7 @@ impl Hurry {
 mod tests {
     use super::*;
     use crate::state::tuple::Parts;
-    use crate::state::{Direction, Insert, Limits, New, Opening, Size, State, Touch, Tuple};
+    use crate::state::{Insert, Limits, New, Opening, Size, State, Touch, Tuple};
     use crate::wire::protocol::{ICMP, SCTP, UDP};
 
     fn tuple(protocol: u8, port: u16) -> Tuple {

@@ -214,7 +214,6 @@ impl Table {
     pub fn prefetch_record(&self, slot: u32, direction: Direction) {
         #[cfg(not(feature = "loom"))]
         {
-            self.records.prefetch(slot as usize);
             self.records.prefetch_line(slot as usize, super::record::line(direction));
         }
         #[cfg(feature = "loom")]
@@ -289,7 +288,7 @@ impl Table {
     #[inline]
     pub fn resume_back(&self, slot: u32, generation: u16, direction: Direction) -> Option<Tuple> {
         let record = self.records.get(slot as usize)?;
-        let live = record.life().live().filter(|live| live.get() as u16 == generation)?;
+        let live = record.life_seen_by(direction).live().filter(|live| live.get() as u16 == generation)?;
         record.answered_by(live, direction)
     }
 

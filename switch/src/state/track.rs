@@ -1,8 +1,8 @@
 //! What each packet does to its connection.
 //!
-//! A packet of a cached flow costs [`Table::touch`]: two loads, two counts and, once a second for each connection, a store.
+//! A packet of a cached flow costs [`Table::touch`]: two loads, two counts and, once a second for each direction, a store.
 //! It says [`Touch::Look`] when the packet's header must be seen: while a handshake or a close is under way, and once a second
-//! of every TCP connection, to know about where its sequence numbers are. Then [`Table::track`] takes the header. Segments
+//! of each direction of every TCP connection, to know about where its sequence numbers are. Then [`Table::track`] takes the header. Segments
 //! with SYN, FIN or RST (every [`crate::flow::key::TcpClass`] but `Data`) always go there.
 
 use super::atomic::{AtomicU32, Ordering};
@@ -78,7 +78,7 @@ impl Calm<'_> {
     /// Counts one packet. `bytes`: from the IP header on.
     #[inline]
     pub fn count(&self, bytes: u32) {
-        self.record.count(self.direction).add(1, bytes);
+        self.record.count(self.direction, 1, bytes);
     }
 }
 
@@ -88,9 +88,9 @@ impl Table {
     #[inline]
     pub fn calm(&self, slot: u32, generation: u16, direction: Direction, now: u32) -> Option<Calm<'_>> {
         let record = self.records.get(slot as usize)?;
-        let life = record.life();
+        let life = record.life_seen_by(direction);
         let live = life.live().filter(|live| live.get() as u16 == generation)?;
-        if life.marks().has(Marks::WATCH) || record.seen.load(Ordering::Relaxed) != now {
+        if life.marks().has(Marks::WATCH) || record.seen_by(direction) != now {
             return None;
         }
         Some(Calm { record, direction, back: record.answered_by(live, direction)? })
@@ -106,9 +106,9 @@ impl Table {
         if !life.is(conn) {
             return Touch::Gone;
         }
-        record.count(direction).add(packets, bytes);
+        record.count(direction, packets, bytes);
         let calm = !life.marks().has(Marks::WATCH);
-        if calm && record.seen.load(Ordering::Relaxed) == now {
+        if calm && record.seen_by(direction) == now {
             return Touch::Done;
         }
         self.first_of_second(conn, record, life, direction, now)
@@ -127,7 +127,7 @@ impl Table {
         if life.state().is_tcp() {
             return Touch::Look;
         }
-        record.seen.store(now, Ordering::Relaxed);
+        record.see(direction, now);
         let marks = life.marks();
         if !marks.has(Marks::WATCH) {
             return Touch::Done;
@@ -150,9 +150,7 @@ impl Table {
             };
             let new = life.with(state, next);
             // Lost to another packet: the next one tries again.
-            if new != life
-                && record.life.compare_exchange(life.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            {
+            if new != life && record.change(life, new) {
                 self.tell_update(conn, life, new);
             }
         }
@@ -181,13 +179,11 @@ impl Table {
                 record.note(direction, segment, marks, &sides);
             }
             let next = life.with(state, marks);
-            if next != life
-                && record.life.compare_exchange(life.0, next.0, Ordering::AcqRel, Ordering::Acquire).is_err()
-            {
+            if next != life && !record.change(life, next) {
                 continue;
             }
-            if record.seen.load(Ordering::Relaxed) != now {
-                record.seen.store(now, Ordering::Relaxed);
+            if record.seen_by(direction) != now {
+                record.see(direction, now);
             }
             self.tell_update(conn, life, next);
             if life.marks().has(Marks::HALF_OPEN) && !marks.has(Marks::HALF_OPEN) {
@@ -223,7 +219,7 @@ impl Table {
         {
             let next = life.with(state, life.marks());
             // Lost to another packet of the association: it ends by silence then.
-            if record.life.compare_exchange(life.0, next.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if record.change(life, next) {
                 self.tell_update(conn, life, next);
             }
         }
@@ -245,10 +241,10 @@ impl Table {
 impl Record {
     /// What is known of both sides' sequence numbers.
     fn sides(&self) -> [Side; 2] {
-        let scales = self.scales.load(Ordering::Relaxed);
+        let scales = self.scales().load(Ordering::Relaxed);
         [Direction::Original, Direction::Reply].map(|direction| {
-            let (own, other) = (&self.numbers[direction.index()], &self.numbers[direction.other().index()]);
-            let sent = (self.count(direction).bytes() >> UNIT) as u32;
+            let (own, other) = (self.numbers(direction), self.numbers(direction.other()));
+            let sent = (self.bytes(direction) >> UNIT) as u32;
             let units = sent.wrapping_sub(other.mark.load(Ordering::Relaxed));
             Side {
                 end: own.end.load(Ordering::Relaxed),
@@ -263,14 +259,14 @@ impl Record {
 
     /// Remembers the numbers of a segment that goes in `direction`.
     fn note(&self, direction: Direction, segment: &Segment, marks: Marks, sides: &[Side; 2]) {
-        let (own, other) = (&self.numbers[direction.index()], self.count(direction.other()));
+        let (own, other) = (self.numbers(direction), self.bytes(direction.other()));
         let known = sides[direction.index()];
         let syn = segment.is_syn();
         if syn {
             let scale = segment.scale_byte();
             let place = 8 * direction.index();
-            let scales = self.scales.load(Ordering::Relaxed) & !(0xff << place) | u32::from(scale) << place;
-            self.scales.store(scales, Ordering::Relaxed);
+            let scales = self.scales().load(Ordering::Relaxed) & !(0xff << place) | u32::from(scale) << place;
+            self.scales().store(scales, Ordering::Relaxed);
             own.end.store(segment.end(), Ordering::Relaxed);
         } else {
             raise(&own.end, segment.end());
@@ -282,7 +278,7 @@ impl Record {
             } else {
                 raise(&own.ack, segment.acknowledgement);
             }
-            own.mark.store((other.bytes() >> UNIT) as u32, Ordering::Relaxed);
+            own.mark.store((other >> UNIT) as u32, Ordering::Relaxed);
         }
         let shift = if syn { 0 } else { tcp::shift(marks, &known, &sides[direction.other().index()]) };
         let window = u32::from(segment.window) << shift;
