@@ -77,6 +77,8 @@ drop_reasons! {
     FragmentNoFirst = "fragment_no_first",
     /// A later fragment that came before its first one, and its sender, its port or the worker has as many that wait as it may.
     FragmentRoom = "fragment_room",
+    /// The first fragment of an SCTP packet whose ports are to change: without the packet's length its checksum cannot follow.
+    FragmentChecksum = "fragment_checksum",
     /// Several workers had fragments for the same place of the table at once.
     FragmentBusy = "fragment_busy",
     /// A policy does not allow its sender to send it; `shunt drops --why` says which.

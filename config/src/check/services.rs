@@ -136,7 +136,7 @@ fn ports(placed: &Placed<'_>, node: &Node, sink: &mut Sink) {
     }
 }
 
-/// The ports of an endpoint must be those of the service, and fit them.
+/// The ports of an endpoint must be those of the service.
 fn targets(placed: &Placed<'_>, at: usize, endpoint: &ServiceEndpoint, sink: &mut Sink) {
     let ports = &placed.service.ports;
     let key = |name: &str| format!("endpoints[{at}].{name}");
@@ -154,16 +154,6 @@ fn targets(placed: &Placed<'_>, at: usize, endpoint: &ServiceEndpoint, sink: &mu
                 false => unknown("port", name, &known),
             };
             placed.report(&key("ports"), message, sink);
-        }
-    }
-    for port in ports.iter().filter(|port| port.protocol == ServiceProtocol::Sctp) {
-        let fits = |target: u16| target == port.port && port.node_port.is_none_or(|node| node == target);
-        if let Some(target) = endpoint.target(port).filter(|target| !fits(*target)) {
-            let message = format!(
-                "SCTP port {} cannot become {target}: its checksum covers the ports; use one number for both, and no node_port",
-                port.port
-            );
-            placed.report(&key("address"), message, sink);
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum ServiceProtocol {
     Tcp,
     /// UDP.
     Udp,
-    /// SCTP: its checksum covers the ports, which therefore stay.
+    /// SCTP.
     Sctp,
 }
 

@@ -6,15 +6,13 @@
 //! share, and goes on in all of the range when the share has nothing: few ports with many workers are all used.
 //!
 //! Of an ICMP echo the identifier is the port. What has no ports (GRE, ESP) can be translated for one connection between
-//! two addresses at a time. SCTP keeps its port: its checksum covers it (CRC32c, RFC 9260 section 6.8) and cannot be brought
-//! up to date without reading the whole packet.
+//! two addresses at a time.
 
 use std::ops::RangeInclusive;
 
 use super::slots::Stock;
 use super::table::{Found, Insert, New, Table};
 use super::{ConnRef, Limit};
-use crate::wire::protocol::SCTP;
 
 /// Ports that are tried in the own share at most, and in the whole range at most: a bound on what one packet costs.
 const TRIES: u32 = 128;
@@ -110,7 +108,7 @@ impl Share {
     pub fn insert(&mut self, table: &Table, stock: &mut Stock, new: &New) -> Result<Translated, Refused> {
         let echo = new.reply.echo().is_some();
         let preserved = if echo { new.reply.source_port() } else { new.reply.destination_port() };
-        if !new.reply.has_ports() || new.original.protocol() == SCTP {
+        if !new.reply.has_ports() {
             return settled(table.insert(stock, new)).unwrap_or(Err(Refused::Exhausted));
         }
         for port in self.candidates(preserved) {

@@ -1,9 +1,10 @@
-//! Oracles: `etherparse`, which reads every packet back and computes every checksum anew; and identities.
+//! Oracles: `etherparse`, which reads every packet back and computes every checksum anew; a bitwise CRC32c for SCTP, which it
+//! does not know; and identities.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
-use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{IpNumber, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 use shunt_ffi::Mempool;
 use shunt_ffi::eal::{Eal, EalOptions, Memory};
@@ -19,8 +20,9 @@ use crate::ids::PortId;
 use crate::state::Tuple;
 use crate::state::tuple::Parts;
 use crate::wire::checksum::Sum;
+use crate::wire::crc32c::tests::of_packet;
 use crate::wire::ethernet::Mac;
-use crate::wire::protocol::{ICMP, TCP, UDP};
+use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 
 fn pool() -> Mempool {
     static POOL: OnceLock<Mempool> = OnceLock::new();
@@ -35,6 +37,7 @@ fn pool() -> Mempool {
 enum Kind {
     Tcp,
     Udp,
+    Sctp,
     Echo,
 }
 
@@ -49,7 +52,7 @@ struct Sample {
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
-    let kind = prop::sample::select(vec![Kind::Tcp, Kind::Udp, Kind::Echo]);
+    let kind = prop::sample::select(vec![Kind::Tcp, Kind::Udp, Kind::Sctp, Kind::Echo]);
     let payload = prop::collection::vec(any::<u8>(), 0..60);
     (kind, any::<bool>(), any::<bool>(), any::<([u8; 16], [u8; 16])>(), any::<(u16, u16)>(), payload)
         .prop_map(|(kind, v6, tag, addresses, ports, payload)| Sample {
@@ -78,12 +81,22 @@ impl Sample {
         match self.kind {
             Kind::Tcp => ip.tcp(source, destination, 7, 1024).write(&mut bytes, &self.payload),
             Kind::Udp => ip.udp(source, destination).write(&mut bytes, &self.payload),
+            Kind::Sctp => ip.write(&mut bytes, IpNumber::SCTP, &sctp(self.ports, &self.payload)),
             Kind::Echo if self.v6 => ip.icmpv6_echo_request(source, 3).write(&mut bytes, &self.payload),
             Kind::Echo => ip.icmpv4_echo_request(source, 3).write(&mut bytes, &self.payload),
         }
         .unwrap();
         bytes
     }
+}
+
+/// An SCTP packet with its checksum.
+fn sctp((source, destination): (u16, u16), chunks: &[u8]) -> Vec<u8> {
+    let mut packet =
+        [&source.to_be_bytes(), &destination.to_be_bytes(), [7; 4].as_slice(), &[0; 4], chunks].concat();
+    let checksum = of_packet(&packet);
+    packet[8..12].copy_from_slice(&checksum);
+    packet
 }
 
 /// True when every checksum in the packet is the one that `etherparse` computes.
@@ -100,7 +113,11 @@ fn checksums_hold(bytes: &[u8]) -> bool {
         }
         NetSlice::Arp(_) => unreachable!(),
     };
-    let whole = match packet.transport.as_ref().unwrap() {
+    let Some(transport) = &packet.transport else {
+        let _ = pseudo(SCTP);
+        return payload[8..12] == of_packet(payload);
+    };
+    let whole = match transport {
         TransportSlice::Tcp(_) => pseudo(6),
         TransportSlice::Udp(_) => pseudo(17),
         TransportSlice::Icmpv6(_) => pseudo(58),
@@ -149,7 +166,7 @@ fn make_partial(frame: &mut Mbuf, sample: &Sample, layout: Layout) {
     let (offset, protocol) = match sample.kind {
         Kind::Tcp => (16, 6),
         Kind::Udp => (6, 17),
-        Kind::Echo => return,
+        Kind::Sctp | Kind::Echo => return,
     };
     let bytes = frame.to_vec();
     let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
@@ -226,6 +243,7 @@ proptest! {
         let protocol = match sample.kind {
             Kind::Tcp => TCP,
             Kind::Udp => UDP,
+            Kind::Sctp => SCTP,
             Kind::Echo => ICMP,
         };
         if unsummed && matches!(sample.kind, Kind::Udp) {
@@ -251,7 +269,7 @@ proptest! {
             destination_port: if matches!(sample.kind, Kind::Echo) { 8 << 8 } else { ports.1 },
         }).unwrap();
         // A TTL of 0 is nothing usual: where it is decremented, it stays.
-        let usual = !(sample.v6 || partial || matches!(sample.kind, Kind::Echo) || routed && ttl == 0);
+        let usual = !(sample.v6 || partial || matches!(sample.kind, Kind::Sctp | Kind::Echo) || routed && ttl == 0);
         let before = one.to_vec();
         prop_assert_eq!(straight::rewrite(&translated.reversed(), &actions, layout, &mut one), usual);
         if usual {
@@ -325,4 +343,85 @@ fn what_cannot_be_edited_is_dropped_with_its_reason() {
     let mut full = frame(&[0; 60]);
     while full.prepend(1).is_some() {}
     assert_eq!(run(Edits::PUSH_VLAN, full), Err(DropReason::NoHeadroom));
+}
+
+/// A translation to other ports, of either family.
+fn renaming(v6: bool) -> Rewrites {
+    let there = translation(v6, ([9; 16], [8; 16]), (Some(61_000), Some(38_412)), true);
+    Rewrites { translations: [there].into(), ..Rewrites::default() }
+}
+
+fn long_sctp(v6: bool) -> Sample {
+    let payload = (0..5000_u32).map(|at| (at * at) as u8).collect();
+    Sample { kind: Kind::Sctp, v6, tag: false, addresses: ([1; 16], [2; 16]), ports: (5000, 2905), payload }
+}
+
+#[test]
+fn sctp_in_several_buffers_gets_the_checksum_of_all_of_it() {
+    for v6 in [false, true] {
+        let sample = long_sctp(v6);
+        let bytes = sample.bytes();
+        // What is behind the packet is padding, and counts in no checksum.
+        for padding in [0, 7] {
+            let mut frame = pool().frame(&[bytes.as_slice(), &vec![0xee; padding]].concat()).unwrap();
+            assert!(frame.segment_count() > 1);
+            edit(&with(Edits::TRANSLATE), layout(&bytes), &renaming(v6), &mut frame).unwrap();
+            let meant = Sample { addresses: ([9; 16], [8; 16]), ports: (61_000, 38_412), ..sample.clone() };
+            assert_eq!(frame.to_vec()[..bytes.len()], meant.bytes());
+        }
+    }
+}
+
+#[test]
+fn a_wrong_checksum_of_sctp_stays_as_wrong_as_it_was() {
+    for v6 in [false, true] {
+        let mut bytes = long_sctp(v6).bytes();
+        let at = usize::from(layout(&bytes).l4);
+        let last = bytes.len() - 1;
+        bytes[last] ^= 4;
+        let mut frame = pool().frame(&bytes).unwrap();
+        edit(&with(Edits::TRANSLATE), layout(&bytes), &renaming(v6), &mut frame).unwrap();
+        let mut edited = frame.to_vec();
+        assert_ne!(edited[at + 8..at + 12], of_packet(&edited[at..]));
+        edited[last] ^= 4;
+        assert_eq!(edited[at + 8..at + 12], of_packet(&edited[at..]));
+    }
+}
+
+#[test]
+fn a_first_fragment_of_sctp_keeps_its_ports_or_goes_nowhere() {
+    let mut v4 = long_sctp(false).bytes();
+    v4[20] |= 0x20;
+    set_ttl(&mut v4[14..], 64);
+    // A fragment header (RFC 8200 section 4.5) with "more fragments", and one that has none: that is the whole packet.
+    let v6 = |more: u8| {
+        let bytes = long_sctp(true).bytes();
+        let mut cut = [&bytes[..54], &[132, 0, 0, more, 0, 0, 0, 1], &bytes[54..]].concat();
+        cut[20] = 44;
+        let length = cut.len() as u16 - 54;
+        cut[18..20].copy_from_slice(&length.to_be_bytes());
+        cut
+    };
+    for (bytes, is_v6, expected) in [
+        (v4, false, Err(DropReason::FragmentChecksum)),
+        (v6(1), true, Err(DropReason::FragmentChecksum)),
+        (v6(0), true, Ok(())),
+    ] {
+        let layout = layout(&bytes);
+        let mut frame = pool().frame(&bytes).unwrap();
+        assert_eq!(edit(&with(Edits::TRANSLATE), layout, &renaming(is_v6), &mut frame), expected);
+        let edited = frame.to_vec();
+        if expected.is_err() {
+            assert_eq!(edited, bytes, "nothing was begun");
+        } else {
+            let packet = &edited[usize::from(layout.l4)..];
+            assert_eq!(packet[8..12], of_packet(packet));
+        }
+        // Addresses are in no checksum of SCTP.
+        let moved = translation(is_v6, ([9; 16], [8; 16]), (None, None), true);
+        let rewrites = Rewrites { translations: [moved].into(), ..Rewrites::default() };
+        let mut frame = pool().frame(&bytes).unwrap();
+        assert_eq!(edit(&with(Edits::TRANSLATE), layout, &rewrites, &mut frame), Ok(()));
+        assert_eq!(frame.to_vec()[usize::from(layout.l4)..], bytes[usize::from(layout.l4)..]);
+    }
 }

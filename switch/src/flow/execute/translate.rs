@@ -10,7 +10,16 @@ use shunt_ffi::offload::Checksum;
 use crate::drop::DropReason;
 use crate::flow::parse::Layout;
 use crate::wire::checksum::{udp_field, update_bytes};
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::crc32c;
+use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
+
+/// Offset of the checksum in the header of SCTP (RFC 9260 section 3.1); no other protocol here has it there.
+const SCTP_CHECKSUM: usize = 8;
+/// Bytes of an IPv6 header.
+const IPV6: usize = 40;
+/// "More fragments" and the offset: IPv4 (RFC 791 section 3.1), IPv6 (RFC 8200 section 4.5).
+const MORE_OR_OFFSET_V4: u16 = 0x3fff;
+const MORE_OR_OFFSET_V6: u16 = 0xfff9;
 
 /// New addresses of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +30,7 @@ pub enum Addresses {
     V6(Option<Ipv6Addr>, Option<Ipv6Addr>),
 }
 
-/// What one packet gets instead of what it has. Ports are those of TCP and UDP; of ICMP echo messages the source port is the
+/// What one packet gets instead of what it has. Ports are those of TCP, UDP and SCTP; of ICMP echo messages the source port is the
 /// identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
@@ -47,6 +56,8 @@ struct Transport {
     udp: bool,
     /// The field holds the pseudo header's sum only, not complemented.
     partial: bool,
+    /// SCTP: a CRC32c, over a packet of so many bytes.
+    crc: Option<u16>,
 }
 
 impl Translation {
@@ -57,7 +68,8 @@ impl Translation {
             matches!(frame.offload().map_err(|_| DropReason::BadOffload)?.checksum, Checksum::Partial { .. });
         let data = frame.data_mut();
         let l3 = usize::from(layout.l3);
-        let transport = transport(data, layout, partial);
+        let renamed = self.source.is_some() || self.destination.is_some();
+        let transport = transport(data, layout, partial, renamed)?;
         let bad = DropReason::BadIpHeader;
         match self.addresses {
             Addresses::V4(source, destination) => {
@@ -81,6 +93,9 @@ impl Translation {
             }
         }
         let Some(transport) = &transport else { return Ok(()) };
+        if let Some(length) = transport.crc {
+            return self.rename_sctp(data, transport.at, length).ok_or(bad);
+        }
         for (place, port) in transport.ports.into_iter().zip([self.source, self.destination]) {
             let (Some(place), Some(port)) = (place, port) else { continue };
             let at = transport.at + place;
@@ -90,18 +105,74 @@ impl Translation {
         }
         Ok(())
     }
+
+    /// New ports for the SCTP packet of `length` bytes at `at`. Its checksum covers no address.
+    fn rename_sctp(&self, data: &mut [u8], at: usize, length: u16) -> Option<()> {
+        let packet = data.get_mut(at..)?;
+        let old = *packet.first_chunk::<4>()?;
+        let mut new = old;
+        for (place, port) in [(0, self.source), (2, self.destination)] {
+            let Some(port) = port else { continue };
+            new[place..place + 2].copy_from_slice(&port.to_be_bytes());
+        }
+        packet[..4].copy_from_slice(&new);
+        // Of a packet that an ICMP error quotes, it may be cut off.
+        if let Some(field) = packet.get_mut(SCTP_CHECKSUM..).and_then(<[u8]>::first_chunk_mut::<4>) {
+            *field = crc32c::update_start(*field, length, old, new);
+        }
+        Some(())
+    }
 }
 
-/// The transport header, when the packet has one that a translation must bring up to date: not in later fragments.
-fn transport(data: &[u8], layout: Layout, partial: bool) -> Option<Transport> {
-    let (l3, at) = (usize::from(layout.l3), usize::from(layout.l4));
+/// The transport header, when the packet has one that a translation must bring up to date: not in later fragments. `renamed`:
+/// ports are to change.
+fn transport(
+    data: &[u8],
+    layout: Layout,
+    partial: bool,
+    renamed: bool,
+) -> Result<Option<Transport>, DropReason> {
+    let l3 = usize::from(layout.l3);
+    let Some(mut transport) = header(data, l3, usize::from(layout.l4), partial) else { return Ok(None) };
+    if transport.checksum == SCTP_CHECKSUM {
+        transport.crc = if renamed { Some(sctp_length(data, l3, transport.at, partial)?) } else { None };
+    }
+    Ok(Some(transport))
+}
+
+/// How long an SCTP packet is whose header is at `at`, header and chunks: what follows is padding.
+fn sctp_length(data: &[u8], l3: usize, at: usize, partial: bool) -> Result<u16, DropReason> {
+    // No port lets such a one in: it would have to be one sum for TCP and UDP and another for SCTP.
+    if partial {
+        return Err(DropReason::BadOffload);
+    }
+    let bad = DropReason::BadIpHeader;
+    let ip = data.get(l3..).ok_or(bad)?;
+    let [first, _, a, b, c, d, e, f] = *ip.first_chunk::<8>().ok_or(bad)?;
+    let (end, in_pieces) = if first >> 4 == 4 {
+        (usize::from(u16::from_be_bytes([a, b])), u16::from_be_bytes([e, f]) & MORE_OR_OFFSET_V4 != 0)
+    } else {
+        let (_, in_pieces) = last_header(data, l3, at).ok_or(bad)?;
+        (usize::from(u16::from_be_bytes([c, d])) + IPV6, in_pieces)
+    };
+    if in_pieces {
+        return Err(DropReason::FragmentChecksum);
+    }
+    (l3 + end).checked_sub(at).and_then(|length| u16::try_from(length).ok()).ok_or(bad)
+}
+
+/// The transport header at `at` of the packet at `l3`.
+fn header(data: &[u8], l3: usize, at: usize, partial: bool) -> Option<Transport> {
     if at == 0 {
         return None;
     }
     let v4 = data.get(l3)? >> 4 == 4;
-    let header = |checksum, ports, pseudo, udp| Some(Transport { at, checksum, ports, pseudo, udp, partial });
-    let protocol = if v4 { *data.get(l3 + 9)? } else { last_header(data, l3, at)? };
+    let header = |checksum, ports, pseudo, udp| {
+        Some(Transport { at, checksum, ports, pseudo, udp, partial, crc: None })
+    };
+    let protocol = if v4 { *data.get(l3 + 9)? } else { last_header(data, l3, at)?.0 };
     match protocol {
+        SCTP => header(SCTP_CHECKSUM, [Some(0), Some(2)], false, false),
         TCP => header(16, [Some(0), Some(2)], true, false),
         UDP => header(6, [Some(0), Some(2)], true, true),
         // Echo request and reply have an identifier (RFC 792, RFC 4443 section 4).
@@ -111,21 +182,25 @@ fn transport(data: &[u8], layout: Layout, partial: bool) -> Option<Transport> {
     }
 }
 
-/// The protocol at `end`, behind the extension headers (RFC 8200 section 4) of the packet at `l3`. The parser has found
-/// them sound.
-fn last_header(data: &[u8], l3: usize, end: usize) -> Option<u8> {
-    let (mut protocol, mut at) = (*data.get(l3 + 6)?, l3 + 40);
+/// The protocol at `end`, behind the extension headers (RFC 8200 section 4) of the packet at `l3`, and whether it is a
+/// fragment. The parser has found them sound.
+fn last_header(data: &[u8], l3: usize, end: usize) -> Option<(u8, bool)> {
+    let (mut protocol, mut at) = (*data.get(l3 + 6)?, l3 + IPV6);
+    let mut in_pieces = false;
     while at < end {
-        let extension = data.get(at..)?.first_chunk::<2>()?;
+        let extension = data.get(at..)?.first_chunk::<4>()?;
         let length = match protocol {
-            44 => 8,
+            44 => {
+                in_pieces |= u16::from_be_bytes([extension[2], extension[3]]) & MORE_OR_OFFSET_V6 != 0;
+                8
+            }
             51 => (usize::from(extension[1]) + 2) * 4,
             _ => (usize::from(extension[1]) + 1) * 8,
         };
         protocol = extension[0];
         at += length;
     }
-    Some(protocol)
+    Some((protocol, in_pieces))
 }
 
 /// Brings the transport checksum up to date. A partial one holds the sum of the pseudo header: addresses are in it, ports

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::state::tuple::Parts;
 use crate::state::{Limits, Opening, Size, Tuple};
-use crate::wire::protocol::{ICMP, UDP};
+use crate::wire::protocol::{ICMP, SCTP, UDP};
 use proptest::prelude::*;
 
 fn table(threads: usize) -> Table {
@@ -39,7 +39,7 @@ fn port_of(table: &Table, conn: ConnRef) -> u16 {
 
 #[test]
 fn a_free_port_is_preserved_and_a_taken_one_is_not() {
-    for protocol in [UDP, ICMP] {
+    for protocol in [UDP, SCTP, ICMP] {
         let (table, mut stock) = (table(1), Stock::default());
         let mut share = Share::new(DEFAULT_RANGE, 0, 2, 1);
         let mut ports = Vec::new();
