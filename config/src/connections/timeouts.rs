@@ -1,5 +1,5 @@
-//! How long a connection lives without a packet, by its state: the keys and, but for SCTP's first state, the defaults are those
-//! of Linux (`nf_conntrack` sysctls of these names).
+//! How long a connection lives without a packet, by its state: the keys and the defaults are those of
+//! Linux (`nf_conntrack` sysctls of these names).
 
 use std::time::Duration;
 
@@ -69,14 +69,22 @@ timeouts! {
     udp_timeout_stream = 120, "\"2m\"";
     /// silence that an echo survives, of ICMP and ICMPv6
     icmp_timeout = 30, "\"30s\"";
-    /// silence that an SCTP association survives that is not answered (Linux: 3s, as it sees the handshake's chunks one by one)
-    sctp_timeout_cookie_wait = 30, "\"30s\"";
-    /// the same of one that is answered
-    sctp_timeout_established = 210, "\"3m 30s\"";
-    /// the same after a SHUTDOWN
-    sctp_timeout_shutdown_sent = 3, "\"3s\"";
-    /// the same after an ABORT
+    /// silence that an SCTP association survives after an ABORT or a SHUTDOWN COMPLETE
     sctp_timeout_closed = 10, "\"10s\"";
+    /// the same after an INIT
+    sctp_timeout_cookie_wait = 3, "\"3s\"";
+    /// the same after a COOKIE ECHO
+    sctp_timeout_cookie_echoed = 3, "\"3s\"";
+    /// the same once that is acknowledged; longer than the interval of HEARTBEATs (RFC 9260: 30s)
+    sctp_timeout_established = 210, "\"3m 30s\"";
+    /// the same after a SHUTDOWN of the side that opened it
+    sctp_timeout_shutdown_sent = 3, "\"3s\"";
+    /// the same after a SHUTDOWN of the other side
+    sctp_timeout_shutdown_recd = 3, "\"3s\"";
+    /// the same after a SHUTDOWN ACK
+    sctp_timeout_shutdown_ack_sent = 3, "\"3s\"";
+    /// the same of a path of which only a HEARTBEAT was seen
+    sctp_timeout_heartbeat_sent = 30, "\"30s\"";
     /// silence that is survived by what has other protocols
     generic_timeout = 600, "\"10m\"";
 }

@@ -79,18 +79,26 @@ pub enum State {
     TimeWait = 9,
     /// TCP: reset.
     Close = 10,
-    /// SCTP (RFC 9260 section 4): packets one way only so far.
-    SctpInit = 11,
-    /// SCTP: packets both ways.
-    SctpEstablished = 12,
-    /// SCTP: SHUTDOWN, SHUTDOWN ACK or SHUTDOWN COMPLETE was seen.
-    SctpShutdown = 13,
-    /// SCTP: ABORT was seen.
-    SctpClosed = 14,
+    /// SCTP (RFC 9260 section 4): aborted, or a SHUTDOWN COMPLETE was seen.
+    SctpClosed = 11,
+    /// SCTP: an INIT was seen.
+    SctpCookieWait = 12,
+    /// SCTP: a COOKIE ECHO was seen.
+    SctpCookieEchoed = 13,
+    /// SCTP: that COOKIE ECHO was acknowledged, or a HEARTBEAT.
+    SctpEstablished = 14,
+    /// SCTP: a SHUTDOWN of the original direction was seen.
+    SctpShutdownSent = 15,
+    /// SCTP: the same of the other direction.
+    SctpShutdownRecd = 16,
+    /// SCTP: that SHUTDOWN was acknowledged.
+    SctpShutdownAckSent = 17,
+    /// SCTP: a HEARTBEAT was seen, and nothing before it: another path of an association, or one that is older than its record.
+    SctpHeartbeatSent = 18,
 }
 
 /// All states, in the order of their numbers.
-pub const STATES: [State; 15] = [
+pub const STATES: [State; 19] = [
     State::Unreplied,
     State::Replied,
     State::SynSent,
@@ -102,10 +110,14 @@ pub const STATES: [State; 15] = [
     State::LastAck,
     State::TimeWait,
     State::Close,
-    State::SctpInit,
-    State::SctpEstablished,
-    State::SctpShutdown,
     State::SctpClosed,
+    State::SctpCookieWait,
+    State::SctpCookieEchoed,
+    State::SctpEstablished,
+    State::SctpShutdownSent,
+    State::SctpShutdownRecd,
+    State::SctpShutdownAckSent,
+    State::SctpHeartbeatSent,
 ];
 
 impl State {
@@ -122,9 +134,13 @@ impl State {
             Self::LastAck => "LAST_ACK",
             Self::TimeWait => "TIME_WAIT",
             Self::Close => "CLOSE",
-            Self::SctpInit => "COOKIE_WAIT",
-            Self::SctpShutdown => "SHUTDOWN_SENT",
             Self::SctpClosed => "CLOSED",
+            Self::SctpCookieWait => "COOKIE_WAIT",
+            Self::SctpCookieEchoed => "COOKIE_ECHOED",
+            Self::SctpShutdownSent => "SHUTDOWN_SENT",
+            Self::SctpShutdownRecd => "SHUTDOWN_RECD",
+            Self::SctpShutdownAckSent => "SHUTDOWN_ACK_SENT",
+            Self::SctpHeartbeatSent => "HEARTBEAT_SENT",
         })
     }
 
@@ -134,10 +150,24 @@ impl State {
         self as u8 >= Self::SynSent as u8 && self as u8 <= Self::Close as u8
     }
 
-    /// True while a TCP handshake is under way.
+    /// True for SCTP.
+    #[inline]
+    pub const fn is_sctp(self) -> bool {
+        self as u8 >= Self::SctpClosed as u8
+    }
+
+    /// True while a handshake of TCP or SCTP is under way.
     #[inline]
     pub const fn is_half_open(self) -> bool {
-        matches!(self, Self::SynSent | Self::SynSent2 | Self::SynRecv)
+        matches!(
+            self,
+            Self::SynSent
+                | Self::SynSent2
+                | Self::SynRecv
+                | Self::SctpCookieWait
+                | Self::SctpCookieEchoed
+                | Self::SctpHeartbeatSent
+        )
     }
 
     /// True when nothing of worth is lost with it: not answered yet, or on its way out. Under pressure these go first.
@@ -201,6 +231,8 @@ impl Marks {
     pub const PICKED_UP: Self = Self(1 << 4);
     /// Closed by an RST in the window, but not at its exact place (RFC 5961 section 3.2): it may live on.
     pub const DOUBTFUL: Self = Self(1 << 5);
+    /// SCTP: a COOKIE ECHO of the original direction was seen, with a tag that is not in force yet; shifted by one, of the other.
+    pub(super) const ECHOED: Self = Self(1 << 8);
     /// TCP: a SYN of the original direction was seen; shifted by one, of the other.
     pub(super) const SYN: Self = Self(1 << 8);
     /// TCP: that SYN was acknowledged.
@@ -230,7 +262,7 @@ impl Marks {
         Self(self.0 & !other.0)
     }
 
-    /// One of the TCP marks, of the packets that go in `direction`.
+    /// One of the marks of TCP or SCTP, of the packets that go in `direction`.
     #[inline]
     pub(super) const fn of(self, direction: Direction) -> Self {
         Self(self.0 << direction as u16)

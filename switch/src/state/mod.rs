@@ -6,9 +6,9 @@
 //! # How a worker uses it
 //! 1. A packet whose flow is not cached: [`Tuple::of`] its key, [`Table::lookup`]. An ICMP error: [`Tuple::quoted`], looked up
 //!    reversed.
-//! 2. Found: [`Table::touch`], for TCP [`Table::track`]. What the packet is turned into is in [`Connection::path`] and
+//! 2. Found: [`Table::touch`], for TCP [`Table::track`], for SCTP [`Table::track_sctp`]. What the packet is turned into is in [`Connection::path`] and
 //!    [`Tuple::translation`]. The flow cache keeps the [`ConnRef`] and the direction.
-//! 3. Not found, and policy lets it pass: [`tcp::open`] or [`Opening::untracked`], then [`Table::insert`]; with source
+//! 3. Not found, and policy lets it pass: [`tcp::open`], [`sctp::open`] or [`Opening::untracked`], then [`Table::insert`]; with source
 //!    NAT by [`ports::Share::insert`], which finds a port.
 //! 4. A packet whose flow is cached: [`Table::touch`]. `Gone` makes the cached decision void.
 //!
@@ -20,7 +20,7 @@
 //! | [`tuple`], [`quoted`] | what tells a direction of a connection from all others; the same of what an ICMP error quotes |
 //! | [`table`], `bucket`, `record`, `slots` | the table, its index, its records, free slots |
 //! | [`connection`] | states, marks, the copy that is given out |
-//! | [`tcp`], [`track`] | what a segment does to a TCP connection; what a packet does to any |
+//! | [`tcp`], [`sctp`], [`track`] | what a segment does to a TCP connection, a packet to an SCTP association; what a packet does to any |
 //! | [`timeouts`], [`sweep`] | when connections end, and the walk that ends them |
 //! | [`events`] | what happens to connections, for who watches |
 //! | [`fragments`] | which datagram a fragment is of, and what its first one said |
@@ -40,6 +40,7 @@ mod model;
 pub mod ports;
 pub mod quoted;
 mod record;
+pub mod sctp;
 mod slots;
 pub mod sweep;
 pub mod table;

@@ -60,12 +60,12 @@ struct Rest {
     numbers: [Numbers; 2],
 }
 
-/// What is known of one side's sequence numbers.
+/// What is known of one side's sequence numbers, or of the tags that it sends with.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    /// TCP: the highest sequence number it is known to have reached, plus one.
+    /// TCP: the highest sequence number it is known to have reached, plus one. SCTP: [`super::sctp::Tags::held`].
     pub(super) end: AtomicU32,
-    /// TCP: the highest acknowledgement it is known to have sent.
+    /// TCP: the highest acknowledgement it is known to have sent. SCTP: [`super::sctp::Tags::offered`].
     pub(super) ack: AtomicU32,
     /// TCP: the largest window it is known to have offered, bytes.
     pub(super) window: AtomicU32,
@@ -287,6 +287,9 @@ impl Record {
         opener.end.store(opening.end, Ordering::Relaxed);
         opener.ack.store(opening.ack, Ordering::Relaxed);
         opener.window.store(opening.window, Ordering::Relaxed);
+        if opening.offered != 0 {
+            self.numbers(Direction::Reply).ack.store(opening.offered, Ordering::Relaxed);
+        }
         let generation = NonZeroU32::new(free.wrapping_add(1)).unwrap_or(NonZeroU32::MIN);
         let life = Life::new(generation.get(), opening.state, opening.marks);
         // The echo first: who finds the connection alive finds its echo, too.

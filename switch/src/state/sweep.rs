@@ -116,12 +116,12 @@ mod tests {
     use super::*;
     use crate::state::tuple::Parts;
     use crate::state::{Insert, Limits, New, Opening, Size, State, Touch, Tuple};
-    use crate::wire::protocol::{ICMP, SCTP, UDP};
+    use crate::wire::protocol::{ICMP, UDP};
 
     fn tuple(protocol: u8, port: u16) -> Tuple {
         let (source_port, destination_port) = match protocol {
             ICMP => (port, 8 << 8),
-            UDP | SCTP => (port, 53),
+            UDP => (port, 53),
             _ => (0, 0),
         };
         Tuple::new(&Parts {
@@ -156,8 +156,7 @@ mod tests {
     fn each_ends_after_its_own_time() {
         let table = Table::new(Size { capacity: 64, threads: 1, limits: Limits::NONE }, 4).unwrap();
         let mut stock = Stock::default();
-        let cases =
-            [(UDP, false, 30), (UDP, true, 120), (ICMP, true, 30), (SCTP, true, 210), (47, false, 600)];
+        let cases = [(UDP, false, 30), (UDP, true, 120), (ICMP, true, 30), (47, false, 600)];
         for (port, (protocol, replied, patience)) in cases.into_iter().enumerate() {
             let conn = insert(&table, &mut stock, tuple(protocol, port as u16), 1000);
             if replied {

@@ -142,12 +142,15 @@ pub enum Invalid {
     /// It is no first packet, and of no connection that is known.
     #[error("not the first packet of a connection, and of none that is known")]
     NotFirst,
-    /// A TCP segment that is not due in this state.
-    #[error("a TCP segment that is not due in this state of the connection")]
+    /// A TCP segment or an SCTP chunk that is not due in this state.
+    #[error("a TCP segment or an SCTP chunk that is not due in this state of the connection")]
     Unexpected,
     /// Its numbers are not those of the connection.
     #[error("TCP sequence or acknowledgement number outside of the window")]
     OutOfWindow,
+    /// SCTP: its verification tag is not that of the association.
+    #[error("an SCTP verification tag that is not the association's")]
+    Tag,
 }
 
 /// How a connection starts.
@@ -159,16 +162,25 @@ pub struct Opening {
     pub(super) ack: u32,
     pub(super) window: u32,
     pub(super) scale: u8,
+    /// SCTP: the tag that answers are to carry; `end` is that of the packet itself.
+    pub(super) offered: u32,
 }
 
 impl Opening {
-    /// Of everything but TCP.
+    /// Of everything but TCP and SCTP.
     pub fn untracked(tuple: &Tuple) -> Result<Self, Invalid> {
-        let state = if tuple.protocol() == SCTP { State::SctpInit } else { State::Unreplied };
-        if !tuple.may_open() || tuple.protocol() == TCP {
+        if !tuple.may_open() || matches!(tuple.protocol(), TCP | SCTP) {
             return Err(Invalid::NotFirst);
         }
-        Ok(Self { state, marks: Marks::WATCH, end: 0, ack: 0, window: 0, scale: 0 })
+        Ok(Self {
+            state: State::Unreplied,
+            marks: Marks::WATCH,
+            end: 0,
+            ack: 0,
+            window: 0,
+            scale: 0,
+            offered: 0,
+        })
     }
 
     /// Where it starts.
@@ -193,6 +205,7 @@ pub fn open(segment: &Segment, loose: bool) -> Result<Opening, Invalid> {
         ack: if segment.acknowledges() { segment.acknowledgement } else { 0 },
         window: u32::from(segment.window),
         scale: segment.scale_byte(),
+        offered: 0,
     };
     match segment.flags & (FIN | SYN | RST | ACK) {
         SYN => Ok(opening),

@@ -8,7 +8,7 @@ use crate::wire::protocol::{ICMP, ICMPV6, UDP};
 pub(super) const ASSURED_AFTER: u32 = 2;
 
 /// Seconds of silence after which a connection is forgotten, by state. The defaults are Linux's (`nf_conntrack` sysctls of
-/// the same names); see [`Timeouts::default`] for the two places where shunt differs.
+/// the same names); see [`Timeouts::default`] for the one place where shunt differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// `tcp_timeout_syn_sent`.
@@ -33,21 +33,28 @@ pub struct Timeouts {
     pub udp_stream: u32,
     /// `icmp_timeout` and `icmpv6_timeout`.
     pub icmp: u32,
+    /// `sctp_timeout_closed`.
+    pub sctp_closed: u32,
     /// `sctp_timeout_cookie_wait`.
-    pub sctp_init: u32,
+    pub sctp_cookie_wait: u32,
+    /// `sctp_timeout_cookie_echoed`.
+    pub sctp_cookie_echoed: u32,
     /// `sctp_timeout_established`.
     pub sctp_established: u32,
     /// `sctp_timeout_shutdown_sent`.
-    pub sctp_shutdown: u32,
-    /// `sctp_timeout_closed`.
-    pub sctp_closed: u32,
+    pub sctp_shutdown_sent: u32,
+    /// `sctp_timeout_shutdown_recd`.
+    pub sctp_shutdown_recd: u32,
+    /// `sctp_timeout_shutdown_ack_sent`.
+    pub sctp_shutdown_ack_sent: u32,
+    /// `sctp_timeout_heartbeat_sent`.
+    pub sctp_heartbeat_sent: u32,
     /// `generic_timeout`: protocols that are known by address only.
     pub other: u32,
 }
 
 impl Default for Timeouts {
-    /// Linux's. Two differ: an unanswered SCTP association is kept 30 s, not 3, because shunt does not see the handshake's
-    /// chunks one by one; and UDP counts as a stream from the first answer on, not after two seconds.
+    /// Linux's. One differs: UDP counts as a stream from the first answer on, not after two seconds.
     fn default() -> Self {
         Self {
             tcp_syn_sent: 120,
@@ -61,10 +68,14 @@ impl Default for Timeouts {
             udp: 30,
             udp_stream: 120,
             icmp: 30,
-            sctp_init: 30,
-            sctp_established: 210,
-            sctp_shutdown: 3,
             sctp_closed: 10,
+            sctp_cookie_wait: 3,
+            sctp_cookie_echoed: 3,
+            sctp_established: 210,
+            sctp_shutdown_sent: 3,
+            sctp_shutdown_recd: 3,
+            sctp_shutdown_ack_sent: 3,
+            sctp_heartbeat_sent: 30,
             other: 600,
         }
     }
@@ -89,10 +100,14 @@ impl Timeouts {
             State::LastAck => self.tcp_last_ack,
             State::TimeWait => self.tcp_time_wait,
             State::Close => self.tcp_close,
-            State::SctpInit => self.sctp_init,
-            State::SctpEstablished => self.sctp_established,
-            State::SctpShutdown => self.sctp_shutdown,
             State::SctpClosed => self.sctp_closed,
+            State::SctpCookieWait => self.sctp_cookie_wait,
+            State::SctpCookieEchoed => self.sctp_cookie_echoed,
+            State::SctpEstablished => self.sctp_established,
+            State::SctpShutdownSent => self.sctp_shutdown_sent,
+            State::SctpShutdownRecd => self.sctp_shutdown_recd,
+            State::SctpShutdownAckSent => self.sctp_shutdown_ack_sent,
+            State::SctpHeartbeatSent => self.sctp_heartbeat_sent,
         }
     }
 }

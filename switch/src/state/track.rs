@@ -3,17 +3,19 @@
 //! A packet of a cached flow costs [`Table::touch`]: two loads, two counts and, once a second for each direction, a store.
 //! It says [`Touch::Look`] when the packet's header must be seen: while a handshake or a close is under way, and once a second
 //! of each direction of every TCP connection, to know about where its sequence numbers are. Then [`Table::track`] takes the header. Segments
-//! with SYN, FIN or RST (every [`crate::flow::key::TcpClass`] but `Data`) always go there.
+//! with SYN, FIN or RST (every [`crate::flow::key::TcpClass`] but `Data`) always go there, and all packets of SCTP to
+//! [`Table::track_sctp`]: each has a tag to be checked, and what moves the state may be bundled behind what does not.
 
 use super::atomic::{AtomicU32, Ordering};
 use super::connection::{ConnRef, Direction, Life, Marks, State};
 use super::events::Change;
 use super::record::Record;
+use super::sctp::{self, Association, Tags};
 use super::table::Table;
 use super::tcp::{self, Invalid, Segment, Side, Step};
 use super::timeouts::ASSURED_AFTER;
 use super::tuple::Tuple;
-use crate::wire::protocol::{SCTP, UDP};
+use crate::wire::protocol::UDP;
 
 /// Attempts at a state that others change all the time. The packet passes without its step being taken after that; a
 /// retransmission will take it.
@@ -26,13 +28,13 @@ const UNIT: u32 = 6;
 pub enum Touch {
     /// It is counted; nothing else is to be done.
     Done,
-    /// It is counted, and is a TCP segment that must be shown to [`Table::track`].
+    /// It is counted, and is a TCP segment that must be shown to [`Table::track`], or a packet for [`Table::track_sctp`].
     Look,
     /// The connection is gone: decide anew.
     Gone,
 }
 
-/// What became of a TCP segment.
+/// What became of a TCP segment or an SCTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracked {
     /// It belongs to the connection, which is now in that state.
@@ -43,26 +45,6 @@ pub enum Tracked {
     Invalid(Invalid),
     /// The connection is gone: decide anew.
     Gone,
-}
-
-/// An SCTP chunk that changes an association's state (RFC 9260 section 3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// ABORT.
-    Abort,
-    /// SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE.
-    Shutdown,
-}
-
-impl Chunk {
-    /// The first chunk of the SCTP packet in `bytes`, when it is one of these.
-    pub fn first(bytes: &[u8]) -> Option<Self> {
-        match bytes.get(12)? {
-            6 => Some(Self::Abort),
-            7 | 8 | 14 => Some(Self::Shutdown),
-            _ => None,
-        }
-    }
 }
 
 /// A connection of which a packet needs nothing but to be counted and translated.
@@ -124,7 +106,7 @@ impl Table {
         direction: Direction,
         now: u32,
     ) -> Touch {
-        if life.state().is_tcp() {
+        if life.state().is_tcp() || life.state().is_sctp() {
             return Touch::Look;
         }
         record.see(direction, now);
@@ -140,12 +122,11 @@ impl Table {
             if old_enough {
                 next = next.without(Marks::WATCH);
                 // As Linux: what has no ports cannot be told apart well enough to be worth keeping.
-                let assured = matches!(record.original().protocol(), UDP | SCTP);
+                let assured = record.original().protocol() == UDP;
                 next = if assured { next.and(Marks::ASSURED) } else { next };
             }
             let state = match life.state() {
                 State::Unreplied => State::Replied,
-                State::SctpInit => State::SctpEstablished,
                 state => state,
             };
             let new = life.with(state, next);
@@ -178,18 +159,9 @@ impl Table {
                 // Before the state: who sees that a FIN was sent must see where it ends.
                 record.note(direction, segment, marks, &sides);
             }
-            let next = life.with(state, marks);
-            if next != life && !record.change(life, next) {
-                continue;
+            if self.advance(conn, record, (life, life.with(state, marks)), direction, now) {
+                return Tracked::Valid(state);
             }
-            if record.seen_by(direction) != now {
-                record.see(direction, now);
-            }
-            self.tell_update(conn, life, next);
-            if life.marks().has(Marks::HALF_OPEN) && !marks.has(Marks::HALF_OPEN) {
-                self.counters.settle(&record.original());
-            }
-            return Tracked::Valid(state);
         }
         Tracked::Valid(record.life().state())
     }
@@ -204,25 +176,60 @@ impl Table {
         life.is(conn) && life.state().is_tcp() && matches!(step(), Step::Reopens)
     }
 
-    /// Takes the step of an SCTP chunk. Packets of a cached flow are not looked into: the caller decides which are.
-    pub fn track_chunk(&self, conn: ConnRef, chunk: Chunk) {
+    /// Takes the step of an SCTP packet. Call [`Table::touch`] first, for the bytes that it counts.
+    pub fn track_sctp(
+        &self,
+        conn: ConnRef,
+        direction: Direction,
+        now: u32,
+        packet: &sctp::Packet,
+    ) -> Tracked {
         let Some(record) = self.record(conn) else {
-            return;
+            return Tracked::Gone;
         };
-        let life = record.life();
-        let state = match chunk {
-            Chunk::Abort => State::SctpClosed,
-            Chunk::Shutdown => State::SctpShutdown,
-        };
-        if life.is(conn)
-            && matches!(life.state(), State::SctpInit | State::SctpEstablished | State::SctpShutdown)
-        {
-            let next = life.with(state, life.marks());
-            // Lost to another packet of the association: it ends by silence then.
-            if record.change(life, next) {
-                self.tell_update(conn, life, next);
+        for _ in 0..ATTEMPTS {
+            let life = record.life();
+            if !life.is(conn) {
+                return Tracked::Gone;
+            }
+            let known = Association { state: life.state(), marks: life.marks(), tags: record.tags() };
+            let next = match known.step(direction, packet) {
+                sctp::Step::To(next) => next,
+                sctp::Step::Reopens => return Tracked::Reopens,
+                sctp::Step::Invalid(invalid) => return Tracked::Invalid(invalid),
+            };
+            if next.tags != known.tags {
+                // Before the state: who sees that the handshake is complete must see the tags in force.
+                record.note_tags(&known.tags, &next.tags);
+            }
+            if self.advance(conn, record, (life, life.with(next.state, next.marks)), direction, now) {
+                return Tracked::Valid(next.state);
             }
         }
+        Tracked::Valid(record.life().state())
+    }
+
+    /// Takes a connection from one life to the next; false when another packet was faster.
+    #[inline]
+    fn advance(
+        &self,
+        conn: ConnRef,
+        record: &Record,
+        (life, next): (Life, Life),
+        direction: Direction,
+        now: u32,
+    ) -> bool {
+        if next != life && !record.change(life, next) {
+            return false;
+        }
+        if record.seen_by(direction) != now {
+            record.see(direction, now);
+        }
+        self.tell_update(conn, life, next);
+        if life.marks().has(Marks::HALF_OPEN) && !next.marks().has(Marks::HALF_OPEN) {
+            self.counters.settle(&record.original());
+        }
+        true
     }
 
     /// Tells who watches, when more has changed than what is known to the table alone.
@@ -255,6 +262,28 @@ impl Record {
                 scale: (scales >> (8 * direction.index())) as u8,
             }
         })
+    }
+
+    /// The tags of both directions of an SCTP association.
+    fn tags(&self) -> [Tags; 2] {
+        [Direction::Original, Direction::Reply].map(|direction| {
+            let numbers = self.numbers(direction);
+            Tags { held: numbers.end.load(Ordering::Relaxed), offered: numbers.ack.load(Ordering::Relaxed) }
+        })
+    }
+
+    /// Remembers tags that have changed; of the others another worker may know more.
+    fn note_tags(&self, known: &[Tags; 2], tags: &[Tags; 2]) {
+        for direction in [Direction::Original, Direction::Reply] {
+            let numbers = self.numbers(direction);
+            let (known, tags) = (known[direction.index()], tags[direction.index()]);
+            if known.held != tags.held {
+                numbers.end.store(tags.held, Ordering::Relaxed);
+            }
+            if known.offered != tags.offered {
+                numbers.ack.store(tags.offered, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Remembers the numbers of a segment that goes in `direction`.

@@ -114,7 +114,11 @@ pub(crate) mod tests {
             let mut packet = vec![0x5a; length];
             let (field, old) = (of_packet(&packet), [0x5a; 4]);
             packet[..4].copy_from_slice(&[0, 1, 0xff, 2]);
-            assert_eq!(update_start(field, length as u16, old, [0, 1, 0xff, 2]), of_packet(&packet), "{length}");
+            assert_eq!(
+                update_start(field, length as u16, old, [0, 1, 0xff, 2]),
+                of_packet(&packet),
+                "{length}"
+            );
         }
     }
 }

@@ -30,10 +30,14 @@ pub(super) fn timeouts(configured: &shunt_config::Timeouts) -> Timeouts {
         udp: configured.udp_timeout,
         udp_stream: configured.udp_timeout_stream,
         icmp: configured.icmp_timeout,
-        sctp_init: configured.sctp_timeout_cookie_wait,
-        sctp_established: configured.sctp_timeout_established,
-        sctp_shutdown: configured.sctp_timeout_shutdown_sent,
         sctp_closed: configured.sctp_timeout_closed,
+        sctp_cookie_wait: configured.sctp_timeout_cookie_wait,
+        sctp_cookie_echoed: configured.sctp_timeout_cookie_echoed,
+        sctp_established: configured.sctp_timeout_established,
+        sctp_shutdown_sent: configured.sctp_timeout_shutdown_sent,
+        sctp_shutdown_recd: configured.sctp_timeout_shutdown_recd,
+        sctp_shutdown_ack_sent: configured.sctp_timeout_shutdown_ack_sent,
+        sctp_heartbeat_sent: configured.sctp_timeout_heartbeat_sent,
         other: configured.generic_timeout,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::state::tuple::Parts;
-use crate::state::{Limits, Opening, Size, Tuple};
+use crate::state::{Limits, Opening, Size, Tuple, sctp};
 use crate::wire::protocol::{ICMP, SCTP, UDP};
 use proptest::prelude::*;
 
@@ -26,7 +26,17 @@ fn masqueraded(host: u8, port: u16, protocol: u8) -> New {
     })
     .expect("one family");
     let reply = original.with_source([198, 51, 100, 1].into()).reversed();
-    New { original, reply, opening: Opening::untracked(&original).expect("it may open"), rule: 0, now: 5 }
+    let opening = match protocol {
+        SCTP => sctp::open(&init(), false),
+        _ => Opening::untracked(&original),
+    };
+    New { original, reply, opening: opening.expect("it may open"), rule: 0, now: 5 }
+}
+
+/// An INIT that offers the tag 7.
+fn init() -> sctp::Packet {
+    let packet = [0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 0, 0, 0, 7];
+    sctp::Packet::read(&packet, 32).expect("it is sound")
 }
 
 /// The port or identifier that the connection is translated to.

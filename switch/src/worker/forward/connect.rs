@@ -16,9 +16,9 @@ use crate::flow::{Actions, FlowKey, Verdict, execute};
 use crate::pipeline::{Opens, conntrack};
 use crate::state::ports::{DEFAULT_RANGE, Refused, Share, Translated};
 use crate::state::{
-    Direction, Found, Limit, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, tcp,
+    Direction, Found, Limit, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, sctp, tcp,
 };
-use crate::wire::protocol::TCP;
+use crate::wire::protocol::{SCTP, TCP};
 
 /// Ports for an address that the node's own stack uses, too: above Linux's `ip_local_port_range`, so that they never meet.
 const BESIDE_THE_NODE: RangeInclusive<u16> = 61_000..=u16::MAX;
@@ -199,8 +199,15 @@ impl Forwarder {
             Touch::Done | Touch::Look => {}
             Touch::Gone => return Ok(Track::Anew),
         }
-        let segment = segment(&flow.key, flow.layout, frame).ok_or(DropReason::InvalidState)?;
-        match table.track(conn, direction, scene.now, &segment) {
+        let unsound = DropReason::InvalidState;
+        let tracked = if flow.key.protocol() == SCTP {
+            let packet = chunks(&flow.key, flow.layout, frame).ok_or(unsound)?;
+            table.track_sctp(conn, direction, scene.now, &packet)
+        } else {
+            let segment = segment(&flow.key, flow.layout, frame).ok_or(unsound)?;
+            table.track(conn, direction, scene.now, &segment)
+        };
+        match tracked {
             Tracked::Valid(_) => Ok(Track::GoesOn),
             Tracked::Invalid(_) => Err(DropReason::InvalidState),
             Tracked::Gone => Ok(Track::Anew),
@@ -301,15 +308,29 @@ fn zone(scene: &Scene<'_>, key: &FlowKey) -> Option<u16> {
 
 /// How a connection starts whose first packet this is.
 fn first_step(flow: &Flow, frame: &Mbuf, tuple: &Tuple, loose: bool) -> Result<Opening, DropReason> {
-    if tuple.protocol() != TCP {
-        return Opening::untracked(tuple).map_err(|_| DropReason::InvalidState);
-    }
-    let segment = segment(&flow.key, flow.layout, frame).ok_or(DropReason::InvalidState)?;
-    tcp::open(&segment, loose).map_err(|_| DropReason::InvalidState)
+    let unsound = DropReason::InvalidState;
+    let opening = match tuple.protocol() {
+        TCP => tcp::open(&segment(&flow.key, flow.layout, frame).ok_or(unsound)?, loose),
+        SCTP => sctp::open(&chunks(&flow.key, flow.layout, frame).ok_or(unsound)?, loose),
+        _ => Opening::untracked(tuple),
+    };
+    opening.map_err(|_| unsound)
 }
 
 /// The TCP header of a packet; `None` when it has none that is sound.
 fn segment(key: &FlowKey, layout: Layout, frame: &Mbuf) -> Option<Segment> {
+    let (bytes, length) = transport(key, layout, frame)?;
+    Segment::read(bytes, length)
+}
+
+/// The chunks of an SCTP packet, as far as they are at hand; `None` when they are not sound.
+fn chunks(key: &FlowKey, layout: Layout, frame: &Mbuf) -> Option<sctp::Packet> {
+    let (bytes, length) = transport(key, layout, frame)?;
+    sctp::Packet::read(bytes, length)
+}
+
+/// The bytes at hand from a packet's transport header on, and how long the packet is from there.
+fn transport<'f>(key: &FlowKey, layout: Layout, frame: &'f Mbuf) -> Option<(&'f [u8], u32)> {
     let data = frame.data();
     let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
     if l4 <= l3 {
@@ -326,7 +347,7 @@ fn segment(key: &FlowKey, layout: Layout, frame: &Mbuf) -> Option<Segment> {
     // A large send may be longer than its header can say; what is behind any other packet is padding.
     let large = frame.offload().ok()?.gso.is_some();
     let packet = if large { there } else { there.min(said) };
-    Segment::read(data.get(l4..)?, packet.checked_sub((l4 - l3) as u32)?)
+    Some((data.get(l4..)?, packet.checked_sub((l4 - l3) as u32)?))
 }
 
 #[cfg(test)]
