@@ -20,12 +20,12 @@ const PART: (i64, i64) = (1, 16_777_216);
 pub struct Connections {
     /// Connections that there is room for, 1,024 to 16,777,216. Fixed at start.
     pub capacity: u32,
-    /// TCP connections are picked up in the middle (Linux `nf_conntrack_tcp_loose`).
+    /// TCP connections are picked up in the middle (Linux `nf_conntrack_tcp_loose`), and so are SCTP associations.
     pub tcp_loose: bool,
     /// Connections that a source address may have in a zone; absent: half of `capacity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_source: Option<u32>,
-    /// TCP handshakes that a source address may have under way in a zone; absent: an eighth of `capacity`.
+    /// Handshakes of TCP and SCTP that a source address may have under way in a zone; absent: an eighth of `capacity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_source_half_open: Option<u32>,
     /// Connections that a source address may open in a second in a zone; absent: any number.
@@ -34,7 +34,7 @@ pub struct Connections {
     /// Connections that a zone may have; absent: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_zone: Option<u32>,
-    /// TCP handshakes that a zone may have under way; absent: any number.
+    /// Handshakes of TCP and SCTP that a zone may have under way; absent: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_zone_half_open: Option<u32>,
     /// How long a connection lives without a packet.
@@ -76,7 +76,7 @@ const OWN: &[Key] = &[
         &[],
         "boolean",
         "true",
-        "TCP connections that were opened before the switch knew of them are picked up in the middle; `false` drops their segments as `invalid_state`",
+        "TCP connections and SCTP associations that were opened before the switch knew of them are picked up in the middle; `false` drops their packets as `invalid_state`",
     ),
     key(
         "per_source",
@@ -90,7 +90,7 @@ const OWN: &[Key] = &[
         &[],
         COUNT,
         "an eighth of `capacity`",
-        "TCP handshakes that one source address may have under way in a zone",
+        "handshakes of TCP and SCTP that one source address may have under way in a zone",
     ),
     key(
         "per_source_rate",
@@ -106,7 +106,13 @@ const OWN: &[Key] = &[
         "any number",
         "connections that a zone (a router with all its networks) may have",
     ),
-    key("per_zone_half_open", &[], COUNT, "any number", "TCP handshakes that a zone may have under way"),
+    key(
+        "per_zone_half_open",
+        &[],
+        COUNT,
+        "any number",
+        "handshakes of TCP and SCTP that a zone may have under way",
+    ),
 ];
 
 pub(crate) fn read(section: &mut Section<'_, '_>) -> Result<Connections, Reported> {

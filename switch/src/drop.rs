@@ -85,8 +85,8 @@ drop_reasons! {
     PolicyEgress = "policy_egress",
     /// A policy does not allow its receiver to receive it; `shunt drops --why` says which.
     PolicyIngress = "policy_ingress",
-    /// The first packet of no connection, and of none that is known: an answer that nobody asked for, or a TCP segment that
-    /// is not due (RFC 9293, as conntrack's INVALID).
+    /// The first packet of no connection, and of none that is known: an answer that nobody asked for, a TCP segment that is not
+    /// due (RFC 9293), or an SCTP packet with a wrong tag or a chunk that is not due (RFC 9260; as conntrack's INVALID).
     InvalidState = "invalid_state",
     /// Out of a masqueraded network into one in which the router has no address of the packet's family.
     NoMasqueradeAddress = "no_masquerade_address",
@@ -94,11 +94,11 @@ drop_reasons! {
     MasqueradePorts = "masquerade_ports",
     /// The connection table is full.
     ConnectionsFull = "connections_full",
-    /// Its source has as many connections, or TCP handshakes under way, as it may.
+    /// Its source has as many connections, or handshakes under way, as it may.
     ConnectionLimit = "connection_limit",
     /// Its source opened as many connections in this second as it may.
     ConnectionRate = "connection_rate",
-    /// Its zone (a router with its networks) has as many connections, or TCP handshakes under way, as it may.
+    /// Its zone (a router with its networks) has as many connections, or handshakes under way, as it may.
     ConnectionZone = "connection_zone",
     /// Several workers opened connections at the same place of the table; the next packet will do.
     ConnectionBusy = "connection_busy",

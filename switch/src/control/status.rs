@@ -75,7 +75,7 @@ pub struct ConnectionTableRow {
     pub entries: u64,
     /// Connections that there is room for.
     pub capacity: u64,
-    /// TCP handshakes under way among them.
+    /// Handshakes under way among them.
     pub half_open: u64,
     /// How full it is, percent.
     pub pressure_percent: f64,

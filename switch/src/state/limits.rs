@@ -30,9 +30,9 @@ pub struct Limits {
     pub zone: u32,
     /// Connections from a source address, per zone.
     pub source: u32,
-    /// TCP handshakes under way in a zone.
+    /// Handshakes of TCP and SCTP under way in a zone.
     pub zone_half_open: u32,
-    /// TCP handshakes under way from a source address, per zone.
+    /// Handshakes of TCP and SCTP under way from a source address, per zone.
     pub source_half_open: u32,
     /// Connections that a source address opens in a second of the workers' clock, per zone.
     pub source_rate: u32,
@@ -111,7 +111,7 @@ impl InForce {
     }
 }
 
-/// Connections, and TCP handshakes under way.
+/// Connections, and handshakes under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// All.

@@ -77,7 +77,7 @@ pub struct New {
     pub original: Tuple,
     /// What the answers come with: `original.reversed()`, or of what `original` is translated to.
     pub reply: Tuple,
-    /// How it starts, from [`super::tcp::open`] or [`Opening::untracked`].
+    /// How it starts, from [`super::tcp::open`], [`super::sctp::open`] or [`Opening::untracked`].
     pub opening: Opening,
     /// What made it, for people.
     pub rule: u32,
@@ -168,7 +168,7 @@ impl Table {
         self.records.len() * size_of::<Record>() + index + self.counters.bytes()
     }
 
-    /// Connections in it, and TCP handshakes under way. Adds up all zones: for listing, not for packets.
+    /// Connections in it, and handshakes under way. Adds up all zones: for listing, not for packets.
     pub fn count(&self) -> (u64, u64) {
         self.counters.total()
     }

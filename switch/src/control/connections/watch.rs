@@ -52,7 +52,7 @@ pub struct ConnectionStatistics {
     pub capacity: u64,
     /// Connections.
     pub entries: u64,
-    /// TCP handshakes under way among them.
+    /// Handshakes under way among them.
     pub half_open: u64,
     /// Bytes of memory that the table takes.
     pub bytes: u64,
