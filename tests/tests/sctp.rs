@@ -10,8 +10,8 @@ mod node;
 
 use std::time::{Duration, Instant};
 
-use ends::{End, Listener, is_sound, raw};
-use lab::{Places, apply, config, dropped, gateway_v4, gateway_v6, routed, until_answered};
+use ends::{End, Listener, is_sound, raw, unfinished, with_checksum};
+use lab::{Places, apply, config, dropped, gateway_mac, gateway_v4, gateway_v6, routed, until_answered};
 use node::{Kind, Node, PATIENCE};
 use shunt_tests::require;
 
@@ -161,6 +161,26 @@ fn who_does_not_know_the_tags_ends_nothing() {
     }
 }
 
+/// An INIT that offers the tag 7, without its checksum.
+fn init() -> String {
+    format!("{PORT:04x}{SERVED:04x}0000000000000000010000140000000700010000000100010000beef")
+}
+
+#[test]
+fn a_checksum_that_is_left_to_the_device_is_made_before_the_port_changes() {
+    require!(root(), tool("perl"), shuntd());
+    let node = site("");
+    let [one, other, server] = &node.pods[..] else { unreachable!("three pods") };
+    until_answered(&node, one, &server.v4);
+    until_answered(&node, other, &server.v4);
+    raw(one, &server.v4, &with_checksum(&init()));
+    until_listed(&node, &["COOKIE_WAIT ", &format!("src={}", one.v4)]);
+    // What comes back quotes it as it left the pod, but for the checksum: that was made here, and put back by the changed port.
+    let listener = Listener::start(other, false);
+    unfinished(other, &gateway_mac(1), &server.v4, &init());
+    assert_eq!(listener.quoted(), with_checksum(&init()), "{:?}", node.drops());
+}
+
 #[test]
 fn an_error_quotes_the_packet_as_its_sender_sent_it() {
     require!(root(), tool("perl"), shuntd());
@@ -170,9 +190,9 @@ fn an_error_quotes_the_packet_as_its_sender_sent_it() {
         let of = |pod: &node::Pod| if v6 { pod.v6.clone() } else { pod.v4.clone() };
         until_answered(&node, one, &of(server));
         until_answered(&node, other, &of(server));
-        // INITs that offer the tag 7; the kernel at the other side knows no SCTP, and says so.
-        let init = format!("{PORT:04x}{SERVED:04x}0000000000000000010000140000000700010000000100010000beef");
-        let sent = ends::with_checksum(&init);
+        // The kernel at the other side knows no SCTP, and says so.
+        let init = init();
+        let sent = with_checksum(&init);
         raw(one, &of(server), &sent);
         until_listed(&node, &["COOKIE_WAIT ", &format!("src={}", of(one))]);
         let listener = Listener::start(other, v6);

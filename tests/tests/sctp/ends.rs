@@ -119,6 +119,36 @@ pub(crate) fn raw(pod: &Pod, to: &str, hex: &str) {
     pod.netns.exec(&["perl", "-e", RAW, to, hex]).unwrap();
 }
 
+/// Sends a frame whose SCTP checksum is left to the device, as a kernel with the offload does: a virtio-net header in front of
+/// it says where the packet starts and its checksum is.
+const UNFINISHED: &str = r#"
+use strict;
+my ($hex, $start) = @ARGV;
+open(my $f, "<", "/sys/class/net/eth0/ifindex") or die "ifindex: $!"; my $index = <$f> + 0;
+socket(my $s, 17, 3, 0) or die "socket: $!";
+setsockopt($s, 263, 15, pack("i", 1)) or die "PACKET_VNET_HDR: $!";
+bind($s, pack("S n i S C C a8", 17, 0x0800, $index, 0, 0, 0, "")) or die "bind: $!";
+send($s, pack("C C S S S S", 1, 0, 0, 0, $start, 8) . pack("H*", $hex), 0) or die "send: $!";
+"#;
+
+/// Sends an IPv4 packet with this SCTP packet, whose checksum is still to be made.
+#[track_caller]
+pub(crate) fn unfinished(pod: &Pod, gateway_mac: &str, to: &str, sctp: &str) {
+    let mut ip = vec![0x45, 0, 0, 0, 0, 1, 0, 0, 64, 132, 0, 0];
+    for host in [&pod.v4, to] {
+        ip.extend(host.parse::<std::net::Ipv4Addr>().expect("an address").octets());
+    }
+    let length = u16::try_from(ip.len() + sctp.len() / 2).expect("a short packet");
+    ip[2..4].copy_from_slice(&length.to_be_bytes());
+    let sum: u32 = ip.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+    let folded = ((sum & 0xffff) + (sum >> 16)) as u16;
+    ip[10..12].copy_from_slice(&(!folded).to_be_bytes());
+    let own = pod.netns.exec(&["cat", "/sys/class/net/eth0/address"]).unwrap().stdout;
+    let macs = format!("{gateway_mac}{}", own.trim()).replace(':', "");
+    let ip: String = ip.iter().map(|byte| format!("{byte:02x}")).collect();
+    pod.netns.exec(&["perl", "-e", UNFINISHED, &format!("{macs}0800{ip}{sctp}"), "34"]).unwrap();
+}
+
 /// Waits for an ICMP error.
 pub(crate) struct Listener(Running);
 
