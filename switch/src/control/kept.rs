@@ -55,6 +55,16 @@ struct Pending {
     before: u64,
 }
 
+/// What is kept, by what it needs.
+#[derive(Debug, Default)]
+struct Sorted {
+    /// Documents that are nothing by themselves; Subnets name them.
+    vlans: String,
+    services_and_others: Vec<AppliedObject>,
+    slices: Vec<AppliedObject>,
+    ports: Vec<AppliedObject>,
+}
+
 /// Something that does not fit the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
@@ -219,42 +229,23 @@ impl Kept {
 
     /// `file` with all that is kept on top, and what does not fit.
     pub fn over(&self, file: &Config) -> (Config, Vec<Aside>) {
-        let (mut vlans, mut slices, mut others, mut ports) =
-            (String::new(), Vec::new(), Vec::new(), Vec::new());
         let mut aside = Vec::new();
-        for (name, held) in self.in_order() {
-            let line = self.journal.line(held.span).map_err(|error| error.to_string());
-            let object = line.and_then(|line| match parsed(&line) {
-                Ok(ObjectChange::Applied(object)) => Ok(object),
-                Ok(ObjectChange::Gone(_)) => Err("it is not there any more".to_owned()),
-                Err(error) => Err(error.to_string()),
-            });
-            match object {
-                Ok(object) => match name.kind.as_str() {
-                    // By itself it is nothing; Subnets name it.
-                    "Vlan" => vlans += &document(&object),
-                    "EndpointSlice" => slices.push(object),
-                    PORT => ports.push(object),
-                    _ => others.push(object),
-                },
-                Err(why) => aside.push(Aside { name: name.clone(), why }),
-            }
-        }
+        let Sorted { vlans, services_and_others: others, slices, ports } = self.sorted(&mut aside);
         let merge = |config: &Config, objects: &[AppliedObject]| {
             let text = vlans.clone() + &objects.iter().map(document).collect::<String>();
             Ok(shunt_config::merge(config, &text, ORIGIN)?.config)
         };
-        // Services before what is theirs, and all at once when nothing is wrong.
-        let services = others.len();
-        others.extend(slices);
-        let mut config = match merge(file, &others) {
+        // All at once when nothing is wrong; else services before what is theirs.
+        let all = [others.as_slice(), slices.as_slice()].concat();
+        let config = match merge(file, &all) {
             Ok(config) => config,
             Err::<_, ConfigErrors>(_) => {
-                let config = fit(file.clone(), &others[..services], &merge, &mut aside);
-                fit(config, &others[services..], &merge, &mut aside)
+                let config = fit(file.clone(), &others, &merge, &mut aside);
+                fit(config, &slices, &merge, &mut aside)
             }
         };
-        ports.retain(|port| {
+        let mut joining = ports;
+        joining.retain(|port| {
             let Some(own) = file.port(&port.name.name) else { return true };
             if own.to_toml() != port.text {
                 let why = "the file has a port of that name, which is in force".to_owned();
@@ -266,8 +257,31 @@ impl Kept {
             let sections: Vec<&str> = ports.iter().map(|port| port.text.as_str()).collect();
             shunt_config::with_ports(config, &sections, ORIGIN)
         };
-        config = fit(config, &ports, &join, &mut aside);
+        let config = fit(config, &joining, &join, &mut aside);
         (config, aside)
+    }
+
+    /// All of it by what it needs; what cannot be read goes to `aside`.
+    fn sorted(&self, aside: &mut Vec<Aside>) -> Sorted {
+        let mut sorted = Sorted::default();
+        for (name, held) in self.in_order() {
+            let line = self.journal.line(held.span).map_err(|error| error.to_string());
+            let object = line.and_then(|line| match parsed(&line) {
+                Ok(ObjectChange::Applied(object)) => Ok(object),
+                Ok(ObjectChange::Gone(_)) => Err("it is not there any more".to_owned()),
+                Err(error) => Err(error.to_string()),
+            });
+            match object {
+                Ok(object) => match name.kind.as_str() {
+                    "Vlan" => sorted.vlans += &document(&object),
+                    "EndpointSlice" => sorted.slices.push(object),
+                    PORT => sorted.ports.push(object),
+                    _ => sorted.services_and_others.push(object),
+                },
+                Err(why) => aside.push(Aside { name: name.clone(), why }),
+            }
+        }
+        sorted
     }
 
     /// What [`Kept::over`] gave is in force.
