@@ -173,8 +173,11 @@ impl Kept {
         });
     }
 
+    /// True for what is kept and did not fit, and for a namespace in which such is.
     fn is_aside(&self, name: &ObjectName) -> bool {
+        let within = |(it, held): (&ObjectName, &Held)| held.aside && it.namespace == name.name;
         self.held.get(name).is_some_and(|held| held.aside)
+            || name.kind == "Namespace" && self.held.iter().any(within)
     }
 
     fn write(&mut self, changes: Vec<ObjectChange>) -> Result<Pending, KeptError> {

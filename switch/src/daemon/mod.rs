@@ -192,11 +192,10 @@ fn with_kept(kept: &mut Kept, file: &Config) -> Config {
     let (whole, aside) = kept.over(file);
     kept.note_aside(&aside);
     aside.iter().for_each(|aside| tracing::error!("{aside}"));
-    tracing::info!(
-        objects = kept.len() - aside.len(),
-        aside = aside.len(),
-        "applied before, and in force again"
-    );
+    if !kept.is_empty() {
+        let objects = kept.len() - aside.len();
+        tracing::info!(objects, aside = aside.len(), "applied before, and in force again");
+    }
     whole
 }
 

@@ -209,6 +209,8 @@ impl Journal {
     /// before [`Journal::sync`].
     pub(super) fn append(&mut self, lines: &[String]) -> Result<(Vec<Span>, u64), KeptError> {
         let before = self.len;
+        // Nothing may be left behind of what could not be taken back.
+        self.file.set_len(before).map_err(self.failed("cannot be shortened"))?;
         let (text, spans) = joined(lines, before + HEAD as u64);
         let record = record(&text);
         if let Err(error) = self.file.write_all_at(&record, before) {

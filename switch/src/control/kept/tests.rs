@@ -120,9 +120,16 @@ fn what_does_not_fit_another_file_is_named_and_kept_for_the_next() {
     let (config, aside) = kept.over(&file(port));
     assert!(aside.is_empty(), "{aside:?}");
     assert_eq!((config.services.len(), config.ports.len()), (19, 1));
-    // What is aside can be deleted.
+    // What is aside can be deleted, and what is not there cannot.
+    let gone = |kind: &str, name: &str| ObjectName {
+        kind: kind.to_owned(),
+        namespace: String::new(),
+        name: name.to_owned(),
+    };
+    assert!(!kept.is_aside(&gone("Namespace", "shop")));
     let (config, aside) = kept.over(&file(taken));
     kept.note_aside(&aside);
+    assert!(kept.is_aside(&gone("Namespace", "shop")) && !kept.is_aside(&gone("Namespace", "x")));
     delete(&mut kept, &config, &service("s7", "10.96.0.7"));
     let (_, aside) = kept.over(&file(taken));
     assert_eq!(names(&aside), Vec::<String>::new());
