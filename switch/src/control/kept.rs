@@ -379,6 +379,6 @@ impl Control {
     pub(super) fn port_gone(&self, name: &str) -> Vec<ObjectChange> {
         let name = port_name(name);
         let is_kept = self.kept.as_ref().is_some_and(|kept| kept.held.contains_key(&name));
-        is_kept.then(|| ObjectChange::Gone(name)).into_iter().collect()
+        is_kept.then_some(ObjectChange::Gone(name)).into_iter().collect()
     }
 }
