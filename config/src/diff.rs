@@ -281,7 +281,7 @@ macro_rules! differing {
 }
 
 fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
-    let mut keys = differing!(old.daemon, new.daemon; socket "daemon.socket");
+    let mut keys = differing!(old.daemon, new.daemon; socket "daemon.socket", state_dir "daemon.state_dir");
     keys.extend(differing!(old.memory, new.memory;
         hugepages "memory.hugepages", mbufs "memory.mbufs", mbuf_size "memory.mbuf_size"));
     keys.extend(differing!(old.flow_cache, new.flow_cache;

@@ -9,6 +9,7 @@
 //! | `yaml` | text to values with places; documents |
 //! | `object` | one object: its kind, name and fields |
 //! | `fields` | a mapping within an object, field by field |
+//! | `applied` | what was applied, for whoever keeps it |
 //! | `cluster` | pods and policies |
 //! | `remove` | objects taken out again |
 //! | `concerned` | what has to be checked of the configuration that results |
@@ -16,6 +17,7 @@
 //!
 //! A further kind is a file with a reader, and a line in [`read`].
 
+mod applied;
 mod cluster;
 mod concerned;
 mod endpoint_slice;
@@ -35,6 +37,7 @@ use crate::error::{ConfigError, Place, Reported, Sink};
 use crate::network::Network;
 use crate::router::{Router, Routes};
 use crate::{Config, ConfigErrors, RouterName, Service, ServiceName};
+pub use applied::{AppliedObject, ObjectChange, ObjectName};
 use concerned::Concerned;
 use endpoint_slice::Slice;
 use object::Object;
@@ -48,6 +51,9 @@ pub struct Merged {
     pub config: Config,
     /// Fields that ask for what somebody else does, or nobody yet; one line each.
     pub notes: Vec<String>,
+    /// What became of each object, in the order of the text. Not the text itself: what is no field of ours is in there, too, comments
+    /// are not.
+    pub objects: Vec<ObjectChange>,
 }
 
 /// Applies the objects of `text`, one or more YAML documents, to `running`. A network of an object's name is changed where
@@ -59,7 +65,7 @@ pub struct Merged {
 pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, ConfigErrors> {
     let mut sink = Sink::new(origin);
     let read = yaml::documents(text, &mut sink).and_then(|documents| read(running, &documents, &mut sink));
-    let Objects { networks, routers, cluster, notes, services, slices } = sink.finish(read.ok())?;
+    let Objects { networks, routers, cluster, notes, services, slices, changes } = sink.finish(read.ok())?;
     let mut config = running.clone();
     let joins = !networks.is_empty() || !routers.is_empty();
     let pods = cluster::apply(cluster, &mut config);
@@ -77,7 +83,7 @@ pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, Confi
         for at in touched {
             check::services::one(&format!("service[{at}]"), &config.services[at], &config.node, &mut sink);
         }
-        let merged = sink.finish(Some(Merged { config, notes }));
+        let merged = sink.finish(Some(Merged { config, notes, objects: changes }));
         return merged.map_err(|errors| told(errors, &places));
     }
     for Wanted { network, number, place } in networks {
@@ -91,7 +97,7 @@ pub fn merge(running: &Config, text: &str, origin: &str) -> Result<Merged, Confi
     }
     let concerned = if joins { Concerned::all(&config) } else { Concerned::by(&config, &touched) };
     let config = concerned.checked(config, fits, origin).map_err(|errors| told(errors, &places))?;
-    Ok(Merged { config, notes })
+    Ok(Merged { config, notes, objects: changes })
 }
 
 /// What the documents of a file ask for.
@@ -103,6 +109,7 @@ struct Objects {
     notes: Vec<String>,
     services: Vec<At<service::Wanted>>,
     slices: Vec<At<Slice>>,
+    changes: Vec<ObjectChange>,
 }
 
 /// Something that an object asks for, and where that stands.
@@ -135,26 +142,46 @@ fn read(running: &Config, documents: &[yaml::Document], sink: &mut Sink) -> Resu
         };
         if let Some(read) = cluster::read(&object, sink) {
             match read {
-                Ok(read) => objects.cluster.push(read),
+                Ok(read) => {
+                    objects.changes.push(match &read {
+                        cluster::Cluster::Ended(..) => ObjectChange::Gone(applied::name_of(&object)),
+                        _ => applied::applied(&object, &document.value, None),
+                    });
+                    objects.cluster.push(read);
+                }
                 Err(Reported) => failed = true,
             }
             continue;
         }
         match (object.api.as_str(), object.kind.as_str()) {
-            ("kubeovn.io/v1", "Subnet") => subnets.push(object),
+            ("kubeovn.io/v1", "Subnet") => {
+                objects.changes.push(applied::applied(&object, &document.value, None));
+                subnets.push(object);
+            }
             ("v1", "Service") => match service::read(&object, running, sink) {
                 Ok(what) => {
                     objects.notes.extend(what.notes.iter().cloned());
+                    objects.changes.push(match &what.service {
+                        Some(_) => applied::applied(&object, &document.value, None),
+                        None => ObjectChange::Gone(applied::name_of(&object)),
+                    });
                     objects.services.push(At { what, number: object.number, place: object.place });
                 }
                 Err(Reported) => failed = true,
             },
             ("discovery.k8s.io/v1", "EndpointSlice") => match endpoint_slice::read(&object, sink) {
-                Ok(what) => objects.slices.push(At { what, number: object.number, place: object.place }),
+                Ok(what) => {
+                    let service = what.service.parts().1.to_owned();
+                    objects.changes.push(applied::applied(&object, &document.value, Some(service)));
+                    objects.slices.push(At { what, number: object.number, place: object.place });
+                }
                 Err(Reported) => failed = true,
             },
             ("kubeovn.io/v1", "Vlan") => match vlan::read(&object, sink) {
-                Ok(vlan) => drop(vlans.insert(object.name.clone(), vlan)),
+                Ok(vlan) => {
+                    objects.changes.push(applied::applied(&object, &document.value, None));
+                    vlans.insert(object.name.clone(), vlan);
+                }
                 Err(Reported) => failed = true,
             },
             (api, kind) => {
@@ -179,6 +206,7 @@ fn read(running: &Config, documents: &[yaml::Document], sink: &mut Sink) -> Resu
             Err(Reported) => failed = true,
         }
     }
+    applied::without_orphans(&mut objects.changes);
     if failed { Err(Reported) } else { Ok(objects) }
 }
 

@@ -67,7 +67,7 @@ pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use flow_cache::{FLOWS_MAX, FlowCache, KeyFields};
 pub use ipnet::IpNet;
 pub use keys::{Key, SECTIONS, SectionKeys};
-pub use kube::{Merged, merge, remove};
+pub use kube::{AppliedObject, Merged, ObjectChange, ObjectName, merge, remove};
 pub use mac::{MacAddr, ParseMacError};
 pub use memory::{Hugepages, Memory};
 pub use names::{
@@ -91,7 +91,7 @@ pub use port::route::KernelRoute;
 pub use port::secret::Secret;
 pub use port::{Port, QUEUES_MAX};
 pub use protocol::Protocol;
-pub use read::{load, parse, parse_port};
+pub use read::{load, parse, parse_port, with_ports};
 pub use router::floating::FloatingIp;
 pub use router::{Router, Routes, StaticRoute};
 pub use service::endpoint::ServiceEndpoint;

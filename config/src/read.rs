@@ -114,6 +114,25 @@ pub fn parse_port(args: &[(String, String)], known: &Config) -> Result<Port, Con
     sink.finish(port)
 }
 
+/// `config` with the ports of `sections`, each a `[[port]]` as [`Port::to_toml`](crate::Port::to_toml) writes it, behind its own.
+///
+/// # Errors
+/// Every mistake of the whole; places are of no text.
+pub fn with_ports(config: &Config, sections: &[&str], origin: &str) -> Result<Config, ConfigErrors> {
+    if sections.is_empty() {
+        return Ok(config.clone());
+    }
+    // Services and policies have nothing to do with ports.
+    let part = Config { services: Vec::new(), cluster: Arc::default(), ..config.clone() };
+    let mut text = part.to_toml();
+    for section in sections {
+        text.push_str("\n\n");
+        text.push_str(section);
+    }
+    let whole = parse(&text, origin)?;
+    Ok(Config { services: config.services.clone(), cluster: config.cluster.clone(), ..whole })
+}
+
 /// `None` only after a mistake was reported.
 fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     refuse_unknown_sections(document, sink);

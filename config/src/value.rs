@@ -198,6 +198,15 @@ pub(crate) fn file_path(raw: Raw<'_>) -> Result<PathBuf, String> {
     }
 }
 
+/// An absolute path of a directory.
+pub(crate) fn directory(raw: Raw<'_>) -> Result<PathBuf, String> {
+    let text = text(raw)?;
+    if !text.starts_with('/') {
+        return Err(format!("{} is a relative path; write it from /, as \"/var/lib/shunt\"", quote(text)));
+    }
+    Ok(PathBuf::from(text))
+}
+
 /// An absolute path of a Unix socket. Commas, brackets and spaces are refused because the path may become part of DPDK
 /// device arguments, where they would end it (`rte_kvargs_parse`).
 pub(crate) fn socket_path(raw: Raw<'_>) -> Result<PathBuf, String> {

@@ -47,21 +47,7 @@ impl Config {
             push_tables(&mut text, "snat", &snat);
             push_tables(&mut text, "peers", &peers);
         }
-        for port in &self.ports {
-            let mut alone = Port { endpoints: Vec::new(), ..port.clone() };
-            let routes = match &mut alone.kind {
-                PortKind::Tap { routes, .. } => std::mem::take(routes),
-                _ => Vec::new(),
-            };
-            let members = match &mut alone.kind {
-                PortKind::Bond(bond) => std::mem::take(&mut bond.members),
-                _ => Vec::new(),
-            };
-            push(&mut text, "[[port]]", &Clear(&alone));
-            push_tables(&mut text, "members", &members);
-            push_tables(&mut text, "endpoints", &port.endpoints);
-            push_tables(&mut text, "routes", &routes);
-        }
+        self.ports.iter().for_each(|port| push_port(&mut text, port));
         for service in &self.services {
             let alone = Service { ports: Vec::new(), endpoints: Vec::new(), ..Service::clone(service) };
             push(&mut text, "[[service]]", &alone);
@@ -75,6 +61,31 @@ impl Config {
         admin_policies.iter().for_each(|it| push_inline(&mut text, "[[admin_policy]]", it));
         text
     }
+}
+
+impl Port {
+    /// The port as a section of a configuration, defaults included. The secret is written in clear.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        push_port(&mut text, self);
+        text
+    }
+}
+
+fn push_port(text: &mut String, port: &Port) {
+    let mut alone = Port { endpoints: Vec::new(), ..port.clone() };
+    let routes = match &mut alone.kind {
+        PortKind::Tap { routes, .. } => std::mem::take(routes),
+        _ => Vec::new(),
+    };
+    let members = match &mut alone.kind {
+        PortKind::Bond(bond) => std::mem::take(&mut bond.members),
+        _ => Vec::new(),
+    };
+    push(text, "[[port]]", &Clear(&alone));
+    push_tables(text, "members", &members);
+    push_tables(text, "endpoints", &port.endpoints);
+    push_tables(text, "routes", &routes);
 }
 
 /// Writes a section with tables in it, each on the line of its key.

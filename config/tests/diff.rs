@@ -49,7 +49,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "netns" => ("\"a\"", "\"/run/netns/b\""),
         "addresses" => ("[\"10.0.0.2/24\"]", "[\"10.0.0.2/16\"]"),
         "start_queue" | "id" => ("0", "1"),
-        "path" | "socket" => ("\"/a\"", "\"/b\""),
+        "path" | "socket" | "state_dir" => ("\"/a\"", "\"/b\""),
         "mode" | "role" => ("\"server\"", "\"client\""),
         "secret" => ("\"a\"", "\"b\""),
         "ring_size_log2" => ("10", "11"),

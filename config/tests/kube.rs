@@ -32,7 +32,7 @@ fn gateways(network: &Network) -> Vec<String> {
 
 #[test]
 fn the_subnet_of_reference_000_is_an_underlay_without_a_gateway_of_ours() {
-    let Merged { config, notes } = merged("../../examples/kube-ovn-subnet.yaml");
+    let Merged { config, notes, .. } = merged("../../examples/kube-ovn-subnet.yaml");
     let subnet = network(&config, "underlay-subnet");
     let NetworkKind::Underlay(underlay) = &subnet.kind else { panic!("{subnet:?}") };
     assert_eq!((underlay.bridge.as_str(), underlay.vlan), ("br-phy", Some(100)));
@@ -50,7 +50,7 @@ fn the_subnet_of_reference_000_is_an_underlay_without_a_gateway_of_ours() {
 
 #[test]
 fn several_objects_of_a_file_are_applied_together() {
-    let Merged { config, notes } = merged("several.yaml");
+    let Merged { config, notes, .. } = merged("several.yaml");
     let changed = network(&config, "ovn-default");
     let overlay = changed.overlay().unwrap();
     assert_eq!(gateways(changed), ["10.17.0.1/16", "fd00:10:17::1/112"]);
@@ -130,7 +130,7 @@ fn what_is_no_object_is_refused() {
 
 #[test]
 fn pods_and_policies_are_those_of_the_api() {
-    let Merged { config, notes } = merged("policies.yaml");
+    let Merged { config, notes, .. } = merged("policies.yaml");
     let written = parse(&text("policies.toml"), "policies.toml").unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.cluster, written.cluster);
     assert!(notes.is_empty(), "{notes:?}");
@@ -169,17 +169,17 @@ fn what_was_applied_is_taken_out_again() {
     let all = text("policies.yaml");
     let applied = merge(&node(), &all, "f").unwrap().config;
     // One of the pods has ended, and was never kept.
-    assert_eq!(remove(&applied, &all, "f", true).unwrap().config, node());
+    assert_eq!(remove(&applied, &all, "f", true, |_| false).unwrap().config, node());
     // One by its name alone; all else stays.
     let name = &applied.cluster.policies[0];
     let one = format!(
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{ name: {}, namespace: {} }}\n",
         name.name, name.namespace
     );
-    let left = remove(&applied, &one, "f", false).unwrap().config;
+    let left = remove(&applied, &one, "f", false, |_| false).unwrap().config;
     assert_eq!(left.cluster.policies, applied.cluster.policies[1..]);
     assert_eq!((&left.cluster.pods, &left.services), (&applied.cluster.pods, &applied.services));
-    let twice = remove(&left, &one, "f", false).unwrap_err().to_string();
+    let twice = remove(&left, &one, "f", false, |_| false).unwrap_err().to_string();
     assert_eq!(
         twice,
         format!(
@@ -187,7 +187,7 @@ fn what_was_applied_is_taken_out_again() {
             name.full_name()
         )
     );
-    assert_eq!(remove(&left, &one, "f", true).unwrap().config, left);
+    assert_eq!(remove(&left, &one, "f", true, |_| false).unwrap().config, left);
 }
 
 #[test]
@@ -207,8 +207,8 @@ fn a_namespace_goes_with_all_that_is_in_it() {
         merge(&node(), &(service("shop", "10.96.0.1") + &pod("shop", "10.16.0.7")), "f").unwrap().config;
     let both = merge(&one, &(service("test", "10.96.0.2") + &pod("test", "10.16.0.8")), "f").unwrap().config;
     let gone = "apiVersion: v1\nkind: Namespace\nmetadata: { name: test }\n";
-    assert_eq!(remove(&both, gone, "f", false).unwrap().config, one);
-    let unknown = remove(&one, gone, "f", false).unwrap_err().to_string();
+    assert_eq!(remove(&both, gone, "f", false, |_| false).unwrap().config, one);
+    let unknown = remove(&one, gone, "f", false, |_| false).unwrap_err().to_string();
     assert!(unknown.contains("there is no Namespace test"), "{unknown}");
 }
 
@@ -228,25 +228,25 @@ fn slices_and_subnets_go_and_what_is_still_in_use_stays() {
     let running = running.unwrap().config;
     let by_name =
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: { name: a, namespace: shop }\n";
-    let left = remove(&running, by_name, "f", false).unwrap().config;
+    let left = remove(&running, by_name, "f", false, |_| false).unwrap().config;
     let addresses: Vec<_> = left.services[0].endpoints.iter().map(|it| it.address.to_string()).collect();
     assert_eq!(addresses, ["10.16.0.8"]);
-    assert!(remove(&left, by_name, "f", false).is_err());
-    assert_eq!(remove(&left, service, "f", false).unwrap().config, node());
+    assert!(remove(&left, by_name, "f", false, |_| false).is_err());
+    assert_eq!(remove(&left, service, "f", false, |_| false).unwrap().config, node());
     // A headless service was never here.
     let headless =
         "apiVersion: v1\nkind: Service\nmetadata: { name: h, namespace: shop }\nspec: { clusterIP: None }\n";
-    let noted = remove(&running, headless, "f", false).unwrap();
+    let noted = remove(&running, headless, "f", false, |_| false).unwrap();
     assert_eq!((noted.config, noted.notes.len()), (running, 1));
 
     let subnet = text("../../examples/kube-ovn-subnet.yaml");
     let applied = merge(&node(), &subnet, "f").unwrap().config;
-    assert_eq!(remove(&applied, &subnet, "f", false).unwrap().config, node());
+    assert_eq!(remove(&applied, &subnet, "f", false, |_| false).unwrap().config, node());
     let words = [("name", "p"), ("kind", "tap"), ("network", "underlay-subnet")];
     let words = words.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let mut used = applied.clone();
     used.ports.push(shunt_config::parse_port(&words, &applied).unwrap());
-    let refused = remove(&used, &subnet, "f", false).unwrap_err().to_string();
+    let refused = remove(&used, &subnet, "f", false, |_| false).unwrap_err().to_string();
     assert!(
         refused.contains("unknown network \"underlay-subnet\"") && refused.contains("running configuration"),
         "{refused}"

@@ -53,7 +53,7 @@ fn addresses(service: &Service) -> Vec<String> {
 
 #[test]
 fn a_service_and_its_slices_are_a_service_with_endpoints() {
-    let Merged { config, notes } = merged(&node(), &text("../../examples/kube-service.yaml"));
+    let Merged { config, notes, .. } = merged(&node(), &text("../../examples/kube-service.yaml"));
     let web = service(&config, "shop/web");
     let ips = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(ips(&web.cluster_ips), ["10.96.0.10", "fd00:96::10"]);

@@ -7,6 +7,7 @@ use crate::cluster::admin::Tier;
 use crate::error::{Reported, Sink};
 use crate::{Config, ConfigErrors};
 
+use super::applied::{self, ObjectChange, ObjectName};
 use super::concerned::Concerned;
 use super::endpoint_slice;
 use super::object::Object;
@@ -26,7 +27,7 @@ struct Gone {
 
 /// Takes the objects of `text`, one or more YAML documents, out of `running`: by `apiVersion`, `kind`, `metadata.name` and
 /// `metadata.namespace`; other fields are not read. With a Namespace all that is in it goes. Of objects that are not there
-/// nothing is said when `missing_is_fine`.
+/// nothing is said when `missing_is_fine`, or of those that are `elsewhere`.
 ///
 /// # Errors
 /// Every object that is not there or of no kind that is taken, with the number of its document (from 1); and a Subnet in which
@@ -36,15 +37,23 @@ pub fn remove(
     text: &str,
     origin: &str,
     missing_is_fine: bool,
+    elsewhere: impl Fn(&ObjectName) -> bool,
 ) -> Result<Merged, ConfigErrors> {
     let mut sink = Sink::new(origin);
-    let mut notes = Vec::new();
+    let (mut notes, mut objects) = (Vec::new(), Vec::new());
     let read = yaml::documents(text, &mut sink).and_then(|documents| {
         let mut gone = Gone::default();
         let mut failed = false;
         for document in &documents {
-            let named = Object::of(document, &mut sink)
-                .and_then(|object| gone.add(&object, running, missing_is_fine, &mut notes, &mut sink));
+            let named = Object::of(document, &mut sink).and_then(|object| {
+                let name = applied::name_of(&object);
+                let fine = missing_is_fine || elsewhere(&name);
+                // A Vlan is kept with the Subnets that name it.
+                if name.kind != "Vlan" {
+                    objects.push(ObjectChange::Gone(name));
+                }
+                gone.add(&object, running, fine, &mut notes, &mut sink)
+            });
             failed |= named.is_err();
         }
         if failed { Err(Reported) } else { Ok(gone) }
@@ -58,7 +67,7 @@ pub fn remove(
         config =
             concerned.checked(config, true, origin).map_err(|errors| told(errors, &Default::default()))?;
     }
-    Ok(Merged { config, notes })
+    Ok(Merged { config, notes, objects })
 }
 
 impl Gone {
@@ -147,8 +156,8 @@ impl Gone {
             return Ok(());
         }
         let kind = object.kind.as_str();
-        let scoped = matches!(kind, "Pod" | "NetworkPolicy" | "Service" | "EndpointSlice");
-        let whole = if scoped { format!("{namespace}/{name}") } else { name.to_owned() };
+        let whole =
+            if applied::is_namespaced(kind) { format!("{namespace}/{name}") } else { name.to_owned() };
         let message = format!("there is no {kind} {whole}; `shunt show {listed}` lists what there is");
         Err(object.report("metadata.name", message, sink))
     }

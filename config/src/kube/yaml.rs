@@ -95,6 +95,62 @@ impl Value {
     }
 }
 
+impl Value {
+    /// Writes the value on one line, so that it is read as the same again but for its place (YAML 1.2 section 7, flow style).
+    pub(crate) fn write(&self, out: &mut String) {
+        match &self.node {
+            Node::Scalar { .. } if self.is_null() => out.push_str("null"),
+            Node::Scalar { text, plain: true } if is_word(text) => out.push_str(text),
+            Node::Scalar { text, .. } => write_quoted(text, out),
+            Node::List(items) => {
+                out.push('[');
+                for (number, item) in items.iter().enumerate() {
+                    if number > 0 {
+                        out.push_str(", ");
+                    }
+                    item.write(out);
+                }
+                out.push(']');
+            }
+            Node::Map(entries) => {
+                out.push('{');
+                for (number, entry) in entries.iter().enumerate() {
+                    if number > 0 {
+                        out.push_str(", ");
+                    }
+                    write_quoted(&entry.key, out);
+                    out.push_str(": ");
+                    entry.value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// True for what stands without quotes wherever it is. Only words can be numbers, booleans or nothing, for which that matters.
+fn is_word(text: &str) -> bool {
+    !text.starts_with('-') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
+        || text
+            .strip_prefix('-')
+            .is_some_and(|digits| digits.starts_with(|first: char| first.is_ascii_digit()) && is_word(digits))
+}
+
+fn write_quoted(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            // What could be taken for the end of a line or of the text.
+            '\u{2028}' | '\u{2029}' | '\u{feff}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ if character.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
 /// A list or mapping that is not closed yet.
 enum Open {
     List(Place, Vec<Value>),
@@ -182,4 +238,71 @@ fn anchored(event: &Event<'_>) -> bool {
 
 fn place(marker: &Marker) -> Place {
     Place { line: marker.line(), column: marker.col() + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Without places.
+    fn shown(value: &Value) -> String {
+        match &value.node {
+            Node::Scalar { .. } if value.is_null() => "nothing".to_owned(),
+            Node::Scalar { text, plain } => format!("{plain} {text:?}"),
+            Node::List(items) => format!("{:?}", items.iter().map(shown).collect::<Vec<_>>()),
+            Node::Map(entries) => {
+                let entries = entries.iter().map(|entry| (&entry.key, shown(&entry.value)));
+                format!("{:?}", entries.collect::<Vec<_>>())
+            }
+        }
+    }
+
+    fn value(node: Node) -> Value {
+        Value { place: Place { line: 0, column: 0 }, node }
+    }
+
+    fn scalar() -> impl Strategy<Value = Value> {
+        let words =
+            prop::sample::select(vec!["true", "80", "-1", "null", "~", "", "10.0.0.1", "a-b", "1e3", "0x1f"]);
+        let plain = words.prop_map(|text| (text.to_owned(), true));
+        let quoted = any::<String>().prop_map(|text| (text, false));
+        prop_oneof![plain, quoted].prop_map(|(text, plain)| value(Node::Scalar { text, plain }))
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        let inner = scalar().prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(|items| value(Node::List(items))),
+                prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(|entries| {
+                    let place = Place { line: 0, column: 0 };
+                    let entries = entries.into_iter().map(|(key, value)| Entry { key, place, value });
+                    value(Node::Map(entries.collect()))
+                }),
+            ]
+        });
+        inner.prop_map(|within| {
+            let place = Place { line: 0, column: 0 };
+            value(Node::Map(vec![Entry { key: "kind".to_owned(), place, value: within }]))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(first in object(), second in object()) {
+            let mut text = String::new();
+            for value in [&first, &second] {
+                text.push_str("---\n");
+                value.write(&mut text);
+                text.push('\n');
+            }
+            prop_assert_eq!(text.lines().count(), 4);
+            let mut sink = Sink::new("test");
+            let read = documents(&text, &mut sink);
+            let read = sink.finish(read.ok()).unwrap_or_else(|errors| panic!("{errors}: {text}"));
+            let read: Vec<_> = read.iter().map(|document| shown(&document.value)).collect();
+            prop_assert_eq!(read, vec![shown(&first), shown(&second)], "{}", text);
+        }
+    }
 }

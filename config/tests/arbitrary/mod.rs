@@ -46,7 +46,10 @@ fn without_cluster() -> impl Strategy<Value = Config> {
             );
             let services = (0_u8..4).prop_flat_map(|count| (0..count).map(service::one).collect::<Vec<_>>());
             (networks, ports, services).prop_map(move |((routers, networks), ports, services)| Config {
-                daemon: Daemon { socket: PathBuf::from(format!("/run/{file}")) },
+                daemon: Daemon {
+                    socket: PathBuf::from(format!("/run/{file}")),
+                    state_dir: (file.len() % 2 == 0).then(|| PathBuf::from(format!("/var/lib/{file}"))),
+                },
                 memory: memory.clone(),
                 workers: workers.clone(),
                 flow_cache: flow_cache.clone(),

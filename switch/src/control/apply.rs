@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, PortChange, PortName};
+use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, ObjectName, PortChange, PortName};
 
 use super::domains::Domains;
+use super::kept::KeptError;
 use super::neighbors::has_l3_port;
 use super::overlay::Gone;
 use super::{Control, host, routes, start};
@@ -37,6 +38,9 @@ pub enum ApplyError {
     /// Ports that did not open, one line each.
     #[error("{}", lines(.0))]
     Ports(Vec<OpenError>),
+    /// What was to be applied could not be kept.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// No such port.
     #[error("there is no port `{0}`; `shunt show ports` lists them")]
     NoPort(String),
@@ -208,7 +212,7 @@ impl Control {
     /// Applies Kubernetes objects to the running configuration.
     pub fn apply_objects(&mut self, yaml: &str, origin: &str) -> Result<Applied, ApplyError> {
         let merged = shunt_config::merge(&self.config, yaml, origin)?;
-        let applied = self.apply_owned(merged.config)?;
+        let applied = self.keeping(merged.objects, |control| control.apply_owned(merged.config))?;
         Ok(Applied { notes: merged.notes, ..applied })
     }
 
@@ -219,34 +223,40 @@ impl Control {
         origin: &str,
         missing_is_fine: bool,
     ) -> Result<Applied, ApplyError> {
-        let left = shunt_config::remove(&self.config, yaml, origin, missing_is_fine)?;
-        let applied = self.apply_owned(left.config)?;
+        let aside = |name: &ObjectName| self.is_aside(name);
+        let left = shunt_config::remove(&self.config, yaml, origin, missing_is_fine, aside)?;
+        let applied = self.keeping(left.objects, |control| control.apply_owned(left.config))?;
         Ok(Applied { notes: left.notes, ..applied })
     }
 
     /// Adds one port to the running configuration.
     pub fn add_port(&mut self, port: shunt_config::Port) -> Result<Applied, ApplyError> {
         let mut next = Config::clone(&self.config);
+        let kept = Self::kept_port(&port);
         next.ports.push(port);
-        self.apply_owned(next)
+        self.keeping(vec![kept], |control| control.apply_owned(next))
     }
 
     /// Removes one port.
     pub fn remove_port(&mut self, name: &str) -> Result<Applied, ApplyError> {
         let mut next = Config::clone(&self.config);
+        let gone = self.port_gone(name);
         next.ports.retain(|port| port.name.as_str() != name);
-        if next.ports.len() == self.config.ports.len() {
+        if next.ports.len() == self.config.ports.len() && gone.is_empty() {
             return Err(ApplyError::NoPort(name.to_owned()));
         }
-        self.apply_owned(next)
+        self.keeping(gone, |control| control.apply_owned(next))
     }
 
     /// Sets a port administratively up or down.
     pub fn set_port(&mut self, name: &str, up: bool) -> Result<Applied, ApplyError> {
         let mut next = Config::clone(&self.config);
         let port = next.ports.iter_mut().find(|port| port.name.as_str() == name);
-        port.ok_or_else(|| ApplyError::NoPort(name.to_owned()))?.admin_up = up;
-        self.apply_owned(next)
+        let port = port.ok_or_else(|| ApplyError::NoPort(name.to_owned()))?;
+        port.admin_up = up;
+        // Of a port of the file, the file says how it is.
+        let kept = if self.port_gone(name).is_empty() { Vec::new() } else { vec![Self::kept_port(port)] };
+        self.keeping(kept, |control| control.apply_owned(next))
     }
 
     /// The running configuration.

@@ -15,6 +15,7 @@
 //! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
 //! | `routes` | routers and gateways of the configuration, as tables |
 //! | `overlay` | what peers of overlays put into the tables; their numbers |
+//! | [`kept`] | what was applied beyond the file, over restarts |
 //! | `peer_files` | peers that files say, and what becomes of a file that changes |
 //! | `publish` | plans, generations, reclamation, reports |
 //! | `host` | what a host port shares with its network's gateway |
@@ -39,6 +40,7 @@ mod connections;
 mod domains;
 pub mod flows;
 mod host;
+pub mod kept;
 mod learn;
 mod neighbors;
 mod overlay;
@@ -121,6 +123,8 @@ pub struct Control {
     policies: policies::Policies,
     announcer: announce::Announcer,
     reports: publish::Reports,
+    /// Where what is applied is kept; `None`: nowhere.
+    kept: Option<kept::Kept>,
     /// Number of the last capture.
     captures: u64,
     started: Instant,

@@ -78,7 +78,11 @@ impl Control {
     /// # Errors
     /// What files said so far is in conflict with `next`.
     pub(super) fn with_file_peers(&mut self, mut next: Config) -> Result<Config, ConfigErrors> {
-        for (name, path) in named(&next) {
+        let named = named(&next);
+        if named.is_empty() {
+            return Ok(next);
+        }
+        for (name, path) in named {
             let running = self.config.network(name.as_str()).and_then(|network| network.overlay());
             let same = running.filter(|running| running.peers_file.as_ref() == Some(&path));
             let known = same.map(|running| running.file_peers.clone());

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Config, IpNet, Network, NetworkName, Port, Router, SnatSource, StaticRoute};
+use shunt_config::{Config, IpNet, Network, NetworkName, Port, Router, Routes, SnatSource, StaticRoute};
 
 use super::overlay;
 use crate::ids::NetworkId;
@@ -61,11 +61,10 @@ fn join_alike(old: &Config, new: &Config) -> bool {
 /// What is to be changed in the table of a router whose networks are the same; `None` when that is so much that all rows
 /// had better be made anew.
 fn changes(old: (&Config, &Router), new: (&Config, &Router)) -> Option<Vec<Change>> {
-    let (gone, come) = differing(&old.1.routes, &new.1.routes);
+    let mut touched = differing(&old.1.routes, &new.1.routes)?;
     let (near_old, near) = (sorted(near(old.0, old.1).collect()), sorted(near(new.0, new.1).collect()));
     let far = |(config, router): (&Config, &Router)| sorted(overlay::routes(config, router).collect());
     let (far_old, far) = (far(old), far(new));
-    let mut touched: Vec<IpNet> = gone.iter().chain(come).map(|route| route.to).collect();
     let only = |list: &'_ [Row], other: &'_ [Row]| -> Vec<IpNet> {
         let known = |row: &&Row| {
             other.binary_search_by_key(&row.prefix, |row| row.prefix).is_ok_and(|at| other[at] == **row)
@@ -86,20 +85,56 @@ fn changes(old: (&Config, &Router), new: (&Config, &Router)) -> Option<Vec<Chang
         let at = list.binary_search_by_key(prefix, |row| row.prefix).ok()?;
         Some(list[at].route)
     };
-    let now = |prefix: &IpNet| {
-        let mut given = new.1.routes.iter().filter(|route| route.to == *prefix);
-        let given = || given.find_map(|route| Some(given_row(new.0, new.1, route)?.route));
-        of(&near, prefix).or_else(given).or_else(|| of(&far, prefix))
+    if touched.is_empty() {
+        return Some(Vec::new());
+    }
+    // One walk for all of them.
+    let mut given: Vec<Option<Route>> = vec![None; touched.len()];
+    for route in new.1.routes.iter() {
+        let Ok(at) = touched.binary_search(&route.to) else { continue };
+        if given[at].is_none() {
+            given[at] = given_row(new.0, new.1, route).map(|row| row.route);
+        }
+    }
+    let now = |(prefix, given): (&IpNet, Option<Route>)| {
+        let route = of(&near, prefix).or(given).or_else(|| of(&far, prefix));
+        Change { prefix: *prefix, route }
     };
-    Some(touched.iter().map(|prefix| Change { prefix: *prefix, route: now(prefix) }).collect())
+    Some(touched.iter().zip(given).map(now).collect())
 }
 
-/// What is left of two lists without what they have in common at both ends.
-fn differing<'l>(old: &'l [StaticRoute], new: &'l [StaticRoute]) -> (&'l [StaticRoute], &'l [StaticRoute]) {
-    let front = old.iter().zip(new).take_while(|(old, new)| old == new).count();
-    let (old, new) = (&old[front..], &new[front..]);
-    let back = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
-    (&old[..old.len() - back], &new[..new.len() - back])
+/// Prefixes of the routes that one of two lists has and the other has not, or elsewhere among its equals; `None` when they are more than
+/// [`FEW`]. Of a prefix that is not named both lists have the same routes in the same order.
+///
+/// One walk: where the two differ, the nearest place at which they agree again. Routes in between are named whether they differ or not.
+fn differing(old: &Routes, new: &Routes) -> Option<Vec<IpNet>> {
+    let mut touched = Vec::new();
+    if old.are_shared_with(new) {
+        return Some(touched);
+    }
+    let (mut old, mut new) = (old.as_slice(), new.as_slice());
+    loop {
+        let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+        (old, new) = (&old[same..], &new[same..]);
+        if old.is_empty() && new.is_empty() {
+            return Some(touched);
+        }
+        let (gone, come) = next_agreement(old, new)?;
+        touched.extend(old[..gone].iter().chain(&new[..come]).map(|route| route.to));
+        if touched.len() > 2 * FEW {
+            return None;
+        }
+        (old, new) = (&old[gone..], &new[come..]);
+    }
+}
+
+/// How many routes to pass over in each of two lists, together the fewest, for both to go on alike, or to be at their ends; `None` when
+/// that is more than [`FEW`] in one of them.
+fn next_agreement(old: &[StaticRoute], new: &[StaticRoute]) -> Option<(usize, usize)> {
+    let agree = |(gone, come): &(usize, usize)| old.get(*gone) == new.get(*come);
+    let pairs = (1..=2 * FEW).flat_map(|both| (0..=both).map(move |gone| (gone, both - gone)));
+    let within = |(gone, come): &(usize, usize)| *gone <= old.len().min(FEW) && *come <= new.len().min(FEW);
+    pairs.filter(within).find(agree)
 }
 
 /// The gateway of `network`, whose router has its index in `config`.
@@ -278,6 +313,59 @@ mod tests {
                 let kept = step(&text(old), &text(new));
                 // A route that only moved in the list changes nothing that counts; then a new table is no mistake.
                 assert!(kept[1] && (kept[0] == same || same), "{} to {}", old.len(), new.len());
+            }
+        }
+    }
+
+    fn blackhole(number: u32) -> StaticRoute {
+        let to = IpNet::new_assert(std::net::Ipv4Addr::from_bits(20 << 24 | number << 8).into(), 24);
+        StaticRoute { to, via: None, blackhole: true }
+    }
+
+    fn via(number: u32, hop: u8) -> StaticRoute {
+        StaticRoute { via: Some(IpAddr::from([10, 0, 2, hop])), blackhole: false, ..blackhole(number) }
+    }
+
+    #[test]
+    fn routes_far_apart_are_found_without_those_between() {
+        let old: Routes = (0..1000).map(blackhole).collect();
+        let mut new = old.clone();
+        assert_eq!(differing(&old, &new), Some(vec![]));
+        new[7] = via(7, 7);
+        new[900] = via(900, 7);
+        new.remove(500);
+        new.insert(100, blackhole(5000));
+        let mut named = differing(&old, &new).unwrap();
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named, [7, 500, 900, 5000].map(|number| blackhole(number).to));
+        let others: Routes = (2000..3000).map(blackhole).collect();
+        assert_eq!(differing(&old, &others), None, "all of them");
+    }
+
+    proptest::proptest! {
+        /// Lists made of few prefixes, so that many are there twice: of a prefix that is not named, both have the same.
+        #[test]
+        fn of_prefixes_that_are_not_named_both_lists_have_the_same(
+            old in proptest::collection::vec((0u32..12, 1u8..3), 0..40),
+            edits in proptest::collection::vec((0usize..40, 0u32..12, 1u8..3, 0u8..3), 0..8),
+        ) {
+            let old: Vec<_> = old.into_iter().map(|(number, hop)| via(number, hop)).collect();
+            let mut new = old.clone();
+            for (at, number, hop, how) in edits {
+                match how {
+                    0 => new.insert(at.min(new.len()), via(number, hop)),
+                    1 if at < new.len() => drop(new.remove(at)),
+                    _ if at < new.len() => new[at] = via(number, hop),
+                    _ => {}
+                }
+            }
+            let named = differing(&old.iter().copied().collect(), &new.iter().copied().collect());
+            let named = named.expect("few edits");
+            for number in 0..12 {
+                let to = blackhole(number).to;
+                let of = |list: &[StaticRoute]| list.iter().filter(|it| it.to == to).copied().collect::<Vec<_>>();
+                proptest::prop_assert!(named.contains(&to) || of(&old) == of(&new), "{to}");
             }
         }
     }

@@ -169,6 +169,7 @@ impl Control {
             policies: super::policies::Policies::default(),
             announcer: super::announce::Announcer::default(),
             reports: publish::Reports::default(),
+            kept: None,
             captures: 0,
             started: Instant::now(),
         })

@@ -441,7 +441,20 @@ fn one_object_of_a_large_cluster_is_taken_over_alone() {
              status: {{ podIP: 10.16.19.136 }}\n"
         )
     };
-    for (what, object) in [("slice", &slice as &dyn Fn(u32) -> String), ("pod", &pod)] {
+    let policy = |last: u32| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{ name: policy-500, namespace: ns-0 }}\n\
+             spec: {{ podSelector: {{ matchLabels: {{ app: app-10 }} }}, ingress: [{{ ports: [{{ port: {last} }}] }}] }}\n"
+        )
+    };
+    let namespace = |last: u32| {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: ns-7, labels: {{ team: app-{last} }} }}\n"
+        )
+    };
+    let objects: [(_, &dyn Fn(u32) -> String); 4] =
+        [("slice", &slice), ("pod", &pod), ("policy", &policy), ("namespace", &namespace)];
+    for (what, object) in objects {
         // The best of some: who else is busy on this machine is not measured.
         let best = (1..6).map(|last| {
             let text = object(last);

@@ -16,13 +16,16 @@ mod options;
 mod service;
 mod signals;
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use shunt_config::{Config, LoadError};
 
 use crate::control::api::{ApiServer, ServeError, Socket, SocketError, socket};
+use crate::control::kept::{Kept, KeptError};
 use crate::control::{Control, Running, StartError};
 
 pub use options::Options;
@@ -45,6 +48,9 @@ enum DaemonError {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The directory of what was applied.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// The thread behind it.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -148,6 +154,9 @@ fn start(
     strict: bool,
     refused: impl FnOnce(std::io::Error) -> DaemonError,
 ) -> Result<Running, DaemonError> {
+    let mut kept = state_dir(config).map(|dir| Kept::open(&dir)).transpose()?;
+    let whole = kept.as_mut().map(|kept| with_kept(kept, config));
+    let config = whole.as_ref().unwrap_or(config);
     let mut control = Control::start(config)?;
     if let Err(error) = control.leave_cores_to_workers() {
         tracing::warn!(%error, "the other threads may run on the workers' cores, which delays packets now and then");
@@ -156,12 +165,38 @@ fn start(
     for error in &failed {
         tracing::warn!("{error}; the port stays down and is tried again until it opens");
     }
+    if let Some(kept) = kept {
+        control.keep(kept);
+    }
     let running = control.spawn().map_err(refused)?;
     if strict && !failed.is_empty() {
         running.stop();
         return Err(DaemonError::Ports(failed.len()));
     }
     Ok(running)
+}
+
+/// Where what is applied beyond the file is kept: as configured, else where the service manager says (`StateDirectory=` of
+/// systemd.exec(5), which may name several).
+fn state_dir(config: &Config) -> Option<PathBuf> {
+    let given = || {
+        let all = std::env::var_os("STATE_DIRECTORY")?;
+        let first = all.as_bytes().split(|byte| *byte == b':').next().filter(|first| !first.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(first)))
+    };
+    config.daemon.state_dir.clone().or_else(given)
+}
+
+/// `file` with what was applied before.
+fn with_kept(kept: &mut Kept, file: &Config) -> Config {
+    let (whole, aside) = kept.over(file);
+    kept.note_aside(&aside);
+    aside.iter().for_each(|aside| tracing::error!("{aside}"));
+    if !kept.is_empty() {
+        let objects = kept.len() - aside.len();
+        tracing::info!(objects, aside = aside.len(), "applied before, and in force again");
+    }
+    whole
 }
 
 /// Lets a panic of any thread end the process, after its message was printed. A release build aborts anyway.

@@ -52,14 +52,17 @@ fn reload(file: Option<&Path>, control: &Handle) {
     };
     service::reloading();
     match shunt_config::load(file) {
-        Ok(next) => match control.call(move |control| control.apply(&next)) {
-            Ok(Ok(applied)) => tracing::info!(
-                generation = applied.generation,
-                added = applied.added.len(),
-                removed = applied.removed.len(),
-                changed = applied.changed.len(),
-                "configuration read again"
-            ),
+        Ok(next) => match control.call(move |control| control.reload(&next)) {
+            Ok(Ok(applied)) => {
+                tracing::info!(
+                    generation = applied.generation,
+                    added = applied.added.len(),
+                    removed = applied.removed.len(),
+                    changed = applied.changed.len(),
+                    "configuration read again"
+                );
+                applied.notes.iter().for_each(|note| tracing::error!("{note}"));
+            }
             Ok(Err(error)) => refuse(&error),
             Err(stopped) => refuse(&stopped),
         },

@@ -8,7 +8,8 @@
 //! | `resolver` | what every pod is, kept from one configuration to the next |
 //!
 //! A pod that comes, goes or gets another label is looked at alone: the sets that it may be in are found by its namespace
-//! and labels, and the table gets another row. Only a change of policies or namespaces looks at all pods again.
+//! and labels, and the table gets another row. A policy that comes, goes or changes has only those pods looked at that its selectors
+//! choose, and another label of a namespace only those of that namespace.
 
 mod compile;
 mod resolver;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use shunt_config::{Cluster, Pod};
 
-use super::compile::Book;
+use super::compile::{Book, Touched};
 use crate::ids::PortId;
 use crate::table::policy::{Chapter, Direction, Identity, NamedPort, Policies, Side};
 
@@ -37,8 +37,8 @@ struct Resolved {
 }
 
 impl Resolver {
-    /// Follows the configuration: only pods that came, went or changed are looked at, as long as namespaces and policies are
-    /// the same.
+    /// Follows the configuration. Only pods are looked at that came, went or changed, that are in a set which a policy that came, went or changed
+    /// names, or whose namespace has other labels.
     pub fn follow(&mut self, cluster: &Arc<Cluster>) {
         if Arc::ptr_eq(cluster, &self.cluster) {
             return;
@@ -57,10 +57,11 @@ impl Resolver {
         let same_rules = before.namespaces == cluster.namespaces
             && before.policies == cluster.policies
             && before.admin_policies == cluster.admin_policies;
-        if !same_rules {
+        let touched = if same_rules { Touched::default() } else { self.book.follow(cluster) };
+        if touched.is_all() || !before.has_policies() {
             known = &[];
             *self = Self {
-                book: Book::of(cluster, std::mem::take(&mut self.book)),
+                book: std::mem::take(&mut self.book),
                 node: std::mem::take(&mut self.node),
                 node_ports: std::mem::take(&mut self.node_ports),
                 cluster: cluster.clone(),
@@ -75,8 +76,35 @@ impl Resolver {
                 self.remove(&pod.namespace, &pod.name);
             }
         }
+        // Those that stay are looked at before others come, who are looked at once.
+        let again = touched.among(self.pods.values().map(|known| &known.pod), &self.book.sets);
+        for pod in again {
+            self.look_again(&pod);
+        }
         for pod in come {
             self.put(pod);
+        }
+    }
+
+    /// A pod is as it was, but perhaps something else to policies.
+    fn look_again(&mut self, pod: &Arc<Pod>) {
+        let now = self.identify(pod);
+        let Some(known) = self.pods.get_mut(&(pod.namespace.clone(), pod.name.clone())) else { return };
+        let before = std::mem::replace(&mut known.identity, now);
+        match now {
+            Some(now) => self.rows.extend(pod.addresses.iter().map(|address| (*address, now))),
+            None if before.is_some() => {
+                for address in &pod.addresses {
+                    self.rows.remove(address);
+                }
+            }
+            None => {}
+        }
+        if let Some(before) = before {
+            self.identities.give_back(before);
+        }
+        if now != before {
+            self.table = None;
         }
     }
 
@@ -154,22 +182,21 @@ impl Resolver {
 
     /// Place of the identity of `pod`.
     fn identify(&mut self, pod: &Pod) -> Option<u32> {
-        let Book { sets, names, about, is_peer } = &self.book;
-        let member = sets.of(pod);
+        let book = &self.book;
+        let member = book.sets.of(pod);
         let (mut ingress, mut egress) = (Vec::new(), Vec::new());
-        for (direction, chapter) in member.iter().filter_map(|set| about.get(set)).flatten() {
+        for (direction, chapter) in member.iter().flat_map(|set| book.about(*set)) {
             match direction {
                 Direction::Ingress => ingress.push(chapter.clone()),
                 Direction::Egress => egress.push(chapter.clone()),
             }
         }
         let named = pod.ports.iter().filter_map(|port| {
-            let name = *names.get(&port.name)?;
+            let name = *book.names.get(&port.name)?;
             Some(NamedPort { name, protocol: port.protocol.number(), port: port.port })
         });
         let named: Box<[NamedPort]> = if pod.host_network { Box::default() } else { named.collect() };
-        let peers: Box<[u32]> =
-            member.into_iter().filter(|set| is_peer.get(*set as usize) == Some(&true)).collect();
+        let peers: Box<[u32]> = member.into_iter().filter(|set| book.is_peer(*set)).collect();
         if peers.is_empty() && named.is_empty() && ingress.is_empty() && egress.is_empty() {
             return None;
         }

@@ -3,7 +3,8 @@
 //! A set is found by something that its pods must have: the namespace, one label with its value, or both. Selectors without
 //! such a term are few, and are asked for every pod.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use shunt_config::{Labels, NAMESPACE_NAME_LABEL, Namespace, Operator, Pod, Selector};
 
@@ -14,6 +15,16 @@ pub(super) enum Scope {
     One(String),
     /// In those that a selector chooses.
     Selected(Selector),
+}
+
+impl Scope {
+    /// True for a namespace of this name and with these labels.
+    pub(super) fn has(&self, name: &str, labels: &Labels) -> bool {
+        match self {
+            Self::One(one) => one == name,
+            Self::Selected(selector) => selector.matches(labels),
+        }
+    }
 }
 
 /// A set of pods.
@@ -32,8 +43,6 @@ pub(super) struct Sets {
     numbers: HashMap<Set, u32>,
     /// By number; some numbers are nobody's.
     sets: Vec<Option<Set>>,
-    /// Numbers that sets had before: whoever has one gets it again, so that what is the same looks the same.
-    before: HashMap<Set, u32>,
     by_common: HashMap<Option<String>, Places>,
     namespaces: HashMap<String, Labels>,
 }
@@ -48,17 +57,27 @@ struct Places {
 }
 
 impl Sets {
-    /// No sets yet, over these namespaces; those that are in `before` will have the same numbers, unless most of these are
-    /// nobody's by now.
-    pub(super) fn new(namespaces: &[Namespace], before: Self) -> Self {
+    /// Takes over the labels of namespaces; gives the names of those that have others than before.
+    pub(super) fn set_namespaces(&mut self, namespaces: &[Namespace]) -> Vec<String> {
         let labelled =
             |namespace: &Namespace| (namespace.name.clone(), with_name(&namespace.labels, &namespace.name));
-        let namespaces = namespaces.iter().map(labelled).collect();
-        if before.sets.len() > 2 * before.numbers.len() + 64 {
-            return Self { namespaces, ..Self::default() };
+        let next: HashMap<String, Labels> = namespaces.iter().map(labelled).collect();
+        let before = std::mem::replace(&mut self.namespaces, next);
+        let names: HashSet<&String> = before.keys().chain(self.namespaces.keys()).collect();
+        // One that is not there has its name for a label, as one that is there without any.
+        let of = |all: &HashMap<String, Labels>, name: &str| {
+            all.get(name).cloned().unwrap_or_else(|| with_name(&Labels::default(), name))
+        };
+        let differs = |name: &&&String| of(&before, name) != of(&self.namespaces, name);
+        names.iter().filter(differs).map(|name| (*name).clone()).collect()
+    }
+
+    /// The labels of a namespace.
+    pub(super) fn labels_of(&self, namespace: &str) -> Cow<'_, Labels> {
+        match self.namespaces.get(namespace) {
+            Some(labels) => Cow::Borrowed(labels),
+            None => Cow::Owned(with_name(&Labels::default(), namespace)),
         }
-        let sets = before.sets.iter().map(|_| None).collect();
-        Self { namespaces, sets, before: before.numbers, ..Self::default() }
     }
 
     /// The number of a set, which is from now on one of these.
@@ -66,7 +85,7 @@ impl Sets {
         if let Some(number) = self.numbers.get(&set) {
             return *number;
         }
-        let number = self.before.remove(&set).unwrap_or(self.sets.len() as u32);
+        let number = self.sets.len() as u32;
         for (namespace, label) in commons(&set) {
             let places = self.by_common.entry(namespace).or_default();
             let place = match label {
@@ -75,14 +94,46 @@ impl Sets {
             };
             place.push(number);
         }
-        if self.sets.len() <= number as usize {
-            self.sets.push(None);
-        }
-        if let Some(place) = self.sets.get_mut(number as usize) {
-            *place = Some(set.clone());
-        }
+        self.sets.push(Some(set.clone()));
         self.numbers.insert(set, number);
         number
+    }
+
+    /// The set of a number.
+    pub(super) fn get(&self, number: u32) -> Option<&Set> {
+        self.sets.get(number as usize)?.as_ref()
+    }
+
+    /// The set of a number is none any more. Its number is nobody's from now on.
+    pub(super) fn remove(&mut self, number: u32) {
+        let Some(set) = self.sets.get_mut(number as usize).and_then(Option::take) else { return };
+        self.numbers.remove(&set);
+        for (namespace, label) in commons(&set) {
+            let Some(places) = self.by_common.get_mut(&namespace) else { continue };
+            match label {
+                None => places.rest.retain(|other| *other != number),
+                Some((key, value)) => {
+                    let Some(values) = places.labelled.get_mut(&key) else { continue };
+                    if let Some(place) = values.get_mut(&value) {
+                        place.retain(|other| *other != number);
+                        if place.is_empty() {
+                            values.remove(&value);
+                        }
+                    }
+                    if values.is_empty() {
+                        places.labelled.remove(&key);
+                    }
+                }
+            }
+            if places.rest.is_empty() && places.labelled.is_empty() {
+                self.by_common.remove(&namespace);
+            }
+        }
+    }
+
+    /// True when most numbers are nobody's.
+    pub(super) fn is_mostly_gaps(&self) -> bool {
+        self.sets.len() > 2 * self.numbers.len() + 64
     }
 
     /// Numbers of the sets that `pod` is in, in order.
@@ -90,14 +141,7 @@ impl Sets {
         if pod.host_network {
             return Vec::new();
         }
-        let bare;
-        let namespace = match self.namespaces.get(&pod.namespace) {
-            Some(labels) => labels,
-            None => {
-                bare = with_name(&Labels::default(), &pod.namespace);
-                &bare
-            }
-        };
+        let namespace = self.labels_of(&pod.namespace);
         let mut found = Vec::new();
         for places in [self.by_common.get(&Some(pod.namespace.clone())), self.by_common.get(&None)] {
             let Some(places) = places else { continue };
@@ -110,21 +154,13 @@ impl Sets {
         }
         found.retain(|number| {
             self.sets.get(*number as usize).and_then(Option::as_ref).is_some_and(|set| {
-                let scoped = match &set.scope {
-                    Scope::One(name) => *name == pod.namespace,
-                    Scope::Selected(selector) => selector.matches(namespace),
-                };
+                let scoped = set.scope.has(&pod.namespace, &namespace);
                 scoped && set.pods.matches(&pod.labels)
             })
         });
         found.sort_unstable();
         found.dedup();
         found
-    }
-
-    /// One more than the highest number.
-    pub(super) fn len(&self) -> usize {
-        self.sets.len()
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use shunt_config::{Cluster, Pod};
+use shunt_config::{Cluster, Pod, Policy};
 
 use super::Resolver;
 use crate::table::policy::{Asked, Direction, Policies};
@@ -95,6 +95,69 @@ proptest! {
             fresh.follow(&cluster);
             prop_assert_eq!(resolver.subjects(), fresh.subjects());
             prop_assert_eq!(resolver.table().is_some(), fresh.table().is_some());
+        }
+    }
+}
+
+/// How a cluster becomes more like another.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Namespaces,
+    AdminPolicies,
+    /// That policy comes, goes or changes.
+    Policy(usize),
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![Just(Part::Namespaces), Just(Part::AdminPolicies), (0usize..6).prop_map(Part::Policy)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Namespaces get other labels, and policies come and go one by one, while most stays, sometimes with the pods too.
+    #[test]
+    fn following_single_changes_leads_where_a_new_start_leads(
+        first in cluster(),
+        later in prop::collection::vec((cluster(), part(), any::<bool>()), 1..12),
+    ) {
+        let mut resolver = Resolver::default();
+        resolver.follow(&first);
+        let mut running = first;
+        for (other, part, moves) in later {
+            let cluster = Arc::make_mut(&mut running);
+            match part {
+                Part::Namespaces => cluster.namespaces.clone_from(&other.namespaces),
+                Part::AdminPolicies => cluster.admin_policies.clone_from(&other.admin_policies),
+                Part::Policy(at) => {
+                    let new = other.policies.first().cloned();
+                    match (cluster.policies.get_mut(at), new) {
+                        (Some(known), Some(new)) if new.namespace == known.namespace => {
+                            *known = Policy { name: known.name.clone(), ..Policy::clone(&new) }.into();
+                        }
+                        (Some(_), _) => drop(cluster.policies.remove(at)),
+                        (None, Some(new)) => {
+                            let taken = |number: &usize| {
+                                cluster.policies.iter().any(|it| it.name == format!("p{number}"))
+                            };
+                            let free = (0..).find(|number| !taken(number)).unwrap_or_default();
+                            let name = format!("p{free}");
+                            cluster.policies.push(Policy { name, ..Policy::clone(&new) }.into());
+                        }
+                        (None, None) => {}
+                    }
+                }
+            }
+            if moves {
+                cluster.pods.clone_from(&other.pods);
+            }
+            resolver.follow(&running);
+            let table = resolver.table();
+            compare(&running, table.as_deref())?;
+            let mut fresh = Resolver::default();
+            fresh.follow(&running);
+            prop_assert_eq!(resolver.subjects(), fresh.subjects());
+            prop_assert_eq!(table.is_some(), fresh.table().is_some());
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn apply(error: &ApplyError) -> Status {
     let code = match error {
         ApplyError::Config(_) | ApplyError::TooMany(_) => Code::InvalidArgument,
         ApplyError::NoPort(_) => Code::NotFound,
-        ApplyError::Restart(_) | ApplyError::Ports(_) | ApplyError::Connections(_) => {
+        ApplyError::Restart(_) | ApplyError::Ports(_) | ApplyError::Connections(_) | ApplyError::Kept(_) => {
             Code::FailedPrecondition
         }
     };

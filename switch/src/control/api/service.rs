@@ -82,7 +82,7 @@ impl Switch for Service {
         let parsed = tokio::task::spawn_blocking(move || shunt_config::parse(&toml, &origin));
         let next = parsed.await.map_err(|_| refusal::stopped(&crate::control::Stopped))?;
         let next = next.map_err(|errors| refusal::config(&errors))?;
-        self.change(move |control| control.apply(&next)).await
+        self.change(move |control| control.reload(&next)).await
     }
 
     async fn apply_objects(

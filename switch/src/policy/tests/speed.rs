@@ -1,4 +1,4 @@
-//! How long it takes to resolve a large cluster, and one pod of it. The bars of the issue are for an optimised build; here,
+//! How long it takes to resolve a large cluster, and one pod, policy and namespace of it. The bars of the issue are for an optimised build; here,
 //! without optimisation, the bounds say that nothing walks all pods or all policies for one pod.
 
 use std::sync::Arc;
@@ -87,4 +87,23 @@ fn one_pod_of_ten_thousand_is_resolved_alone() {
     assert_ne!(table.get(address), next.get(address), "it has other labels now");
     assert_eq!(table.get(cluster.pods[1].addresses[0]), next.get(cluster.pods[1].addresses[0]));
     assert!(one * 8 < whole, "one pod took {one:?}, all of them {whole:?}");
+
+    let mut other = Policy::clone(&changed.policies[500]);
+    other.ingress.clear();
+    let mut with_policy = changed.clone();
+    Arc::make_mut(&mut with_policy).policies[500] = Arc::new(other);
+    let mut with_label = with_policy.clone();
+    Arc::make_mut(&mut with_label).namespaces[7].labels.insert("team", "app-9");
+    for (what, next) in [("policy", &with_policy), ("namespace", &with_label)] {
+        let before = resolver.table().unwrap();
+        let start = Instant::now();
+        resolver.follow(next);
+        let after = resolver.table().unwrap();
+        let one = start.elapsed();
+        let mut differing = 0;
+        before.compare(&after, |_| differing += 1);
+        println!("one {what}: {one:?}, {differing} pods are something else");
+        assert!((1..=300).contains(&differing), "{what}: {differing}");
+        assert!(one * 4 < whole, "one {what} took {one:?}, all of them {whole:?}");
+    }
 }
