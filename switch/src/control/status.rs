@@ -1,12 +1,12 @@
 //! What `shunt show` prints: plain rows, collected on the control thread, the same for tables and JSON.
 
+mod cpu;
 mod networks;
 mod services;
+mod workers;
 
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
-
-use shunt_ffi::clock;
 
 use super::Control;
 use crate::drop::DropReason;
@@ -16,6 +16,7 @@ use crate::table::fdb::Place;
 use crate::topology::Topology;
 
 pub use networks::{NetworkRow, RouteRow, RouterRow};
+pub use workers::{CacheUse, Cycles, Iterations, WorkerRow};
 
 /// A port.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +47,8 @@ pub struct PortRow {
     pub tx_bytes: u64,
     /// Received frames that the switch itself took: answers to its own questions.
     pub taken: u64,
+    /// Times that a receive queue gave a whole burst: more may have waited.
+    pub full_bursts: u64,
     /// Frames dropped by us, all reasons.
     pub drops: u64,
     /// Frames lost below us (kernel socket, NIC ring).
@@ -101,99 +104,6 @@ pub struct FdbRow {
     pub age: u32,
     /// Address of the peer behind which it is; empty when it is behind a port.
     pub peer: String,
-}
-
-/// A worker.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkerRow {
-    /// Index.
-    pub worker: usize,
-    /// Core it is pinned to.
-    pub core: Option<usize>,
-    /// Frames received.
-    pub packets: u64,
-    /// Share of the time spent on iterations with frames, percent.
-    pub busy_percent: f64,
-    /// Share of the time asleep, percent.
-    pub asleep_percent: f64,
-    /// Busy cycles per frame.
-    pub cycles_per_packet: f64,
-    /// Loop iterations.
-    pub iterations: u64,
-    /// Times asleep.
-    pub sleeps: u64,
-    /// Receive queues, as `port/queue`.
-    pub queues: Vec<String>,
-    /// Generation it runs.
-    pub generation: u64,
-    /// Longest iteration that took over a topology, microseconds.
-    pub worst_swap_us: f64,
-    /// Lessons that found the channel full.
-    pub lessons_lost: u64,
-    /// Contended shared transmit queues.
-    pub tx_contended: u64,
-    /// ICMP errors and echo replies sent.
-    pub replies: u64,
-    /// Those that were not sent, because their receivers had got enough.
-    pub replies_limited: u64,
-    /// Packets that wait for the MAC address of their next hop, now.
-    pub held: u64,
-    /// Raw cycle counters, for whoever wants to compute over an interval.
-    pub cycles: Cycles,
-    /// What its flow cache did.
-    pub cache: CacheUse,
-}
-
-/// What a worker's flow cache did since the worker started.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct CacheUse {
-    /// Flows there is room for; 0 when the cache is off.
-    pub capacity: usize,
-    /// Frames whose flow was in the cache.
-    pub hits: u64,
-    /// Frames that walked the stages although the cache is on.
-    pub misses: u64,
-    /// Hits among hits and misses, percent.
-    pub hit_percent: f64,
-    /// Flows entered.
-    pub entered: u64,
-    /// Frames whose flow was in the cache, but decided under a topology that has changed since.
-    pub stale: u64,
-    /// Hits that were decided anew to check them.
-    pub verified: u64,
-    /// Of those, hits that the stages decided otherwise: a defect of the switch.
-    pub unsound: u64,
-}
-
-impl CacheUse {
-    fn of(worker: &super::WorkerLink) -> Self {
-        let flows = &worker.counters.flows;
-        let (hits, misses) = (flows.hits.get(), flows.missed.get());
-        let lookups = hits + misses;
-        Self {
-            capacity: worker.cache_capacity,
-            hits,
-            misses,
-            hit_percent: if lookups == 0 { 0.0 } else { hits as f64 * 100.0 / lookups as f64 },
-            entered: flows.entered.get(),
-            stale: flows.stale.get(),
-            verified: flows.verified.get(),
-            unsound: flows.unsound.get(),
-        }
-    }
-}
-
-/// Raw cycle counters.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Cycles {
-    /// Since the worker started.
-    pub total: u64,
-    /// In iterations with frames.
-    pub busy: u64,
-    /// Asleep.
-    pub slept: u64,
-    /// Per second.
-    pub hz: u64,
 }
 
 /// Frames dropped at one port for one reason.
@@ -287,6 +197,7 @@ impl Control {
             tx_packets: sum(&|counters| counters.tx_packets.get()),
             tx_bytes: sum(&|counters| counters.tx_bytes.get()),
             taken: sum(&|counters| counters.taken.get()),
+            full_bursts: sum(&|counters| counters.full_bursts.get()),
             drops: DropReason::ALL.iter().map(|reason| self.dropped(id, *reason)).sum(),
             missed: status.missed,
             deaths: port.deaths,
@@ -333,49 +244,6 @@ impl Control {
         }
         rows.sort_by(|a, b| (&a.network, &a.mac).cmp(&(&b.network, &b.mac)));
         rows
-    }
-
-    /// All workers.
-    pub fn workers(&self) -> Vec<WorkerRow> {
-        let hz = clock::tsc_hz();
-        self.workers
-            .iter()
-            .enumerate()
-            .map(|(index, worker)| {
-                let time = &worker.counters.time;
-                let (total, busy, slept) =
-                    (time.total_cycles.get(), time.busy_cycles.get(), time.slept_cycles.get());
-                let packets = time.packets.get();
-                let percent = |part: u64| if total == 0 { 0.0 } else { part as f64 * 100.0 / total as f64 };
-                let queues = self.ports.iter().flat_map(|port| {
-                    let name = &port.config.name;
-                    port.queues()
-                        .iter()
-                        .filter(|(_, on)| *on == index)
-                        .map(move |(queue, _)| format!("{name}/{queue}"))
-                });
-                WorkerRow {
-                    worker: index,
-                    core: worker.core,
-                    packets,
-                    busy_percent: percent(busy),
-                    asleep_percent: percent(slept),
-                    cycles_per_packet: if packets == 0 { 0.0 } else { busy as f64 / packets as f64 },
-                    iterations: time.iterations.get(),
-                    sleeps: time.sleeps.get(),
-                    queues: queues.collect(),
-                    generation: time.generation.get(),
-                    worst_swap_us: micros(clock::duration(time.worst_swap_cycles.get())),
-                    lessons_lost: time.lessons_lost.get(),
-                    tx_contended: time.tx_contended.get(),
-                    replies: time.replies.get(),
-                    replies_limited: time.replies_limited.get(),
-                    held: time.held.get(),
-                    cycles: Cycles { total, busy, slept, hz },
-                    cache: CacheUse::of(worker),
-                }
-            })
-            .collect()
     }
 
     /// All drops that happened, by port and reason.
