@@ -163,6 +163,7 @@ impl Control {
             routers: Vec::new(),
             domains: super::domains::Domains::default(),
             ports: ports::Ports::default(),
+            departed: super::totals::Departed::default(),
             peers: overlay::Numbers::default(),
             peer_files: super::peer_files::PeerFiles::default(),
             learned: learn::Learned::default(),

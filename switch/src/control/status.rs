@@ -15,6 +15,7 @@ use crate::port::DeviceStatus;
 use crate::table::fdb::Place;
 use crate::topology::Topology;
 
+pub(crate) use cpu::TICKS;
 pub use networks::{NetworkRow, RouteRow, RouterRow};
 pub use workers::{CacheUse, Cycles, Iterations, WorkerRow};
 
@@ -177,10 +178,7 @@ impl Control {
     }
 
     fn port_row(&self, port: &super::ports::PortState, status: DeviceStatus) -> PortRow {
-        let id = port.id;
-        let sum = |of: &dyn Fn(&crate::counters::PortCounters) -> u64| -> u64 {
-            self.workers.iter().map(|worker| of(worker.counters.port(id))).sum()
-        };
+        let (id, totals) = (port.id, self.totals(port));
         let topology = self.publisher.current();
         let vlans = topology.port(id).and_then(|port| port.vlans.as_ref());
         PortRow {
@@ -192,15 +190,15 @@ impl Control {
             link: status.link,
             mtu: self.config.port_mtu(&port.config),
             queues: port.queues().to_vec(),
-            rx_packets: sum(&|counters| counters.rx_packets.get()),
-            rx_bytes: sum(&|counters| counters.rx_bytes.get()),
-            tx_packets: sum(&|counters| counters.tx_packets.get()),
-            tx_bytes: sum(&|counters| counters.tx_bytes.get()),
-            taken: sum(&|counters| counters.taken.get()),
-            full_bursts: sum(&|counters| counters.full_bursts.get()),
-            drops: DropReason::ALL.iter().map(|reason| self.dropped(id, *reason)).sum(),
-            missed: status.missed,
-            deaths: port.deaths,
+            rx_packets: totals.rx_packets,
+            rx_bytes: totals.rx_bytes,
+            tx_packets: totals.tx_packets,
+            tx_bytes: totals.tx_bytes,
+            taken: totals.taken,
+            full_bursts: totals.full_bursts,
+            drops: totals.drops.iter().sum(),
+            missed: totals.missed + status.missed,
+            deaths: totals.deaths,
             seconds: port.since.elapsed().as_secs(),
             about: match port.why_closed() {
                 Some(why) => why.to_owned(),
@@ -213,10 +211,6 @@ impl Control {
             service_tag: vlans.is_some_and(|vlans| vlans.service),
             endpoints: port.config.endpoints.iter().map(endpoint).collect(),
         }
-    }
-
-    pub(super) fn dropped(&self, port: PortId, reason: DropReason) -> u64 {
-        self.workers.iter().map(|worker| worker.counters.port(port).drops(reason)).sum()
     }
 
     fn port_name(&self, id: PortId) -> String {
@@ -250,8 +244,9 @@ impl Control {
     pub fn drops(&self) -> Vec<DropRow> {
         let mut rows = Vec::new();
         for port in self.ports.iter() {
+            let totals = self.totals(port);
             for &reason in DropReason::ALL {
-                let count = self.dropped(port.id, reason);
+                let count = totals.dropped(reason);
                 if count > 0 {
                     let (name, text) = (reason.name(), reason.describe());
                     rows.push(DropRow { port: port.config.name.to_string(), reason: name, count, text });

@@ -22,6 +22,7 @@
 //! | [`connection`] | states, marks, the copy that is given out |
 //! | [`tcp`], [`track`] | what a segment does to a TCP connection; what a packet does to any |
 //! | [`timeouts`], [`sweep`] | when connections end, and the walk that ends them |
+//! | [`tally`] | how many connections there are of which kind |
 //! | [`events`] | what happens to connections, for who watches |
 //! | [`fragments`] | which datagram a fragment is of, and what its first one said |
 //! | [`limits`] | how many a zone or a source may have |
@@ -43,6 +44,7 @@ mod record;
 mod slots;
 pub mod sweep;
 pub mod table;
+pub mod tally;
 pub mod tcp;
 pub mod timeouts;
 pub mod track;
@@ -56,6 +58,7 @@ pub use limits::{Limit, Limits};
 pub use quoted::Quoted;
 pub use slots::Stock;
 pub use table::{Found, Insert, New, Removal, Size, Table};
+pub use tally::Tally;
 pub use tcp::{Invalid, Opening, Segment};
 pub use timeouts::Timeouts;
 pub use track::{Touch, Tracked};

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-/// Parts of a second in which `/proc/stat` counts (USER_HZ, 100 on x86-64 whatever the kernel's own clock is; proc_stat(5)).
-const TICKS: f64 = 100.0;
+/// Parts of a second in which `/proc` counts (USER_HZ, 100 on x86-64 whatever the kernel's own clock is; proc_stat(5)).
+pub(crate) const TICKS: f64 = 100.0;
 
 /// `/proc/stat` of one moment. What cannot be read counts nothing.
 #[derive(Debug)]
