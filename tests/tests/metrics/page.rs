@@ -9,24 +9,25 @@ use shunt_tests::Cmd;
 use crate::node::Node;
 
 /// Where the daemons of these tests serve.
-pub const LISTEN: &str = "127.0.0.1:9464";
+pub(crate) const LISTEN: &str = "127.0.0.1:9464";
 /// The parser, of the Debian package python3-prometheus-client.
-pub const PARSER: &str = "/usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py";
+pub(crate) const PARSER: &str = "/usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py";
 
 /// An answer: its status, its content type and its text.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub kind: String,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) kind: String,
+    pub(crate) text: String,
 }
 
 /// Asks the daemon for `path`.
 #[track_caller]
-pub fn get(node: &Node, path: &str, options: &[&str]) -> Answer {
+pub(crate) fn get(node: &Node, path: &str, options: &[&str]) -> Answer {
     let url = format!("http://{LISTEN}{path}");
     let argv = ["curl", "-sS", "--max-time", "8", "-w", "\n%{http_code} %{content_type}"];
-    let output = Cmd::new(argv).args(options.iter().copied()).args([url]).within(&node.netns).check().unwrap();
+    let output =
+        Cmd::new(argv).args(options.iter().copied()).args([url]).within(&node.netns).check().unwrap();
     let (text, last) = output.stdout.rsplit_once('\n').unwrap();
     let (status, kind) = last.split_once(' ').unwrap();
     Answer { status: status.parse().unwrap(), kind: kind.to_owned(), text: text.to_owned() }
@@ -34,24 +35,24 @@ pub fn get(node: &Node, path: &str, options: &[&str]) -> Answer {
 
 /// A family as its page describes it.
 #[derive(Clone, Debug)]
-pub struct Family {
+pub(crate) struct Family {
     /// As it is queried: with unit, and `_total` where it counts.
-    pub name: String,
-    pub kind: String,
-    pub help: String,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) help: String,
 }
 
 /// A page that was parsed.
 #[derive(Clone, Debug)]
-pub struct Page {
-    pub families: Vec<Family>,
+pub(crate) struct Page {
+    pub(crate) families: Vec<Family>,
     samples: BTreeMap<String, f64>,
 }
 
 impl Page {
     /// Scrapes and parses, which fails for whatever the format forbids.
     #[track_caller]
-    pub fn of(node: &Node) -> Self {
+    pub(crate) fn of(node: &Node) -> Self {
         let answer = get(node, "/metrics", &["-H", "Accept: application/openmetrics-text; version=1.0.0"]);
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -87,19 +88,20 @@ impl Page {
     }
 
     /// The value of a series, written `name{label=value,...}` with its labels in alphabetical order.
-    pub fn find(&self, series: &str) -> Option<f64> {
+    pub(crate) fn find(&self, series: &str) -> Option<f64> {
         self.samples.get(series).copied()
     }
 
     /// The same of one that must be there.
     #[track_caller]
-    pub fn value(&self, series: &str) -> f64 {
+    pub(crate) fn value(&self, series: &str) -> f64 {
         self.find(series).unwrap_or_else(|| panic!("there is no {series}"))
     }
 
     /// All series that count.
-    pub fn counters(&self) -> impl Iterator<Item = (&str, f64)> {
-        let counts = |name: &str| name.contains("_total{") || name.contains("_bucket{") || name.contains("_count{");
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, f64)> {
+        let counts =
+            |name: &str| name.contains("_total{") || name.contains("_bucket{") || name.contains("_count{");
         self.samples.iter().filter(move |(name, _)| counts(name)).map(|(name, value)| (name.as_str(), *value))
     }
 }
