@@ -177,7 +177,9 @@ mod tests {
         let mut departed = Departed::default();
         for number in 0..=REMEMBERED {
             departed.keep(&name(number), &some(1));
-            departed.keep(&name(0), &some(0));
+            if number % 512 == 0 {
+                departed.keep(&name(0), &some(0));
+            }
         }
         assert_eq!((departed.of(&name(1)), departed.by_name.len()), (None, REMEMBERED));
         assert!(departed.of(&name(0)).is_some() && departed.of(&name(2)).is_some());

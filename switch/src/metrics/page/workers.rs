@@ -197,7 +197,7 @@ mod tests {
     fn intervals_keep_every_count_and_end_with_infinity() {
         let latency: Vec<u64> = (0..LATENCIES as u64).collect();
         let intervals = intervals(&latency);
-        assert_eq!(intervals.iter().map(|(_, count)| count).sum::<u64>(), latency.iter().sum());
+        assert_eq!(intervals.iter().map(|(_, count)| count).sum::<u64>(), latency.iter().sum::<u64>());
         assert_eq!(intervals.first(), Some(&(1.024e-6, (0..=10).sum())));
         assert_eq!(intervals.get(1), Some(&(2.048e-6, 11)));
         let last = LATENCIES as u64 - 1;
