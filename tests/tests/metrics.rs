@@ -182,6 +182,66 @@ fn counters_go_on_when_a_port_is_removed_and_added_again() {
     never_back(&after, &Page::of(&node));
 }
 
+/// Two pods, of which one may begin to talk with the other: what a policy is about is tracked.
+const POLICY: &str = "
+[[pod]]
+namespace = \"x\"
+name = \"a\"
+labels = { app = \"a\" }
+addresses = [\"10.0.0.1\"]
+
+[[pod]]
+namespace = \"x\"
+name = \"b\"
+labels = { app = \"b\" }
+addresses = [\"10.0.0.2\"]
+
+[[policy]]
+namespace = \"x\"
+name = \"allow\"
+pod_selector = { match_labels = { app = \"b\" } }
+ingress = [{ from = [{ pod_selector = { match_labels = { app = \"a\" } } }] }]
+";
+
+#[test]
+fn connections_and_policies_are_counted() {
+    require!(root(), tool("ping"), tool("curl"), file(PARSER), shuntd());
+    let plan = Plan { pods: &[Kind::Veth; 2], quiet: true, head: &head(), tail: POLICY, ..Plan::default() };
+    let node = Node::start(&plan);
+    ping(&node, 20);
+    let page = Page::of(&node);
+    let shown: Value = node.shuntd.cli(&["conntrack", "-S", "--json"]).unwrap();
+    for (metric, key) in [
+        ("shunt_connections_capacity{}", "capacity"),
+        ("shunt_connections_memory_bytes{}", "bytes"),
+        ("shunt_connections_opened_total{}", "opened"),
+        ("shunt_connections_deleted_total{}", "deleted"),
+    ] {
+        assert_eq!(page.value(metric), shown[key].as_f64().unwrap(), "{metric}");
+    }
+    assert!(
+        page.value("shunt_connections{}") >= 1.0 && page.value("shunt_connections_opened_total{}") >= 1.0
+    );
+    assert!(page.value("shunt_zone_connections{zone=default}") >= 1.0);
+    assert_eq!(page.value("shunt_policies{tier=policy}"), 1.0);
+    assert_eq!(page.value("shunt_pods{}"), 2.0);
+    assert_eq!(page.value("shunt_policy_apply_seconds_count{}"), 0.0);
+
+    // The walk through the table comes by, some seconds later.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Page::of(&node).value("shunt_protocol_connections{protocol=icmp}") < 1.0 {
+        ping(&node, 1);
+        assert!(Instant::now() < deadline, "no walk has found the pings");
+    }
+
+    let file = node.path("next.toml");
+    fs::write(&file, format!("{}\n[[policy]]\nnamespace = \"y\"\nname = \"deny\"\n", node.config())).unwrap();
+    node.cli(&format!("apply {}", file.display()));
+    let page = Page::of(&node);
+    assert_eq!(page.value("shunt_policy_apply_seconds_count{}"), 1.0);
+    assert_eq!(page.value("shunt_policies{tier=policy}"), 2.0);
+}
+
 #[test]
 fn health_and_readiness_and_ports_that_are_down() {
     require!(root(), tool("curl"), shuntd());
@@ -321,6 +381,6 @@ fn prometheus_takes_it(node: &Node, alerts: &str) {
     until("shunt_port_up{port=\"pod1\"}", "=> 1 ");
     until("count(shunt_worker_latency_seconds_bucket)", "=> 21 ");
     // The port dies, and who watches hears of it.
-    node.netns.exec(&["ip", "link", "del", device(&node, 1)]).unwrap();
+    node.netns.exec(&["ip", "link", "del", device(node, 1)]).unwrap();
     until("ALERTS{alertname=\"ShuntPortDown\"}", "port=\"pod2\"");
 }

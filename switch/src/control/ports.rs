@@ -290,7 +290,7 @@ impl Control {
         port.config.admin_up = false;
         self.detach_rx(id, &queues);
         self.learned.forget_port(id);
-        let gone = self.ports.slots[id.index()].take();
+        let mut gone = self.ports.slots[id.index()].take();
         if let Some(port) = &gone {
             self.learned.network(&port.config.network).invalidate();
         }
@@ -298,7 +298,6 @@ impl Control {
             tracing::warn!(port = %name, "a worker has not passed yet; the device stays open until it does");
         }
         self.detach_tx(id);
-        let mut gone = gone;
         if let Some(port) = &mut gone {
             port.missed += port.state.missed();
             let totals = self.totals(port);
