@@ -118,7 +118,7 @@ pub enum Step<'a> {
 }
 
 impl Config {
-    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory`, `workers`, `flow_cache` and the capacity under
+    /// This configuration as a daemon started with `running` can take it: `daemon`, `memory`, `workers`, `metrics`, `flow_cache` and the capacity under
     /// `connections` stay as they run (see [`ConfigDiff::restart_required`]), and the ports are checked against those. `origin` is the name that
     /// messages give this configuration.
     ///
@@ -129,6 +129,7 @@ impl Config {
             daemon: running.daemon.clone(),
             memory: running.memory.clone(),
             workers: running.workers.clone(),
+            metrics: running.metrics.clone(),
             flow_cache: running.flow_cache.clone(),
             connections: Connections { capacity: running.connections.capacity, ..self.connections.clone() },
             routers: self.routers.clone(),
@@ -284,6 +285,7 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = differing!(old.daemon, new.daemon; socket "daemon.socket", state_dir "daemon.state_dir");
     keys.extend(differing!(old.memory, new.memory;
         hugepages "memory.hugepages", mbufs "memory.mbufs", mbuf_size "memory.mbuf_size"));
+    keys.extend(differing!(old.metrics, new.metrics; listen "metrics.listen"));
     keys.extend(differing!(old.flow_cache, new.flow_cache;
         entries "flow_cache.entries", key "flow_cache.key", verify "flow_cache.verify",
         back_off "flow_cache.back_off", idle_timeout "flow_cache.idle_timeout"));

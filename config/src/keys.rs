@@ -2,7 +2,9 @@
 //! documentation and the embedded default are tested against it, the command line may complete from it.
 
 use crate::cluster::{admin, object, policy};
-use crate::{connections, daemon, flow_cache, memory, network, node, port, router, service, workers};
+use crate::{
+    connections, daemon, flow_cache, memory, metrics, network, node, port, router, service, workers,
+};
 
 /// One key of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     SectionKeys { name: "daemon", repeated: false, keys: daemon::KEYS },
     SectionKeys { name: "memory", repeated: false, keys: memory::KEYS },
     SectionKeys { name: "workers", repeated: false, keys: workers::KEYS },
+    SectionKeys { name: "metrics", repeated: false, keys: metrics::KEYS },
     SectionKeys { name: "flow_cache", repeated: false, keys: flow_cache::KEYS },
     SectionKeys { name: "connections", repeated: false, keys: connections::KEYS },
     SectionKeys { name: "node", repeated: false, keys: node::KEYS },

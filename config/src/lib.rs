@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `raw`, `section`, `value` | text with places; one section key by key; what single values may be |
-//! | `daemon`, `memory`, `workers`, `flow_cache`, `connections`, `node`, `router`, `network`, `port`, `service` | one section each: its type, its list of keys, its reader |
+//! | `daemon`, `memory`, `workers`, `metrics`, `flow_cache`, `connections`, `node`, `router`, `network`, `port`, `service` | one section each: its type, its list of keys, its reader |
 //! | `cluster` | namespaces, pods, policies: what selectors choose, and who may talk to whom |
 //! | `check` | mistakes that show only between sections |
 //! | `read`, `write` | whole documents, in and out |
@@ -32,6 +32,7 @@ mod keys;
 mod kube;
 mod mac;
 mod memory;
+mod metrics;
 mod names;
 mod network;
 mod node;
@@ -70,6 +71,7 @@ pub use keys::{Key, SECTIONS, SectionKeys};
 pub use kube::{AppliedObject, Merged, ObjectChange, ObjectName, merge, remove};
 pub use mac::{MacAddr, ParseMacError};
 pub use memory::{Hugepages, Memory};
+pub use metrics::{Listen, Metrics};
 pub use names::{
     NETWORK_NAME_MAX, NameError, NetworkName, PORT_NAME_MAX, PortName, RouterName, check_device_name,
 };
@@ -111,6 +113,8 @@ pub struct Config {
     pub memory: Memory,
     /// The forwarding threads.
     pub workers: Workers,
+    /// Counters and health over HTTP.
+    pub metrics: Metrics,
     /// What each worker remembers of flows.
     pub flow_cache: FlowCache,
     /// What all workers remember of connections.
@@ -150,6 +154,7 @@ impl Default for Config {
             daemon: Daemon::default(),
             memory: Memory::default(),
             workers: Workers::default(),
+            metrics: Metrics::default(),
             flow_cache: FlowCache::default(),
             connections: Connections::default(),
             node: Node::default(),

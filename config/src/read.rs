@@ -17,7 +17,9 @@ use crate::port::{Draft, Port};
 use crate::raw::{Lines, Table, note_places};
 use crate::section::Section;
 use crate::service::Only;
-use crate::{Config, connections, daemon, flow_cache, memory, network, node, port, router, service, workers};
+use crate::{
+    Config, connections, daemon, flow_cache, memory, metrics, network, node, port, router, service, workers,
+};
 
 /// Largest configuration file, in bytes: enough for 50,000 ports, and not for a disk given by mistake.
 const FILE_MAX: u64 = 16 << 20;
@@ -139,7 +141,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     let daemon = single(document, "daemon", daemon::KEYS, sink, daemon::read);
     let memory = single(document, "memory", memory::KEYS, sink, memory::read);
     let workers = single(document, "workers", workers::KEYS, sink, workers::read);
-
+    let metrics = single(document, "metrics", metrics::KEYS, sink, metrics::read);
     let flow_cache = single(document, "flow_cache", flow_cache::KEYS, sink, flow_cache::read);
     let connections = single(document, "connections", connections::KEYS, sink, connections::read);
     let node = single(document, "node", node::KEYS, sink, node::read);
@@ -207,6 +209,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
         daemon: daemon.ok()?,
         memory: memory.ok()?,
         workers: workers.ok()?,
+        metrics: metrics.ok()?,
         flow_cache: flow_cache.ok()?,
         connections: connections.ok()?,
         node: node.ok()?,

@@ -24,6 +24,7 @@ impl Config {
         push(&mut text, "[daemon]", &self.daemon);
         push(&mut text, "[memory]", &self.memory);
         push(&mut text, "[workers]", &self.workers);
+        push(&mut text, "[metrics]", &self.metrics);
         push(&mut text, "[flow_cache]", &self.flow_cache);
         push(&mut text, "[connections]", &self.connections);
         push(&mut text, "[node]", &self.node);

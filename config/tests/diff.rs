@@ -57,6 +57,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "devargs" => ("\"net_null0\"", "\"net_null0,no-rx=1\""),
         "hugepages" => ("\"auto\"", "\"never\""),
         "mbufs" => ("16384", "32768"),
+        "listen" => ("\"127.0.0.1:9464\"", "\"/a\""),
         "count" => ("1", "2"),
         "cores" => ("[1]", "[2]"),
         "poll" => ("\"adaptive\"", "\"busy\""),

@@ -130,7 +130,7 @@ proptest! {
         prop_assert_eq!(&model.networks, &wanted.networks);
         prop_assert_eq!(&model.routers, &wanted.routers);
         prop_assert_eq!(&model.ports, &wanted.ports);
-        let at_start = |c: &Config| (c.daemon.clone(), c.memory.clone(), c.workers.clone(), c.flow_cache.clone());
+        let at_start = |c: &Config| (c.daemon.clone(), c.memory.clone(), c.workers.clone(), c.metrics.clone(), c.flow_cache.clone());
         let fixed = at_start(&old) != at_start(&new);
         prop_assert_eq!(fixed, !diff.restart_required.is_empty());
     }

@@ -53,6 +53,8 @@ pub struct PortCounters {
     pub tx_bytes: Counter,
     /// Received frames that the switch itself took: answers to its own questions.
     pub taken: Counter,
+    /// Times that a receive queue gave as many frames as were asked for: more may have waited.
+    pub full_bursts: Counter,
     drops: Drops,
 }
 
@@ -79,6 +81,27 @@ impl PortCounters {
     }
 }
 
+/// Number of [`Latency`]'s buckets; the last one begins at half a second.
+pub const LATENCIES: usize = 31;
+
+/// Iterations by how long they took. Bucket `n` has those of more than 2^(n-1) and at most 2^n ns; the last one all that are longer.
+#[derive(Debug, Default)]
+pub struct Latency([Counter; LATENCIES]);
+
+impl Latency {
+    /// Counts an iteration. Only the owning worker calls this.
+    #[inline]
+    pub fn note(&self, nanos: u64) {
+        let bits = u64::BITS - nanos.saturating_sub(1).leading_zeros();
+        self.0[(bits as usize).min(LATENCIES - 1)].add(1);
+    }
+
+    /// The buckets.
+    pub fn get(&self) -> [u64; LATENCIES] {
+        std::array::from_fn(|bucket| self.0[bucket].get())
+    }
+}
+
 /// What one worker did with its time. Cycles are those of [`shunt_ffi::clock::tsc`].
 #[derive(Debug, Default)]
 pub struct LoopCounters {
@@ -90,6 +113,18 @@ pub struct LoopCounters {
     pub slept_cycles: Counter,
     /// Iterations of the loop.
     pub iterations: Counter,
+    /// Of those that moved frames, how long they took.
+    pub latency: Latency,
+    /// Of those that moved frames, those in which a receive queue gave as many as were asked for.
+    pub full: Counter,
+    /// Iterations that took longer than [`LATE`](crate::worker::pace::LATE).
+    pub late: Counter,
+    /// The longest of these.
+    pub worst_late_cycles: Counter,
+    /// `total_cycles` when the last of these began.
+    pub last_late_cycles: Counter,
+    /// The system's number of the worker's thread; 0 before it runs.
+    pub thread: Counter,
     /// Times the worker went to sleep.
     pub sleeps: Counter,
     /// Frames received.
@@ -173,5 +208,26 @@ impl WorkerCounters {
 impl Default for WorkerCounters {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_ends_with_its_power_of_two() {
+        let bucket = |nanos| {
+            let latency = Latency::default();
+            latency.note(nanos);
+            latency.get().iter().position(|count| *count == 1)
+        };
+        let cases = [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (1024, 10), (1025, 11), (1 << 29, 29)];
+        for (nanos, wanted) in cases {
+            assert_eq!(bucket(nanos), Some(wanted), "{nanos}");
+        }
+        for nanos in [(1 << 29) + 1, 1 << 30, u64::MAX] {
+            assert_eq!(bucket(nanos), Some(LATENCIES - 1), "{nanos}");
+        }
     }
 }

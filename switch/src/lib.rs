@@ -32,6 +32,7 @@
 //! | [`offload`] | checksums and segmentation in software |
 //! | [`wire`] | header formats |
 //! | [`control`] | configuration, ports, learning, publication, API |
+//! | [`metrics`] | counters and health over HTTP |
 //! | [`daemon`] | `shuntd`: from the command line to a running switch and its end |
 //! | [`cli`] | `shunt`: commands, tables, the client of the API |
 //! | [`counters`], [`drop`], [`ids`] | what is counted, why frames are dropped, dense numbers for names |
@@ -46,6 +47,7 @@ pub mod encap;
 pub mod flow;
 pub mod ids;
 pub mod lacp;
+pub mod metrics;
 pub mod offload;
 pub mod pipeline;
 pub mod policy;

@@ -14,6 +14,7 @@ mod fragments;
 mod held;
 pub mod mailbox;
 pub(crate) mod output;
+pub mod pace;
 pub(crate) mod reporter;
 mod sleep;
 mod storm;
@@ -37,6 +38,7 @@ use crate::topology::Topology;
 use forward::{Flows, Forwarder, Openings};
 use mailbox::{Command, Inbox, Reply};
 pub use output::TxPort;
+use pace::Pace;
 use storm::Bucket;
 pub use teacher::Lesson;
 use teacher::Teacher;
@@ -97,6 +99,27 @@ pub struct Worker {
     counters: Arc<WorkerCounters>,
 }
 
+/// What one look at all receive queues brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Polled {
+    /// Frames.
+    frames: usize,
+    /// A queue gave as many as were asked for.
+    full: bool,
+}
+
+impl Polled {
+    /// Adds the `count` frames of a queue that was asked for `burst`.
+    #[inline]
+    fn add(&mut self, count: usize, burst: usize, ours: &PortCounters) {
+        self.frames += count;
+        if count >= burst {
+            self.full = true;
+            ours.full_bursts.add(1);
+        }
+    }
+}
+
 /// Counts what of a bond's frames was not traffic.
 #[cold]
 fn account(ours: &PortCounters, sifted: Sifted) {
@@ -136,6 +159,7 @@ impl Worker {
         let mut flows = Flows::default();
         let time = self.counters.clone();
         let time = &time.time;
+        let pace = Pace::new();
         let mut last = 0;
 
         loop {
@@ -149,10 +173,10 @@ impl Worker {
             let received = self.poll(&mut burst, &mut flows, seconds);
 
             let before = std::mem::replace(&mut now, clock::tsc());
-            let spent = now.wrapping_sub(before);
+            let mut spent = now.wrapping_sub(before);
             if newest != epoch {
                 // The first iteration takes over nothing; it touches all memory for the first time.
-                let spent = if epoch == u64::MAX { 0 } else { spent };
+                spent = if epoch == u64::MAX { 0 } else { spent };
                 epoch = newest;
                 time.swap_cycles.set(spent);
                 time.cycles_before_swap.set(last);
@@ -162,13 +186,15 @@ impl Worker {
             last = spent;
             time.iterations.add(1);
             time.total_cycles.set(now - started);
+            pace.any(time, spent);
             while now >= next_second {
                 next_second += second;
                 seconds += 1;
             }
-            if received > 0 {
-                time.packets.add(received as u64);
+            if received.frames > 0 {
+                time.packets.add(received.frames as u64);
                 time.busy_cycles.add(spent);
+                pace.busy(time, spent, received.full);
                 last_frame = now;
             } else if self.settings.adaptive && now.wrapping_sub(last_frame) > idle_after {
                 self.sleep(&mut burst, &mut flows, seconds);
@@ -180,12 +206,12 @@ impl Worker {
         self.leave();
     }
 
-    /// One burst from each queue; returns the number of frames.
+    /// One burst from each queue.
     #[inline]
-    fn poll(&mut self, burst: &mut Burst, flows: &mut Flows, now: u32) -> usize {
+    fn poll(&mut self, burst: &mut Burst, flows: &mut Flows, now: u32) -> Polled {
         let Self { settings, topology, rx, forwarder, counters, .. } = self;
         let topology = topology.get();
-        let mut total = 0;
+        let mut polled = Polled::default();
         let mut gone = None;
         for (index, slot) in rx.iter_mut().enumerate() {
             match slot.rx.receive(burst, settings.burst) {
@@ -193,13 +219,13 @@ impl Worker {
                 Received::Down => slot.down = true,
                 Received::Frames(count) => {
                     slot.down = false;
-                    total += count;
+                    polled.add(count, settings.burst, counters.port(slot.port));
                     forwarder.forward(topology, (slot.port, &slot.storm), burst, flows, now, counters);
                 }
                 Received::Sifted(sifted) => {
                     slot.down = false;
-                    total +=
-                        [sifted.frames, sifted.taken, sifted.refused].map(usize::from).iter().sum::<usize>();
+                    let count = [sifted.frames, sifted.taken, sifted.refused].map(usize::from);
+                    polled.add(count.iter().sum(), settings.burst, counters.port(slot.port));
                     account(counters.port(slot.port), sifted);
                     if sifted.frames > 0 {
                         forwarder.forward(topology, (slot.port, &slot.storm), burst, flows, now, counters);
@@ -212,7 +238,7 @@ impl Worker {
             let slot = self.rx.swap_remove(index);
             self.inbox.reply(Reply::Gone(slot));
         }
-        total
+        polled
     }
 
     /// Carries out all waiting commands; true when the worker is to stop.

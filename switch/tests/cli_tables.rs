@@ -95,6 +95,18 @@ fn workers() {
             verified: 50,
             unsound: 0,
         }),
+        pace: Some(proto::Iterations {
+            busy: 400_000,
+            full: 2_000,
+            full_percent: 0.5,
+            p99_us: 16.384,
+            late: 0,
+            worst_late_us: 0.0,
+            late_age: None,
+            latency: vec![],
+        }),
+        steal_seconds: 0.07,
+        waited_seconds: 1.234,
         ..proto::Worker::default()
     };
     let floating = proto::Worker { worker: 1, core: None, ..proto::Worker::default() };
@@ -105,6 +117,10 @@ WORKER  CORE  BUSY-%  ASLEEP-%  PACKETS  CYCLES/PKT  GENERATION  WORST-SWAP-US  
      0     1    12.3      80.0  5000000         123          17            4.2  pod1/0 pod2/0
      1     -     0.0       0.0        0           0           0            0.0
 
+WORKER  BUSY-ITERATIONS  FULL-%  P99-US  OVER-5MS  LONGEST-MS  WAITED-S  STEAL-S
+     0           400000     0.5    16.4         0           -      1.23     0.07
+     1                0     0.0     0.0         0           -      0.00     0.00
+
 WORKER  CACHE-FLOWS     HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
      0        65536  4999000    1000  100.0      900     12        50        0
 ",
@@ -114,10 +130,26 @@ WORKER  CACHE-FLOWS     HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
     let text = show::workers(&[off]);
     assert!(text.ends_with("\nthe flow cache is off (`entries = 0` under [flow_cache])\n"), "{text}");
 
+    let pace = proto::Iterations {
+        late: 4,
+        worst_late_us: 12_345.6,
+        late_age: Some(61),
+        ..proto::Iterations::default()
+    };
+    let late = proto::Worker { worker: 2, pace: Some(pace), ..proto::Worker::default() };
+    golden(
+        show::workers(&[late]).split("\n\n").nth(1).unwrap(),
+        "\
+WORKER  BUSY-ITERATIONS  FULL-%  P99-US  OVER-5MS  LONGEST-MS  WAITED-S  STEAL-S
+     2                0     0.0     0.0         4        12.3      0.00     0.00
+ALARM: worker 2 made frames late 4 times, by up to 12.3 ms, the last time 1m 1s ago;
+where WAITED-S or STEAL-S grows, something else has its core (`cores` under [workers])",
+    );
+
     let alarm = proto::Worker { worker: 3, cache: cache(16, 2), ..proto::Worker::default() };
     let text = show::workers(&[alarm]);
     golden(
-        text.split_once("\n\n").unwrap().1,
+        text.split("\n\n").nth(2).unwrap(),
         "\
 WORKER  CACHE-FLOWS  HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
      3           16     0       0    0.0        0      0         0        2

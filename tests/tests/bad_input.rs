@@ -79,6 +79,23 @@ mac = "02:00"
 "#;
 
 #[test]
+fn an_address_for_metrics_that_is_taken_or_not_there() {
+    require!(root(), shuntd());
+    let (netns, dir) = (Netns::new().unwrap(), tempfile::tempdir().unwrap());
+    let config = |listen: &str| format!("{MEMORY}[metrics]\nlisten = \"{listen}\"\n");
+    let _first = Shuntd::start_in(&netns, &config("127.0.0.1:9464")).unwrap();
+    let advice = "`listen` under [metrics]";
+    let busy = refused(&netns, dir.path(), &config("127.0.0.1:9464"), &[]);
+    one_line(&busy, 1, &["metrics cannot be served at 127.0.0.1:9464", "stop what listens there", advice]);
+    let nobodys = refused(&netns, dir.path(), &config("192.0.2.1:9464"), &[]);
+    one_line(&nobodys, 1, &["192.0.2.1:9464", "no interface has that address", advice]);
+    let name = refused(&netns, dir.path(), &config("localhost:9464"), &[]);
+    one_line(&name, 2, &["shunt.toml:4:10: metrics.listen: ", "write \"127.0.0.1:9464\""]);
+    // Nothing was taken: not the control socket either.
+    assert!(!dir.path().join("s").exists());
+}
+
+#[test]
 fn ten_mistakes_give_ten_messages_with_line_and_key() {
     require!(root(), shuntd());
     let (netns, dir) = (Netns::new().unwrap(), tempfile::tempdir().unwrap());

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use shunt_config::{
     Bond, BondHash, BondMember, BondMode, Config, Daemon, Endpoint, FloatingIp, FlowCache, Hugepages,
-    KeyFields, LacpRate, MacAddr, MemifRole, Memory, Mtu, Netns, Network, NetworkName, Poll, Port, PortKind,
-    PortName, Router, RouterName, Routes, Secret, StaticRoute, VhostMode, Workers,
+    KeyFields, LacpRate, Listen, MacAddr, MemifRole, Memory, Metrics, Mtu, Netns, Network, NetworkName, Poll,
+    Port, PortKind, PortName, Router, RouterName, Routes, Secret, StaticRoute, VhostMode, Workers,
 };
 
 const NETWORKS: [&str; 3] = ["default", "blue", "red"];
@@ -28,8 +28,8 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
 }
 
 fn without_cluster() -> impl Strategy<Value = Config> {
-    (workers(), subsequence(&NETWORKS[..], 0..=3), memory(), flow_cache(), "[a-z]{1,8}").prop_flat_map(
-        |(workers, names, memory, flow_cache, file)| {
+    (workers(), subsequence(&NETWORKS[..], 0..=3), memory(), flow_cache(), listen(), "[a-z]{1,8}")
+        .prop_flat_map(|(workers, names, memory, flow_cache, listen, file)| {
             let networks: Vec<_> = names.iter().map(|name| network(name)).collect();
             let networks = networks.prop_flat_map(routed);
             // Without a network there can be no port.
@@ -52,6 +52,7 @@ fn without_cluster() -> impl Strategy<Value = Config> {
                 },
                 memory: memory.clone(),
                 workers: workers.clone(),
+                metrics: Metrics { listen: listen.clone() },
                 flow_cache: flow_cache.clone(),
                 connections: shunt_config::Connections::default(),
                 node: shunt_config::Node::default(),
@@ -61,8 +62,13 @@ fn without_cluster() -> impl Strategy<Value = Config> {
                 networks,
                 cluster: Default::default(),
             })
-        },
-    )
+        })
+}
+
+fn listen() -> impl Strategy<Value = Option<Listen>> {
+    let tcp = (any::<IpAddr>(), 1_u16..).prop_map(|(address, port)| Listen::Tcp((address, port).into()));
+    let unix = "/[a-z]{1,8}".prop_map(|path| Listen::Unix(path.into()));
+    proptest::option::of(prop_oneof![tcp, unix])
 }
 
 fn flow_cache() -> impl Strategy<Value = FlowCache> {

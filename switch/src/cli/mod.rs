@@ -31,6 +31,7 @@ pub mod man;
 mod objects;
 pub mod options;
 pub mod ovs;
+mod pace;
 pub mod ping;
 pub mod policies;
 mod routers;

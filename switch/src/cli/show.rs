@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::options::Show;
+use super::pace::pace;
 use super::routers::routers;
 use super::table::Table;
 use super::{Failure, bonds, output, policies, services, watch};
@@ -134,7 +135,7 @@ pub fn workers(rows: &[proto::Worker]) -> String {
             row.queues.join(" "),
         ]);
     }
-    format!("{}\n{}", table.render(), caches(rows))
+    format!("{}\n{}\n{}", table.render(), pace(rows), caches(rows))
 }
 
 /// What the workers' flow caches did, with an alarm for each that was wrong.
@@ -270,7 +271,7 @@ pub fn health(row: &proto::Healthy) -> String {
 }
 
 /// A time in at most two units.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match Duration::from_secs(seconds).as_secs() {
         0..60 => format!("{seconds}s"),

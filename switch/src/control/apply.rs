@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, ObjectName, PortChange, PortName};
 
@@ -114,6 +115,7 @@ impl Control {
 
     /// Goes from the running configuration to `next`, in which the peers of files are.
     pub(super) fn apply_whole(&mut self, next: Config) -> Result<Applied, ApplyError> {
+        let begun = Instant::now();
         let next = Arc::new(next);
         let diff = shunt_config::diff(&self.config, &next);
         if !diff.restart_required.is_empty() {
@@ -174,6 +176,9 @@ impl Control {
             self.change(&change.to);
         }
         let in_force = self.publish_and_wait("configuration applied");
+        if diff.policies && in_force {
+            self.reports.policies_applied(begun.elapsed());
+        }
         let translated = |config: &Config| -> Vec<_> {
             config.routers.iter().map(|router| router.floating_ips.clone()).collect()
         };

@@ -68,10 +68,31 @@ impl Default for NetworkLessons {
     }
 }
 
+/// What became of lessons, in all networks since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LessonCounts {
+    /// Addresses that turned up behind another port.
+    pub moves: u64,
+    /// Addresses not learned because of a limit.
+    pub refused: u64,
+    /// Neighbours not learned because of a limit.
+    pub neighbors_refused: u64,
+}
+
+impl LessonCounts {
+    fn add(&mut self, network: &NetworkLessons) {
+        self.moves += network.moves;
+        self.refused += network.refused;
+        self.neighbors_refused += network.neighbors_refused();
+    }
+}
+
 /// All networks' lessons.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
     networks: HashMap<NetworkName, NetworkLessons>,
+    /// What networks have counted that are gone.
+    departed: LessonCounts,
     last_ageing: Option<Instant>,
 }
 
@@ -86,12 +107,23 @@ impl Learned {
 
     /// Forgets networks that are not in `keep`.
     pub(super) fn retain(&mut self, keep: &HashSet<NetworkName>) {
-        self.networks.retain(|name, _| keep.contains(name));
+        for (_, network) in self.networks.extract_if(|name, _| !keep.contains(name)) {
+            self.departed.add(&network);
+        }
     }
 
     /// Forgets everything that was learned in a network.
     pub(super) fn forget_network(&mut self, name: &NetworkName) {
-        self.networks.remove(name);
+        if let Some(network) = self.networks.remove(name) {
+            self.departed.add(&network);
+        }
+    }
+
+    /// What became of all lessons.
+    pub(super) fn counts(&self) -> LessonCounts {
+        let mut counts = self.departed;
+        self.networks.values().for_each(|network| counts.add(network));
+        counts
     }
 
     /// Forgets everything behind `port`.

@@ -24,6 +24,9 @@
 //! | `policies`, `why` | who may talk to whom, resolved for the workers; what policies refuse now |
 //! | `reset` | closing one port and opening it again |
 //! | [`status`] | what `shunt show` prints |
+//! | [`sample`] | all that is exported as metrics, at one moment |
+//! | `durations` | how long publications took |
+//! | [`totals`] | what was counted at ports, also at those that are gone |
 //! | [`flows`] | what the flow caches hold |
 //! | [`picture`], [`rules`] | the tables as rows, as the rules of ovs-ofctl |
 //! | [`trace`](mod@trace) | where a frame would go |
@@ -38,6 +41,7 @@ pub mod bonds;
 pub mod capture;
 mod connections;
 mod domains;
+mod durations;
 pub mod flows;
 mod host;
 pub mod kept;
@@ -53,11 +57,13 @@ mod publish;
 mod reset;
 mod routes;
 pub mod rules;
+pub mod sample;
 mod services;
 mod start;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 pub mod trace;
 mod voice;
 mod why;
@@ -69,6 +75,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{self, Receiver, Sender};
 use shunt_config::Config;
 use shunt_ffi::rcu::Publisher;
+use tokio::sync::oneshot;
 
 use crate::counters::WorkerCounters;
 use crate::port::Site;
@@ -78,7 +85,10 @@ use crate::worker::mailbox::Outbox;
 
 pub use apply::{Applied, ApplyError};
 pub use connections::{ConnectionRow, ConnectionStatistics, Watch, WatchError, Which};
+pub use durations::Durations;
+pub use learn::LessonCounts;
 pub use policies::PolicyRow;
+pub use publish::Times;
 pub use start::StartError;
 pub use why::RefusalRow;
 
@@ -111,6 +121,7 @@ pub struct Control {
     /// Those of `config`.
     domains: domains::Domains,
     ports: ports::Ports,
+    departed: totals::Departed,
     /// The peers of its overlays by number.
     peers: overlay::Numbers,
     peer_files: peer_files::PeerFiles,
@@ -144,6 +155,23 @@ pub struct Handle {
 pub struct Stopped;
 
 impl Handle {
+    /// Has `job` run on the control thread; its result comes by the channel that is returned. Does not wait.
+    ///
+    /// # Errors
+    /// The control thread has ended.
+    pub fn later<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<oneshot::Receiver<R>, Stopped> {
+        let (send, receive) = oneshot::channel();
+        let job: Job = Box::new(move |control| {
+            // Nobody may be waiting any more; then nobody minds.
+            let _ = send.send(job(control));
+        });
+        self.jobs.send(job).map_err(|_| Stopped)?;
+        Ok(receive)
+    }
+
     /// Runs `job` on the control thread and waits for its result.
     pub fn call<R: Send + 'static>(
         &self,
@@ -227,6 +255,9 @@ impl Control {
         self.follow_peer_files();
         self.age();
         self.connections.sweep(self.now());
+        if self.config.metrics.listen.is_some() {
+            self.connections.count_kinds();
+        }
         self.announce();
         self.speak();
         self.settle();

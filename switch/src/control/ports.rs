@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use shunt_config::{Config, PortName};
 
+use super::totals::Totals;
 use super::{Control, host};
 use crate::ids::{MAX_PORTS, PortId};
 use crate::port::bond::BondDevice;
@@ -29,6 +30,16 @@ enum State {
     Closed { why: String, retry_at: Instant, wait: Duration },
 }
 
+impl State {
+    /// Frames that the device has lost since it was opened.
+    fn missed(&mut self) -> u64 {
+        match self {
+            Self::Open { device, .. } => device.status().missed,
+            Self::Closed { .. } => 0,
+        }
+    }
+}
+
 /// One configured port.
 #[derive(Debug)]
 pub(super) struct PortState {
@@ -37,6 +48,10 @@ pub(super) struct PortState {
     state: State,
     /// Times the device went away.
     pub(super) deaths: u64,
+    /// What its slot had counted before.
+    pub(super) base: Totals,
+    /// Frames that devices lost which went away.
+    pub(super) missed: u64,
     pub(super) since: Instant,
 }
 
@@ -161,8 +176,10 @@ impl Control {
         };
         let id = self.ports.free_slot().ok_or_else(full)?;
         let closed = State::Closed { why: String::new(), retry_at: Instant::now(), wait: RETRY.0 };
+        let base = self.slot_totals(id);
+        let since = Instant::now();
         self.ports.slots[id.index()] =
-            Some(PortState { id, config, state: closed, deaths: 0, since: Instant::now() });
+            Some(PortState { id, config, state: closed, deaths: 0, base, missed: 0, since });
         Ok(self.attach(id, opened))
     }
 
@@ -273,7 +290,7 @@ impl Control {
         port.config.admin_up = false;
         self.detach_rx(id, &queues);
         self.learned.forget_port(id);
-        let gone = self.ports.slots[id.index()].take();
+        let mut gone = self.ports.slots[id.index()].take();
         if let Some(port) = &gone {
             self.learned.network(&port.config.network).invalidate();
         }
@@ -281,6 +298,11 @@ impl Control {
             tracing::warn!(port = %name, "a worker has not passed yet; the device stays open until it does");
         }
         self.detach_tx(id);
+        if let Some(port) = &mut gone {
+            port.missed += port.state.missed();
+            let totals = self.totals(port);
+            self.departed.keep(name, &totals);
+        }
         // Device and queues have met again in `gone` and the replies: all dropped here, off the workers.
         drop(gone);
     }
@@ -338,7 +360,8 @@ impl Control {
         }
         let why = "its device went away".to_owned();
         let retry_at = Instant::now() + RETRY.0;
-        let old = std::mem::replace(&mut port.state, State::Closed { why, retry_at, wait: RETRY.0 });
+        let mut old = std::mem::replace(&mut port.state, State::Closed { why, retry_at, wait: RETRY.0 });
+        port.missed += old.missed();
         port.deaths += 1;
         port.since = Instant::now();
         let (name, network) = (port.config.name.clone(), port.config.network.clone());

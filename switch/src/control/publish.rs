@@ -8,6 +8,7 @@ use std::sync::Arc;
 use shunt_config::{KeyFields, Network, PortName};
 use shunt_ffi::clock;
 
+use super::durations::Durations;
 use super::learn::Given;
 use super::ports::PortState;
 use super::{Control, host, overlay, routes, services};
@@ -56,6 +57,20 @@ pub(super) struct Report {
 pub(super) struct Reports {
     kept: VecDeque<Report>,
     generation: u64,
+    times: Times,
+}
+
+/// How long publications took since the daemon started.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// To build a topology.
+    pub build: Durations,
+    /// From the pointer swap until no worker could use an older one, as far as the control thread saw.
+    pub in_force: Durations,
+    /// The longest loop iteration in which a worker took one over, of those publications that were waited for.
+    pub stall: Durations,
+    /// From a change of pods or policies until it was in force on all workers.
+    pub policies: Durations,
 }
 
 impl Reports {
@@ -65,6 +80,20 @@ impl Reports {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    pub(super) fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Notes how long a change of pods or policies took until it was in force.
+    pub(super) fn policies_applied(&mut self, took: Duration) {
+        self.times.policies.note(took);
+    }
+
+    /// True when every worker has run a topology of ours.
+    pub(super) fn first_is_in_force(&self) -> bool {
+        self.times.in_force.count() > 0
     }
 
     /// True when every worker runs the newest topology, as far as is known.
@@ -88,6 +117,7 @@ impl Control {
         let epoch = self.publisher.publish(Box::new(next));
         self.workers.iter().for_each(|worker| worker.mail.ring());
         self.reports.generation = generation;
+        self.reports.times.build.note(build);
         let report = Report {
             generation,
             cause: cause.to_owned(),
@@ -144,7 +174,9 @@ impl Control {
         self.publisher.reclaim();
         for report in self.reports.kept.iter_mut().rev().take_while(|report| report.in_force.is_none()) {
             if self.publisher.passed(report.epoch) {
-                report.in_force = Some(report.swapped.elapsed());
+                let took = report.swapped.elapsed();
+                report.in_force = Some(took);
+                self.reports.times.in_force.note(took);
             }
         }
     }
@@ -169,6 +201,9 @@ impl Control {
         if let Some(report) = self.reports.kept.back_mut() {
             report.worst_stall = worst.map(|(stall, _)| clock::duration(stall));
             report.worst_before = worst.map(|(_, before)| clock::duration(before));
+        }
+        if let Some((stall, _)) = worst {
+            self.reports.times.stall.note(clock::duration(stall));
         }
     }
 

@@ -96,10 +96,8 @@ impl Control {
     /// Adds to `uses` what the ports have sent.
     pub fn count_sent(&self, uses: &mut Uses) {
         for port in self.ports.iter() {
-            let counters = || self.workers.iter().map(|worker| worker.counters.port(port.id));
-            let packets = counters().map(|counters| counters.tx_packets.get()).sum();
-            let bytes = counters().map(|counters| counters.tx_bytes.get()).sum();
-            uses.sent(port.id, packets, bytes);
+            let totals = self.totals(port);
+            uses.sent(port.id, totals.tx_packets, totals.tx_bytes);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crossbeam::channel;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 use shunt_config::{Config, Hugepages, Poll};
 use shunt_ffi::eal::{Eal, EalError, EalOptions, Memory};
 use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
@@ -131,9 +131,14 @@ impl Control {
                 send_lesson.clone(),
                 counters.clone(),
             );
+            let told = counters.clone();
+            let body = move || {
+                told.time.thread.set(gettid().as_raw() as u64);
+                run(worker, eal, core);
+            };
             let thread = std::thread::Builder::new()
                 .name(format!("shunt-worker-{index}"))
-                .spawn(move || run(worker, eal, core))
+                .spawn(body)
                 .map_err(system("a thread"))?;
             workers.push(WorkerLink { core, mail, counters, cache_capacity, thread: Some(thread) });
         }
@@ -158,6 +163,7 @@ impl Control {
             routers: Vec::new(),
             domains: super::domains::Domains::default(),
             ports: ports::Ports::default(),
+            departed: super::totals::Departed::default(),
             peers: overlay::Numbers::default(),
             peer_files: super::peer_files::PeerFiles::default(),
             learned: learn::Learned::default(),

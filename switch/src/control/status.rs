@@ -1,12 +1,12 @@
 //! What `shunt show` prints: plain rows, collected on the control thread, the same for tables and JSON.
 
+mod cpu;
 mod networks;
 mod services;
+mod workers;
 
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
-
-use shunt_ffi::clock;
 
 use super::Control;
 use crate::drop::DropReason;
@@ -15,7 +15,9 @@ use crate::port::DeviceStatus;
 use crate::table::fdb::Place;
 use crate::topology::Topology;
 
+pub(crate) use cpu::TICKS;
 pub use networks::{NetworkRow, RouteRow, RouterRow};
+pub use workers::{CacheUse, Cycles, Iterations, WorkerRow};
 
 /// A port.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +48,8 @@ pub struct PortRow {
     pub tx_bytes: u64,
     /// Received frames that the switch itself took: answers to its own questions.
     pub taken: u64,
+    /// Times that a receive queue gave a whole burst: more may have waited.
+    pub full_bursts: u64,
     /// Frames dropped by us, all reasons.
     pub drops: u64,
     /// Frames lost below us (kernel socket, NIC ring).
@@ -101,99 +105,6 @@ pub struct FdbRow {
     pub age: u32,
     /// Address of the peer behind which it is; empty when it is behind a port.
     pub peer: String,
-}
-
-/// A worker.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkerRow {
-    /// Index.
-    pub worker: usize,
-    /// Core it is pinned to.
-    pub core: Option<usize>,
-    /// Frames received.
-    pub packets: u64,
-    /// Share of the time spent on iterations with frames, percent.
-    pub busy_percent: f64,
-    /// Share of the time asleep, percent.
-    pub asleep_percent: f64,
-    /// Busy cycles per frame.
-    pub cycles_per_packet: f64,
-    /// Loop iterations.
-    pub iterations: u64,
-    /// Times asleep.
-    pub sleeps: u64,
-    /// Receive queues, as `port/queue`.
-    pub queues: Vec<String>,
-    /// Generation it runs.
-    pub generation: u64,
-    /// Longest iteration that took over a topology, microseconds.
-    pub worst_swap_us: f64,
-    /// Lessons that found the channel full.
-    pub lessons_lost: u64,
-    /// Contended shared transmit queues.
-    pub tx_contended: u64,
-    /// ICMP errors and echo replies sent.
-    pub replies: u64,
-    /// Those that were not sent, because their receivers had got enough.
-    pub replies_limited: u64,
-    /// Packets that wait for the MAC address of their next hop, now.
-    pub held: u64,
-    /// Raw cycle counters, for whoever wants to compute over an interval.
-    pub cycles: Cycles,
-    /// What its flow cache did.
-    pub cache: CacheUse,
-}
-
-/// What a worker's flow cache did since the worker started.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct CacheUse {
-    /// Flows there is room for; 0 when the cache is off.
-    pub capacity: usize,
-    /// Frames whose flow was in the cache.
-    pub hits: u64,
-    /// Frames that walked the stages although the cache is on.
-    pub misses: u64,
-    /// Hits among hits and misses, percent.
-    pub hit_percent: f64,
-    /// Flows entered.
-    pub entered: u64,
-    /// Frames whose flow was in the cache, but decided under a topology that has changed since.
-    pub stale: u64,
-    /// Hits that were decided anew to check them.
-    pub verified: u64,
-    /// Of those, hits that the stages decided otherwise: a defect of the switch.
-    pub unsound: u64,
-}
-
-impl CacheUse {
-    fn of(worker: &super::WorkerLink) -> Self {
-        let flows = &worker.counters.flows;
-        let (hits, misses) = (flows.hits.get(), flows.missed.get());
-        let lookups = hits + misses;
-        Self {
-            capacity: worker.cache_capacity,
-            hits,
-            misses,
-            hit_percent: if lookups == 0 { 0.0 } else { hits as f64 * 100.0 / lookups as f64 },
-            entered: flows.entered.get(),
-            stale: flows.stale.get(),
-            verified: flows.verified.get(),
-            unsound: flows.unsound.get(),
-        }
-    }
-}
-
-/// Raw cycle counters.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Cycles {
-    /// Since the worker started.
-    pub total: u64,
-    /// In iterations with frames.
-    pub busy: u64,
-    /// Asleep.
-    pub slept: u64,
-    /// Per second.
-    pub hz: u64,
 }
 
 /// Frames dropped at one port for one reason.
@@ -267,10 +178,7 @@ impl Control {
     }
 
     fn port_row(&self, port: &super::ports::PortState, status: DeviceStatus) -> PortRow {
-        let id = port.id;
-        let sum = |of: &dyn Fn(&crate::counters::PortCounters) -> u64| -> u64 {
-            self.workers.iter().map(|worker| of(worker.counters.port(id))).sum()
-        };
+        let (id, totals) = (port.id, self.totals(port));
         let topology = self.publisher.current();
         let vlans = topology.port(id).and_then(|port| port.vlans.as_ref());
         PortRow {
@@ -282,14 +190,15 @@ impl Control {
             link: status.link,
             mtu: self.config.port_mtu(&port.config),
             queues: port.queues().to_vec(),
-            rx_packets: sum(&|counters| counters.rx_packets.get()),
-            rx_bytes: sum(&|counters| counters.rx_bytes.get()),
-            tx_packets: sum(&|counters| counters.tx_packets.get()),
-            tx_bytes: sum(&|counters| counters.tx_bytes.get()),
-            taken: sum(&|counters| counters.taken.get()),
-            drops: DropReason::ALL.iter().map(|reason| self.dropped(id, *reason)).sum(),
-            missed: status.missed,
-            deaths: port.deaths,
+            rx_packets: totals.rx_packets,
+            rx_bytes: totals.rx_bytes,
+            tx_packets: totals.tx_packets,
+            tx_bytes: totals.tx_bytes,
+            taken: totals.taken,
+            full_bursts: totals.full_bursts,
+            drops: totals.drops.iter().sum(),
+            missed: totals.missed + status.missed,
+            deaths: totals.deaths,
             seconds: port.since.elapsed().as_secs(),
             about: match port.why_closed() {
                 Some(why) => why.to_owned(),
@@ -302,10 +211,6 @@ impl Control {
             service_tag: vlans.is_some_and(|vlans| vlans.service),
             endpoints: port.config.endpoints.iter().map(endpoint).collect(),
         }
-    }
-
-    pub(super) fn dropped(&self, port: PortId, reason: DropReason) -> u64 {
-        self.workers.iter().map(|worker| worker.counters.port(port).drops(reason)).sum()
     }
 
     fn port_name(&self, id: PortId) -> String {
@@ -335,55 +240,13 @@ impl Control {
         rows
     }
 
-    /// All workers.
-    pub fn workers(&self) -> Vec<WorkerRow> {
-        let hz = clock::tsc_hz();
-        self.workers
-            .iter()
-            .enumerate()
-            .map(|(index, worker)| {
-                let time = &worker.counters.time;
-                let (total, busy, slept) =
-                    (time.total_cycles.get(), time.busy_cycles.get(), time.slept_cycles.get());
-                let packets = time.packets.get();
-                let percent = |part: u64| if total == 0 { 0.0 } else { part as f64 * 100.0 / total as f64 };
-                let queues = self.ports.iter().flat_map(|port| {
-                    let name = &port.config.name;
-                    port.queues()
-                        .iter()
-                        .filter(|(_, on)| *on == index)
-                        .map(move |(queue, _)| format!("{name}/{queue}"))
-                });
-                WorkerRow {
-                    worker: index,
-                    core: worker.core,
-                    packets,
-                    busy_percent: percent(busy),
-                    asleep_percent: percent(slept),
-                    cycles_per_packet: if packets == 0 { 0.0 } else { busy as f64 / packets as f64 },
-                    iterations: time.iterations.get(),
-                    sleeps: time.sleeps.get(),
-                    queues: queues.collect(),
-                    generation: time.generation.get(),
-                    worst_swap_us: micros(clock::duration(time.worst_swap_cycles.get())),
-                    lessons_lost: time.lessons_lost.get(),
-                    tx_contended: time.tx_contended.get(),
-                    replies: time.replies.get(),
-                    replies_limited: time.replies_limited.get(),
-                    held: time.held.get(),
-                    cycles: Cycles { total, busy, slept, hz },
-                    cache: CacheUse::of(worker),
-                }
-            })
-            .collect()
-    }
-
     /// All drops that happened, by port and reason.
     pub fn drops(&self) -> Vec<DropRow> {
         let mut rows = Vec::new();
         for port in self.ports.iter() {
+            let totals = self.totals(port);
             for &reason in DropReason::ALL {
-                let count = self.dropped(port.id, reason);
+                let count = totals.dropped(reason);
                 if count > 0 {
                     let (name, text) = (reason.name(), reason.describe());
                     rows.push(DropRow { port: port.config.name.to_string(), reason: name, count, text });

@@ -27,6 +27,7 @@ use shunt_config::{Config, LoadError};
 use crate::control::api::{ApiServer, ServeError, Socket, SocketError, socket};
 use crate::control::kept::{Kept, KeptError};
 use crate::control::{Control, Running, StartError};
+use crate::metrics::{self, Endpoint, EndpointError, MetricsServer};
 
 pub use options::Options;
 
@@ -54,6 +55,12 @@ enum DaemonError {
     /// The thread behind it.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// Where metrics are to be served.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The thread that serves them.
+    #[error(transparent)]
+    Metrics(#[from] metrics::ServeError),
     /// A thread or the signal mask.
     #[error("the system refused {what}: {source}")]
     System {
@@ -124,21 +131,36 @@ fn run(options: &Options) -> Result<(), DaemonError> {
     // can connect to it finds a switch that works.
     let path = options.socket.as_ref().unwrap_or(&config.daemon.socket);
     socket::check(path)?;
+    let endpoint = config.metrics.listen.as_ref().map(Endpoint::bind).transpose()?;
 
     let running = start(&config, options.strict, system("the control thread"))?;
-    let api = match listen(path, &running) {
-        Ok(api) => api,
+    let (metrics, api) = match serve(endpoint, path, &running) {
+        Ok(served) => served,
         Err(error) => {
             running.stop();
             return Err(error);
         }
     };
+    if let Some(listen) = &config.metrics.listen {
+        tracing::info!(%listen, "serving metrics");
+    }
     service::ready(&running.handle());
     signals.serve(options.config.as_deref(), &running.handle());
     service::stopping();
     api.stop();
+    drop(metrics);
     running.stop();
     Ok(())
+}
+
+/// Metrics, if wanted, and the control socket.
+fn serve(
+    endpoint: Option<Endpoint>,
+    path: &Path,
+    running: &Running,
+) -> Result<(Option<MetricsServer>, ApiServer), DaemonError> {
+    let metrics = endpoint.map(|endpoint| MetricsServer::start(endpoint, running.handle())).transpose()?;
+    Ok((metrics, listen(path, running)?))
 }
 
 /// The control socket and the thread behind it.

@@ -22,6 +22,7 @@
 //! | [`connection`] | states, marks, the copy that is given out |
 //! | [`tcp`], [`sctp`], [`track`] | what a segment does to a TCP connection, a packet to an SCTP association; what a packet does to any |
 //! | [`timeouts`], [`sweep`] | when connections end, and the walk that ends them |
+//! | [`tally`] | how many connections there are of which kind |
 //! | [`events`] | what happens to connections, for who watches |
 //! | [`fragments`] | which datagram a fragment is of, and what its first one said |
 //! | [`limits`] | how many a zone or a source may have |
@@ -44,6 +45,7 @@ pub mod sctp;
 mod slots;
 pub mod sweep;
 pub mod table;
+pub mod tally;
 pub mod tcp;
 pub mod timeouts;
 pub mod track;
@@ -57,6 +59,7 @@ pub use limits::{Limit, Limits};
 pub use quoted::Quoted;
 pub use slots::Stock;
 pub use table::{Found, Insert, New, Removal, Size, Table};
+pub use tally::Tally;
 pub use tcp::{Invalid, Opening, Segment};
 pub use timeouts::Timeouts;
 pub use track::{Touch, Tracked};

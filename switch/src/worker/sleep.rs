@@ -24,7 +24,10 @@ impl Worker {
         for slot in &mut self.rx {
             slot.rx.notify(true);
         }
-        if self.poll(burst, flows, now) == 0 && !self.inbox.pending() {
+        let late = self.poll(burst, flows, now).frames;
+        if late > 0 {
+            self.counters.time.packets.add(late as u64);
+        } else if !self.inbox.pending() {
             self.block();
         }
         for slot in &mut self.rx {

@@ -8,8 +8,8 @@ use crate::control::flows::FlowRow;
 use crate::control::picture::{NeighborEntry, RouteEntry};
 use crate::control::rules::RuleRow;
 use crate::control::status::{
-    CacheUse, ConnectionTableRow, Cycles, DropRow, FdbRow, GenerationRow, NetworkRow, PortRow, RouteRow,
-    RouterRow, TopologyRow, WorkerRow,
+    CacheUse, ConnectionTableRow, Cycles, DropRow, FdbRow, GenerationRow, Iterations, NetworkRow, PortRow,
+    RouteRow, RouterRow, TopologyRow, WorkerRow,
 };
 use crate::control::trace::{FrameRow, OutputRow, TableRow, TraceRow};
 use crate::control::{Applied, ConnectionStatistics};
@@ -49,6 +49,7 @@ impl From<PortRow> for proto::Port {
             tx_packets: row.tx_packets,
             tx_bytes: row.tx_bytes,
             taken: row.taken,
+            full_bursts: row.full_bursts,
             drops: row.drops,
             missed: row.missed,
             deaths: row.deaths,
@@ -98,7 +99,17 @@ impl From<WorkerRow> for proto::Worker {
             held: row.held,
             cycles: Some(proto::Cycles { total, busy, slept, hz }),
             cache: Some(row.cache.into()),
+            pace: Some(row.pace.into()),
+            steal_seconds: row.steal_seconds,
+            waited_seconds: row.waited_seconds,
         }
+    }
+}
+
+impl From<Iterations> for proto::Iterations {
+    fn from(row: Iterations) -> Self {
+        let Iterations { busy, full, full_percent, p99_us, late, worst_late_us, late_age, latency } = row;
+        Self { busy, full, full_percent, p99_us, late, worst_late_us, late_age, latency }
     }
 }
 

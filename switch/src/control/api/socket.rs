@@ -62,7 +62,7 @@ pub struct Socket {
 
 /// The file of a bound socket.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode, by which the file is known again.
     identity: Identity,
@@ -106,7 +106,7 @@ impl Socket {
     }
 
     /// The listener (non-blocking) and the file, which is removed when dropped.
-    pub(super) fn into_parts(self) -> (UnixListener, SocketFile) {
+    pub(crate) fn into_parts(self) -> (UnixListener, SocketFile) {
         (self.listener, self.file)
     }
 }

@@ -122,12 +122,10 @@ impl Control {
             statistics.found += worker.counters.connections.found.get();
             statistics.opened += worker.counters.connections.opened.get();
         }
-        for reason in REASONS {
-            let count = self.ports.iter().map(|port| self.dropped(port.id, *reason)).sum();
-            if count > 0 {
-                statistics.refused.push((*reason, count));
-            }
-        }
+        let mut totals = self.departed.all().clone();
+        self.ports.iter().for_each(|port| totals.add(&self.totals(port)));
+        let counts = REASONS.iter().map(|reason| (*reason, totals.dropped(*reason)));
+        statistics.refused = counts.filter(|(_, count)| *count > 0).collect();
         if let Some(table) = self.connections.table() {
             (statistics.entries, statistics.half_open) = table.count();
             statistics.capacity = table.capacity() as u64;

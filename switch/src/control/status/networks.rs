@@ -69,7 +69,7 @@ pub struct RouteRow {
 
 impl Control {
     /// The networks of `current` in the order of the configuration, then the VLANs of bridges that some port is in.
-    pub(super) fn network_rows(&self, current: &Topology) -> Vec<NetworkRow> {
+    pub(in crate::control) fn network_rows(&self, current: &Topology) -> Vec<NetworkRow> {
         let name = |member: &Member| {
             current.port(member.port).map_or_else(String::new, |port| port.name.to_string())
         };
