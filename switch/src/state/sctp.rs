@@ -318,6 +318,11 @@ impl Association {
             SctpClosed, SctpCookieEchoed, SctpCookieWait, SctpEstablished, SctpHeartbeatSent,
             SctpShutdownAckSent, SctpShutdownRecd, SctpShutdownSent,
         };
+        let ends = matches!(chunk, Chunk::Shutdown | Chunk::ShutdownAck);
+        // Behind a COOKIE ECHO of who begins anew, or only says so.
+        if ends && !self.is_either() && tag != self.tags(direction).held {
+            return Err(Invalid::Tag);
+        }
         self.state = match (chunk, self.state) {
             (Chunk::Init(offered), state) => self.init(direction, state, offered),
             (Chunk::InitAck(offered), state) => return self.init_ack(direction, tag, state, offered),

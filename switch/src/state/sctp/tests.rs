@@ -284,6 +284,9 @@ fn an_end_that_begins_anew_replaces_the_association_when_its_cookie_is_taken() {
     assert_eq!(talk.sends(S, &packet(client, &[Chunk::Other])), Bad(Invalid::Tag));
     // Who can forge both sides' addresses has not seen the server's tag.
     assert_eq!(talk.sends(S, &packet(client, &[Chunk::CookieAck])), Bad(Invalid::Unexpected));
+    for end in [Chunk::Shutdown, Chunk::ShutdownAck] {
+        assert_eq!(talk.sends(S, &packet(client, &[Chunk::CookieEcho, end])), Bad(Invalid::Tag));
+    }
     assert_eq!(talk.sends(C, &packet(server, &[Chunk::CookieEcho, Chunk::Other])), Valid(Established));
     assert_eq!(talk.sends(S, &packet(client, &[Chunk::CookieAck])), Valid(Established));
     assert_eq!(talk.says(C, Chunk::Other), Bad(Invalid::Tag));
