@@ -226,7 +226,7 @@ impl Control {
         findings.add(state, check, subject, evidence.clone(), fix.clone());
         if check != Check::Way {
             let evidence = format!("tables {tables}: {}", traced.verdict);
-            let trace = format!("`shunt trace --in {} ...` shows all of it", traced.port);
+            let trace = format!("`shunt trace --in {} '{}'` shows all of it", traced.port, traced.r#match);
             findings.add(state, Check::Way, subject, evidence, trace);
         }
     }
