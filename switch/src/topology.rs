@@ -476,6 +476,13 @@ impl Topology {
         self
     }
 
+    /// This topology, under which every cached decision is made anew.
+    #[must_use]
+    pub fn anew(mut self) -> Self {
+        self.stamps = Stamps::all(self.generation);
+        self
+    }
+
     /// The generation in which networks last came, went or changed places: while it is the same, so are their numbers.
     #[inline]
     pub fn numbering(&self) -> u64 {

@@ -24,6 +24,7 @@ fn a_dump_takes_the_words_of_ovs_ofctl() {
     let wanted = |network: &str, table, terms: &[&str]| ovs::WantedRules {
         request: proto::DumpRulesRequest { network: network.into(), table },
         terms: terms.iter().map(ToString::to_string).collect(),
+        actions: Vec::new(),
     };
     assert_eq!(rules(&[]), Ok(wanted("", None, &[])));
     assert_eq!(rules(&["br-int"]), Ok(wanted("br-int", None, &[])));
@@ -34,6 +35,25 @@ fn a_dump_takes_the_words_of_ovs_ofctl() {
         rules(&["br-phy", "table=0, ip, in_port=\"veth_pod_a\"", "vlan_tag=100"]),
         Ok(wanted("br-phy", Some(0), &["ip", "in_port=veth_pod_a", "dl_vlan=100"]))
     );
+    // The flow of reference 000 that no Open vSwitch takes, and the one that it means.
+    let meant = ovs::WantedRules {
+        actions: [
+            "set_field:4196->vlan_vid",
+            "push_vlan:0x8100",
+            "set_field:4196->vlan_vid",
+            "output:br-phy",
+        ]
+        .map(ToOwned::to_owned)
+        .to_vec(),
+        ..wanted("br-int", Some(0), &["priority=100", "ip", "in_port=veth_pod_a"])
+    };
+    let flow = "table=0, priority=100, ip, in_port=\"veth_pod_a\",
+       actions=set_field:100->vlan_tag,
+                push_vlan:100,
+                output:\"br-phy\"";
+    assert_eq!(rules(&["br-int", flow]), Ok(meant));
+    let there = rules(&["br-int", "actions=strip_vlan, goto_table(17)"]).unwrap().actions;
+    assert_eq!(there, ["strip_vlan", "goto_table:17"]);
     let wrong = rules(&["br-int", "table=x"]).unwrap_err();
     assert_eq!(wrong.message, "shunt: dump-flows: table=x: a table is a number from 0 to 255");
     assert!(rules(&["--port", "a"]).unwrap_err().message.contains("in_port=a"));

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 440.0;
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 24.0;
+/// Room for the ticks' texts and, left of them, the axis's.
+const LEFT: f64 = 84.0;
+/// Half of the last tick's text stands here.
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 78.0;
 const BOTTOM: f64 = 74.0;
-/// Told apart by people who see colours differently, too (Okabe and Ito).
-const COLOURS: [&str; 6] = ["#0072b2", "#56b4e9", "#d55e00", "#999999", "#009e73", "#cc79a7"];
+/// Width of a letter of the legend, about; browsers have other fonts than ours.
+const LETTER: f64 = 7.0;
 
 /// How values become places on an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +54,38 @@ impl Axis {
     }
 }
 
+/// Whose figures a line shows: the same colour in every chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The switch's.
+    Ours,
+    /// The switch's, with other settings.
+    OursOtherwise,
+    /// The peer's.
+    Peer,
+    /// Of what cannot be gone below.
+    Floor,
+}
+
+impl Whose {
+    /// Told apart by people who see colours differently, too (Okabe and Ito).
+    const fn colour(self) -> &'static str {
+        match self {
+            Self::Ours => "#0072b2",
+            Self::OursOtherwise => "#56b4e9",
+            Self::Peer => "#d55e00",
+            Self::Floor => "#999999",
+        }
+    }
+}
+
 /// A line.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Name in the legend.
     pub name: String,
+    /// Its colour.
+    pub whose: Whose,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
     /// A mark at each point.
@@ -88,8 +117,8 @@ impl Chart {
         text(&mut out, WIDTH / 2.0, 24.0, "middle", "font-size=\"16\" fill=\"#222\"", &self.title);
         text(&mut out, WIDTH / 2.0, HEIGHT - 10.0, "middle", "font-size=\"10\" fill=\"#777\"", &self.foot);
         self.axes(&mut out);
-        for (index, line) in self.lines.iter().enumerate() {
-            self.line(&mut out, line, COLOURS[index % COLOURS.len()]);
+        for line in &self.lines {
+            self.line(&mut out, line);
         }
         self.legend(&mut out);
         out + "</svg>\n"
@@ -121,7 +150,8 @@ impl Chart {
         text(out, x, y, "middle", &format!("fill=\"#222\" transform=\"rotate(-90 {x} {y})\""), &self.y.label);
     }
 
-    fn line(&self, out: &mut String, line: &Line, colour: &str) {
+    fn line(&self, out: &mut String, line: &Line) {
+        let colour = line.whose.colour();
         let places: Vec<(f64, f64)> = line.points.iter().map(|(x, y)| (self.x(*x), self.y(*y))).collect();
         let list: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
@@ -134,12 +164,19 @@ impl Chart {
         }
     }
 
+    /// Each entry as wide as its name, with the same room between all of them.
     fn legend(&self, out: &mut String) {
-        let step = (WIDTH - LEFT - RIGHT) / self.lines.len().max(1) as f64;
-        for (index, line) in self.lines.iter().enumerate() {
-            let (x, colour) = (LEFT + step * index as f64, COLOURS[index % COLOURS.len()]);
+        const MARK: f64 = 28.0;
+        let width = |line: &Line| MARK + line.name.chars().count() as f64 * LETTER;
+        let all: f64 = self.lines.iter().map(width).sum();
+        let gaps = self.lines.len().saturating_sub(1).max(1) as f64;
+        let gap = ((WIDTH - LEFT - RIGHT - all) / gaps).clamp(10.0, 60.0);
+        let mut x = LEFT;
+        for line in &self.lines {
+            let colour = line.whose.colour();
             let _ = writeln!(out, "<path d=\"M{x:.1} 50h22\" stroke=\"{colour}\" stroke-width=\"3\"/>");
-            text(out, x + 28.0, 54.0, "start", "fill=\"#222\"", &line.name);
+            text(out, x + MARK, 54.0, "start", "fill=\"#222\"", &line.name);
+            x += width(line) + gap;
         }
     }
 }
@@ -164,17 +201,28 @@ pub fn linear_ticks(most: f64) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Powers of ten from at most `least` to at least `most`.
+/// Powers of ten, between ends that are one, two or five times such: from at most `least` to at least `most`.
 pub fn log_ticks(least: f64, most: f64) -> Vec<(f64, String)> {
-    let first = least.max(1e-6).log10().floor() as i32;
-    let last = (most.max(1e-6).log10().ceil() as i32).max(first + 1);
-    (first..=last).map(|power| (10_f64.powi(power), grouped(10_f64.powi(power)))).collect()
+    let (least, most) = (least.max(1e-6), most.max(1e-6));
+    let round = |value: f64| {
+        let power = 10_f64.powf(value.log10().floor());
+        [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power)
+    };
+    // A hair's breadth for what the powers lose.
+    let first = round(least).into_iter().rev().find(|end| *end <= least * (1.0 + 1e-9)).unwrap_or(least);
+    let last = round(most).into_iter().find(|end| *end >= most * (1.0 - 1e-9)).unwrap_or(most);
+    let last = if last > first { last } else { first * 10.0 };
+    let powers = (first.log10().floor() as i32..=last.log10().ceil() as i32).map(|power| 10_f64.powi(power));
+    let inside = powers.filter(|value| *value > first * 1.001 && *value < last * 0.999);
+    let all = std::iter::once(first).chain(inside).chain([last]);
+    all.map(|value| (value, grouped(value))).collect()
 }
 
 /// With commas between thousands.
 fn grouped(value: f64) -> String {
     if value < 1.0 {
-        return format!("{value}");
+        // Without what a power of ten has lost.
+        return format!("{:.6}", value).trim_end_matches('0').to_owned();
     }
     let digits = format!("{value:.0}");
     let mut out = String::new();
@@ -199,7 +247,8 @@ mod tests {
     fn ticks_are_round_and_cover_the_values() {
         assert_eq!(values(&linear_ticks(33.0)), ["0", "10", "20", "30", "40"]);
         assert_eq!(values(&log_ticks(1.0, 1_000_000.0)).last(), Some(&"1,000,000"));
-        assert_eq!(values(&log_ticks(0.8, 30.0)), ["0.1", "1", "10", "100"]);
+        assert_eq!(values(&log_ticks(0.8, 30.0)), ["0.5", "1", "10", "50"]);
+        assert_eq!(values(&log_ticks(1.0, 1_000_000.0)).len(), 7);
     }
 
     #[test]
@@ -215,9 +264,44 @@ mod tests {
     }
 
     #[test]
+    fn legends_do_not_run_into_each_other_and_ticks_stay_inside() {
+        let axis = |ticks| Axis { label: "x".into(), scale: Scale::Log, ticks };
+        let names = ["shunt", "shunt, full key", "OVS-DPDK, 16 tables", "testpmd io (the floor)"];
+        let line = |name: &str| Line {
+            name: name.into(),
+            whose: Whose::Peer,
+            points: vec![(1.0, 1.0), (1e6, 2.0)],
+            marks: true,
+        };
+        let chart = Chart {
+            title: String::new(),
+            foot: String::new(),
+            x: axis(log_ticks(1.0, 1e6)),
+            y: axis(log_ticks(1.0, 10.0)),
+            lines: names.map(line).to_vec(),
+        };
+        let svg = chart.svg();
+        let place = |text: &str| -> f64 {
+            let before = svg.split(&format!(">{text}<")).next().unwrap();
+            before.rsplit("x=\"").next().unwrap().split('"').next().unwrap().parse().unwrap()
+        };
+        for pair in names.windows(2) {
+            let end = place(pair[0]) + pair[0].len() as f64 * LETTER;
+            assert!(end + 10.0 <= place(pair[1]) - 22.0, "{pair:?}: {svg}");
+        }
+        let last = place("1,000,000") + 9.0 / 2.0 * LETTER;
+        assert!(last <= WIDTH, "{last}");
+    }
+
+    #[test]
     fn names_are_escaped() {
         let axis = |label: &str| Axis { label: label.into(), scale: Scale::Linear, ticks: linear_ticks(1.0) };
-        let line = Line { name: "a & b".into(), points: vec![(0.0, 0.0), (1.0, 1.0)], marks: true };
+        let line = Line {
+            name: "a & b".into(),
+            whose: Whose::Ours,
+            points: vec![(0.0, 0.0), (1.0, 1.0)],
+            marks: true,
+        };
         let chart =
             Chart { title: "<x>".into(), foot: String::new(), x: axis("x"), y: axis("y"), lines: vec![line] };
         let svg = chart.svg();

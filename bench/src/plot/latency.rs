@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::chart::{Axis, Chart, Line, Scale, log_ticks};
+use super::chart::{Axis, Chart, Line, Scale, Whose, log_ticks};
 use super::origin;
 
 const SHARES: [(f64, &str); 5] =
@@ -20,9 +20,9 @@ pub fn chart(rows: &[Value]) -> Option<Chart> {
     Some(Chart {
         title: "vhost-user guest to guest, 64 B, at half the rate without loss".into(),
         foot: origin(row),
-        x: Axis { label: "latency, us".into(), scale: Scale::Log, ticks: log_ticks(least, most) },
+        x: Axis { label: "latency, µs".into(), scale: Scale::Log, ticks: log_ticks(least, most) },
         y: Axis {
-            label: "share of the frames".into(),
+            label: "share of the frames that took no longer".into(),
             scale: Scale::Nines,
             ticks: SHARES.map(|(share, name)| (share, name.into())).to_vec(),
         },
@@ -38,7 +38,8 @@ fn line(series: &Value) -> Option<Line> {
     // The slowest frame has no share of its own on a scale of nines.
     let points: Vec<(f64, f64)> = points.filter(|point| point.1 < 1.0).collect();
     let name = series["name"].as_str()?.to_owned();
-    (!points.is_empty()).then_some(Line { name, points, marks: false })
+    let whose = if name.starts_with("shunt") { Whose::Ours } else { Whose::Peer };
+    (!points.is_empty()).then_some(Line { name, whose, points, marks: false })
 }
 
 /// Where the middle value stands.

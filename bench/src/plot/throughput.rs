@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::chart::{Axis, Chart, Line, Scale, linear_ticks, log_ticks};
+use super::chart::{Axis, Chart, Line, Scale, Whose, linear_ticks, log_ticks};
 use super::origin;
 
 /// The plot of a scenario; `None` when it has fewer than two flow counts.
@@ -12,15 +12,15 @@ pub fn chart(rows: &[Value], scenario: &str, title: &str) -> Option<Chart> {
     let (first, last) = (rows.first()?, rows.last()?);
     let peer = first["peer"].as_str().unwrap_or("peer");
     let lines: Vec<Line> = [
-        ("shunt", "ours_mpps"),
-        ("shunt, full key", "ours_full_mpps"),
-        (peer, "peer_mpps"),
-        ("testpmd io (the floor)", "floor_mpps"),
+        ("shunt", Whose::Ours, "ours_mpps"),
+        ("shunt, full key", Whose::OursOtherwise, "ours_full_mpps"),
+        (peer, Whose::Peer, "peer_mpps"),
+        ("testpmd io (the floor)", Whose::Floor, "floor_mpps"),
     ]
     .into_iter()
-    .map(|(name, key)| {
+    .map(|(name, whose, key)| {
         let point = |row: &&Value| Some((row["flows"].as_f64()?, row[key].as_f64()?));
-        Line { name: name.into(), points: rows.iter().filter_map(point).collect(), marks: true }
+        Line { name: name.into(), whose, points: rows.iter().filter_map(point).collect(), marks: true }
     })
     .filter(|line| !line.points.is_empty())
     .collect();
@@ -34,7 +34,11 @@ pub fn chart(rows: &[Value], scenario: &str, title: &str) -> Option<Chart> {
         title: title.into(),
         foot: origin(first),
         x: Axis { label: "flows".into(), scale: Scale::Log, ticks: log_ticks(least, most) },
-        y: Axis { label: "Mpps".into(), scale: Scale::Linear, ticks: linear_ticks(highest) },
+        y: Axis {
+            label: "million frames a second (Mpps)".into(),
+            scale: Scale::Linear,
+            ticks: linear_ticks(highest),
+        },
         lines,
     })
 }

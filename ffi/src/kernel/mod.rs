@@ -10,6 +10,7 @@
 //! | `landing`, `gather` | received frames scattered into pool buffers, sent frames gathered from them |
 //! | [`xdp`] | what DPDK's AF_XDP driver does not tell: queues, sockets, losses |
 //! | `link`, `netns` | names, addresses, MTU and namespaces of interfaces, for the control thread |
+//! | `setting` | what was set on an interface, and setting it again |
 //!
 //! Queues have the shape of those in [`crate::ethdev`]: receive appends to a burst; transmit takes what it sent (or
 //! refused) out of it and leaves the rest. A receive costs one system call for each [`packet`] batch or [`tap`] frame,
@@ -23,6 +24,7 @@ mod landing;
 mod link;
 mod netns;
 pub mod packet;
+mod setting;
 pub mod tap;
 mod tunnel;
 mod vnet_hdr;
@@ -32,6 +34,7 @@ pub use error::KernelError;
 pub use gather::MAX_SEGMENTS;
 pub use landing::{MAX_FRAME, Pools};
 pub use link::MAX_MTU;
+pub use setting::Lost;
 
 /// Bytes after which a receive call ends even if it could return more frames: what a worker receives should still be in
 /// its L2 cache when it is sent. Without this limit, bursts of 64 KiB frames cost a third of the throughput.

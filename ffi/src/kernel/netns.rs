@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, address::AddressHeaderFlags};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -25,7 +25,7 @@ use super::error::KernelError;
 use super::link::Interface;
 
 /// An address with its prefix length.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) address: IpAddr,
     pub(crate) prefix: u8,
@@ -111,7 +111,7 @@ pub(crate) fn set_up(name: &str, addresses: &[Address], routes: &[Route]) -> Res
     Ok(())
 }
 
-fn add_address(index: u32, Address { address, prefix }: Address) -> io::Result<()> {
+pub(super) fn add_address(index: u32, Address { address, prefix }: Address) -> io::Result<()> {
     let mut message = AddressMessage::default();
     message.header.index = index;
     message.header.prefix_len = prefix;
@@ -125,7 +125,7 @@ fn add_address(index: u32, Address { address, prefix }: Address) -> io::Result<(
 }
 
 /// `ip route add TO [via VIA] [src SRC] dev ...` (rtnetlink(7), `RTM_NEWROUTE`).
-fn add_route(index: u32, route: &Route) -> io::Result<()> {
+pub(super) fn add_route(index: u32, route: &Route) -> io::Result<()> {
     let (to, prefix) = route.to;
     let mut message = RouteMessage::default();
     message.header.address_family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -143,6 +143,73 @@ fn add_route(index: u32, route: &Route) -> io::Result<()> {
     message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
     message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
     request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// The addresses of an interface of this namespace.
+pub(super) fn addresses(index: u32) -> io::Result<Vec<Address>> {
+    let mut question = AddressMessage::default();
+    question.header.index = index;
+    let all = dump(RouteNetlinkMessage::GetAddress(question))?;
+    let ours = all.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewAddress(message) if message.header.index == index => Some(message),
+        _ => None,
+    });
+    let address = |message: AddressMessage| {
+        let prefix = message.header.prefix_len;
+        // Of IPv4 the address is the local one; of IPv6 there is no such attribute, unless it has a peer.
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+        let any = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        });
+        local.or(any).map(|address| Address { address, prefix })
+    };
+    Ok(ours.filter_map(address).collect())
+}
+
+/// The routes of the main table that lead through an interface of this namespace.
+pub(super) fn routes(index: u32) -> io::Result<Vec<Route>> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut question = RouteMessage::default();
+        question.header.address_family = family;
+        for message in dump(RouteNetlinkMessage::GetRoute(question))? {
+            if let RouteNetlinkMessage::NewRoute(message) = message {
+                found.extend(route(&message, index));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A route of the main table through the interface `index`; `None` for every other one.
+fn route(message: &RouteMessage, index: u32) -> Option<Route> {
+    let through = message.attributes.contains(&RouteAttribute::Oif(index));
+    if !through || message.header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let address = |address: &RouteAddress| match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::from(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::from(*v6)),
+        _ => None,
+    };
+    let anywhere = match message.header.address_family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        _ => IpAddr::from([0; 16]),
+    };
+    let mut route = Route { to: (anywhere, message.header.destination_prefix_length), via: None, src: None };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(to) => route.to.0 = address(to)?,
+            RouteAttribute::Gateway(via) => route.via = address(via),
+            RouteAttribute::PrefSource(src) => route.src = address(src),
+            _ => {}
+        }
+    }
+    Some(route)
 }
 
 /// Frames that the kernel dropped on the way out of an interface of this namespace: for a TAP, because its queue to us
@@ -167,8 +234,44 @@ fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
     exchange(message, flags | NLM_F_ACK).map(|_| ())
 }
 
+/// Asks for all rows of a table (netlink(7), `NLM_F_DUMP`).
+fn dump(message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let socket = send(message, NLM_F_DUMP)?;
+    let mut rows = Vec::new();
+    loop {
+        let (bytes, _) = socket.recv_from_full()?;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let message = read(rest)?;
+            // Each begins at a multiple of four bytes.
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+            match message.payload {
+                NetlinkPayload::InnerMessage(row) => rows.push(row),
+                NetlinkPayload::Done(_) => return Ok(rows),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// Sends a request; `None` stands for a bare acknowledgement.
 fn exchange(message: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
+    let (answer, _) = send(message, flags)?.recv_from_full()?;
+    let answer = read(&answer)?;
+    match answer.payload {
+        NetlinkPayload::Error(error) => match error.code {
+            Some(_) => Err(error.to_io()),
+            None => Ok(None),
+        },
+        NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
+        _ => Ok(None),
+    }
+}
+
+/// Sends a request by a socket of its own.
+fn send(message: RouteNetlinkMessage, flags: u16) -> io::Result<Socket> {
     let mut message = NetlinkMessage::from(message);
     message.header.flags = NLM_F_REQUEST | flags;
     message.header.sequence_number = 1;
@@ -180,15 +283,11 @@ fn exchange(message: RouteNetlinkMessage, flags: u16) -> io::Result<Option<Route
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(&bytes, 0)?;
-    let (answer, _) = socket.recv_from_full()?;
-    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-    match answer.payload {
-        NetlinkPayload::Error(error) => match error.code {
-            Some(_) => Err(error.to_io()),
-            None => Ok(None),
-        },
-        NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
-        _ => Ok(None),
-    }
+    Ok(socket)
+}
+
+/// The message at the front of `bytes`.
+fn read(bytes: &[u8]) -> io::Result<NetlinkMessage<RouteNetlinkMessage>> {
+    NetlinkMessage::deserialize(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }

@@ -28,6 +28,7 @@ pub use tx::PacketTxQueue;
 use super::error::KernelError;
 use super::landing::Pools;
 use super::link::Interface;
+use super::setting::{Lost, Setting};
 
 /// Bytes of frames that may wait in the kernel for a worker, by default: some hundred 64 KiB frames.
 pub const RECEIVE_BUFFER: u32 = 16 << 20;
@@ -85,6 +86,7 @@ pub struct PacketDevice {
     interface: Arc<Interface>,
     receivers: Vec<Arc<OwnedFd>>,
     drops: u64,
+    setting: Setting,
 }
 
 impl PacketDevice {
@@ -121,7 +123,8 @@ impl PacketDevice {
             .map(|socket| PacketRxQueue::new(socket.clone(), interface.clone(), options.pools))
             .collect();
         let tx = PacketTxQueue::new(Arc::new(sender), interface.clone(), uso);
-        Ok(Opened { device: Self { interface, receivers, drops: 0 }, rx, tx })
+        let setting = Setting { mtu: options.mtu, ..Setting::default() };
+        Ok(Opened { device: Self { interface, receivers, drops: 0, setting }, rx, tx })
     }
 
     /// Frames that the kernel dropped since the port was opened because a queue's buffer was full
@@ -135,6 +138,22 @@ impl PacketDevice {
     pub fn link_up(&self) -> bool {
         let wanted = libc::IFF_UP | libc::IFF_RUNNING;
         self.interface.flags().is_ok_and(|flags| flags & wanted == wanted)
+    }
+
+    /// Whether somebody has set the host end down, or changed an MTU that was given.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn lost(&self) -> Result<Vec<Lost>, KernelError> {
+        self.setting.lost(self.interface.name())
+    }
+
+    /// Sets it again; returns what was lost. Frames go on meanwhile.
+    ///
+    /// # Errors
+    /// The interface is gone, or the kernel refuses.
+    pub fn restore(&self) -> Result<Vec<Lost>, KernelError> {
+        self.setting.restore(self.interface.name())
     }
 
     /// MAC address of the host end.

@@ -29,6 +29,7 @@ use super::landing::Pools;
 use super::link::{Interface, check_name, named_request};
 pub use super::netns::Route;
 use super::netns::{self, Address};
+use super::setting::{Lost, Setting};
 use super::vnet_hdr::VnetHdr;
 
 /// What the interface carries.
@@ -100,6 +101,7 @@ pub struct TapDevice {
     mac: Option<[u8; 6]>,
     queue: Arc<OwnedFd>,
     drops: u64,
+    setting: Setting,
 }
 
 impl TapDevice {
@@ -138,7 +140,9 @@ impl TapDevice {
         let rx =
             queues.iter().map(|queue| TapRxQueue::new(queue.clone(), options.mode, options.pools)).collect();
         let tx = queues.iter().map(|queue| TapTxQueue::new(queue.clone(), options.mode)).collect();
-        let device = Self { name: options.name.clone(), uso, mac, queue: queues.swap_remove(0), drops: 0 };
+        let setting = Setting { mtu: options.mtu, addresses, routes: options.routes.clone() };
+        let (name, queue) = (options.name.clone(), queues.swap_remove(0));
+        let device = Self { name, uso, mac, queue, drops: 0, setting };
         Ok(Opened { device, rx, tx })
     }
 
@@ -155,18 +159,44 @@ impl TapDevice {
     /// Frames that the kernel dropped because a queue was full (`tx_dropped` of the interface). Starts a short thread
     /// in the interface's namespace; keeps the last figure when the interface is gone.
     pub fn kernel_drops(&mut self) -> u64 {
-        // SAFETY: takes no argument and returns a new descriptor of the interface's namespace.
-        let fd = unsafe { libc::ioctl(self.queue.as_raw_fd(), libc::TUNGETDEVNETNS) };
-        if fd >= 0 {
-            // SAFETY: a fresh descriptor that nobody else owns.
-            let namespace = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-            // By the name it has now: the pod may have renamed it.
-            let name = current_name(&self.queue).unwrap_or_else(|| self.name.clone());
-            if let Ok(drops) = netns::inside_fd(namespace, || netns::dropped(&name)) {
-                self.drops = drops;
-            }
+        if let Ok(drops) = self.inside(|name, _| netns::dropped(name)) {
+            self.drops = drops;
         }
         self.drops
+    }
+
+    /// What of its state, MTU, addresses and routes somebody has changed since it was made. Starts a short thread in the
+    /// interface's namespace.
+    ///
+    /// # Errors
+    /// The interface or its namespace is gone, or the kernel does not tell.
+    pub fn lost(&self) -> Result<Vec<Lost>, KernelError> {
+        self.inside(|name, setting| setting.lost(name))
+    }
+
+    /// Sets it again; returns what was lost. Frames go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`TapDevice::lost`], or the kernel refuses.
+    pub fn restore(&self) -> Result<Vec<Lost>, KernelError> {
+        self.inside(|name, setting| setting.restore(name))
+    }
+
+    /// Runs `work` in the interface's namespace, with the name it has now: the pod may have renamed it.
+    fn inside<T: Send>(
+        &self,
+        work: impl FnOnce(&str, &Setting) -> Result<T, KernelError> + Send,
+    ) -> Result<T, KernelError> {
+        // SAFETY: takes no argument and returns a new descriptor of the interface's namespace.
+        let fd = unsafe { libc::ioctl(self.queue.as_raw_fd(), libc::TUNGETDEVNETNS) };
+        if fd < 0 {
+            return Err(KernelError::last(&self.name, "TUNGETDEVNETNS"));
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        let namespace = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+        let name = current_name(&self.queue).unwrap_or_else(|| self.name.clone());
+        let setting = &self.setting;
+        netns::inside_fd(namespace, || work(&name, setting))
     }
 
     /// Name of the interface as it was made.

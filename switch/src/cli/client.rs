@@ -130,6 +130,10 @@ calls! {
     set_port(SetPortRequest) -> Applied;
     /// Closes and opens a port.
     reset_port(ResetPortRequest) -> Applied;
+    /// Makes everything anew.
+    resync(ResyncRequest) -> Resynced;
+    /// What is wrong.
+    diagnose(DiagnoseRequest) -> Diagnosis;
     /// The ports.
     show_ports(ShowPortsRequest) -> Ports;
     /// The MAC addresses.

@@ -12,6 +12,7 @@
 //! | [`show`] | tables, one function each |
 //! | [`ip`], [`ovs`] | the tables in the words of `ip`, `bridge`, `ovs-ofctl`, `ovs-vsctl` |
 //! | [`conntrack`] | connections in the words of conntrack(8) |
+//! | [`doctor`] | what is wrong; making it right |
 //! | [`flows`], [`trace`](mod@trace), [`capture`] | cached flows; where a frame would go; a frame out of a file |
 //! | [`tcpdump`] | frames, live |
 //! | [`ping`] | the switch asks somebody |
@@ -24,6 +25,7 @@ pub mod capture;
 pub mod change;
 pub mod client;
 pub mod conntrack;
+pub mod doctor;
 mod feed;
 pub mod flows;
 pub mod ip;
@@ -141,6 +143,8 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         Command::Drops(wanted) => policies::drops(&mut client, wanted, json).await,
         Command::List { record, names } => ovs::list(&mut client, *record, names, json).await,
         Command::Show { what } => show::run(&mut client, what, json).await,
+        Command::Doctor(wanted) => doctor::run(&mut client, wanted, json).await,
+        Command::Resync => doctor::resync(&mut client, json).await,
         Command::Health => {
             let health = client.health(proto::HealthRequest {}).await?;
             output(json, &health, || show::health(&health))

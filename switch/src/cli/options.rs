@@ -76,7 +76,8 @@ pub enum Command {
         shunt tcpdump -i any -w - drop | wireshark -k -i -\n\
         docs/operations.md has the filter.")]
     Tcpdump(Tcpdump),
-    /// Show dropped frames by port and reason; with --why the flows that policies drop now, and which policy does.
+    /// Show dropped frames by port and reason; with --why the flows that are refused now, with the policy and rule, the VLANs, or the
+    /// route that does it.
     #[command(after_help = "Example: shunt drops --why --limit 20")]
     Drops(Drops),
     /// Show ports as ovs-vsctl lists its records.
@@ -112,6 +113,15 @@ pub enum Command {
     #[command(after_help = "Examples: shunt ping --from eth0 192.168.1.1\n\
         shunt ping --from vxlan.2 -c 3 10.20.6.10")]
     Ping(Ping),
+    /// Say what is wrong and what to do about it, by the symptom if there is one; exits with 1 when something is broken.
+    #[command(after_help = "Examples: shunt doctor\n\
+        shunt doctor veth_pod_a\n\
+        shunt doctor veth_pod_a 10.16.0.3 --flow 'tcp 80'\n\
+        shunt doctor shop/web shop/db --symptom 'ping: timeout'\n\
+        docs/doctor.md has the symptoms, the checks and what they say.")]
+    Doctor(Doctor),
+    /// Make everything anew of the running configuration, and set again what was taken away in the kernel; says what it repaired.
+    Resync,
     /// Ask whether the daemon works; exits with 0 when it does.
     Health,
     /// Print a completion script for a shell.
@@ -223,7 +233,7 @@ pub struct Tcpdump {
 /// Which drops.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Drops {
-    /// The flows that policies drop, each with the policy and rule.
+    /// The flows that are refused, each with what refuses it.
     #[arg(long)]
     pub why: bool,
     /// Most flows to print, the busiest of all.
@@ -338,6 +348,23 @@ pub struct Ping {
     /// Data bytes of a request.
     #[arg(short = 's', value_name = "BYTES", default_value_t = 56, value_parser = clap::value_parser!(u32).range(0..=1400))]
     pub size: u32,
+}
+
+/// Who complains, and about what.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Doctor {
+    /// Who complains: a pod, its port or its address.
+    #[arg(value_name = "POD|PORT|ADDRESS")]
+    pub from: Option<String>,
+    /// Whom it talks to.
+    #[arg(value_name = "POD|PORT|ADDRESS")]
+    pub to: Option<String>,
+    /// Words of the symptom, as 'no route to host': only what may explain it is looked at.
+    #[arg(long, value_name = "WORDS")]
+    pub symptom: Option<String>,
+    /// What is sent: icmp, 'tcp PORT' or 'udp PORT'.
+    #[arg(long, value_name = "WORDS", default_value = "icmp", requires = "to")]
+    pub flow: String,
 }
 
 /// Repeating a table.

@@ -12,9 +12,11 @@ pub struct WantedRules {
     pub request: proto::DumpRulesRequest,
     /// Terms that a rule's match must have.
     pub terms: Vec<String>,
+    /// What a rule must do, as the rules have it.
+    pub actions: Vec<String>,
 }
 
-/// Reads the words of `dump-flows [BRIDGE] [table=N,FIELD=VALUE,...]`.
+/// Reads the words of `dump-flows [BRIDGE] [table=N,FIELD=VALUE,...,actions=ACTION,...]`.
 ///
 /// # Errors
 /// A word has no place there, or the table is no number.
@@ -30,7 +32,10 @@ pub fn rules(wanted: &DumpFlows) -> Result<WantedRules, Failure> {
             rules.request.network.clone_from(word);
             continue;
         }
-        for term in word.split(',').map(str::trim).filter(|term| !term.is_empty()) {
+        // A whole flow, as documents have it: what it matches, then what it does.
+        let (word, actions) = word.split_once("actions=").unwrap_or((word, ""));
+        rules.actions.extend(parts(actions).flat_map(canonical_action));
+        for term in parts(word) {
             match term.strip_prefix("table=") {
                 Some(number) => {
                     let number = number.parse::<u8>();
@@ -43,6 +48,27 @@ pub fn rules(wanted: &DumpFlows) -> Result<WantedRules, Failure> {
         }
     }
     Ok(rules)
+}
+
+/// What is between commas.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// An action as the rules have it. What is no valid flow of Open vSwitch's, and is in documents all the same, stands for what it
+/// means: `set_field:100->vlan_tag`, `push_vlan:100` (a tag with VLAN 100 is pushed; together they are one), `goto_table(16)`,
+/// `output("veth")`.
+fn canonical_action(action: &str) -> Vec<String> {
+    let action = action.replace('"', "").replace('(', ":").replace(')', "");
+    // OFPVID_PRESENT (OpenFlow 1.3 section 7.2.3.7).
+    let tagged = |vid: u16| format!("set_field:{}->vlan_vid", vid | 0x1000);
+    let set = action.strip_prefix("set_field:").and_then(|rest| rest.strip_suffix("->vlan_tag"));
+    let pushed = action.strip_prefix("push_vlan:").and_then(|tag| tag.parse().ok());
+    match (set.and_then(|vid| vid.parse().ok()), pushed) {
+        (Some(vid), _) => vec![tagged(vid)],
+        (_, Some(vid)) => vec!["push_vlan:0x8100".to_owned(), tagged(vid)],
+        _ => vec![action],
+    }
 }
 
 /// A term as the rules have it: names without quotes, and the field names that documents use for others.
@@ -58,8 +84,19 @@ fn canonical(term: &str) -> String {
 /// Asks and prints.
 pub(super) async fn dump(client: &mut Client, wanted: WantedRules, json: bool) -> Result<(), Failure> {
     let mut rules = client.dump_rules(wanted.request).await?;
-    rules.rules.retain(|rule| wanted.terms.iter().all(|term| rule.r#match.contains(term)));
+    rules.rules.retain(|rule| {
+        let does = |action: &String| rule.actions.contains(action);
+        wanted.terms.iter().all(|term| has(rule, term)) && wanted.actions.iter().all(does)
+    });
     output(json, &rules, || format!("{}\n{}", header(&rules), text(&rules)))
+}
+
+/// Whether a rule has a term: in its match, or as its priority.
+fn has(rule: &proto::Rule, term: &String) -> bool {
+    match term.strip_prefix("priority=").map(str::parse::<u32>) {
+        Some(Ok(priority)) => rule.priority == priority,
+        _ => rule.r#match.contains(term),
+    }
 }
 
 /// What stands above the rules, as ovs-ofctl's `NXST_FLOW reply` does: what their counters count.

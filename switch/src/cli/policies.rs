@@ -6,7 +6,7 @@ use super::table::Table;
 use super::{Failure, output, show};
 use crate::control::api::proto;
 
-/// Lists what was dropped; with `--why` the flows that policies drop.
+/// Lists what was dropped; with `--why` the flows that are refused, and by what.
 ///
 /// # Errors
 /// What the daemon refused, or that it is gone.
@@ -20,13 +20,13 @@ pub(super) async fn drops(client: &mut Client, wanted: &Drops, json: bool) -> Re
     output(json, &rows, || refusals(&rows))
 }
 
-/// Flows that policies refuse.
+/// Flows that are refused.
 #[must_use]
 pub fn refusals(rows: &[proto::Refusal]) -> String {
     if rows.is_empty() {
-        return "no policy drops anything now\n".to_owned();
+        return "nothing is refused now\n".to_owned();
     }
-    let mut table = Table::new(&["PORT", "FROM", "TO", "WHAT", ">PACKETS", ">AGE-S", "DIRECTION", "WHY"]);
+    let mut table = Table::new(&["PORT", "FROM", "TO", "WHAT", ">PACKETS", ">AGE-S", "REASON", "WHY"]);
     for row in rows {
         let what = match row.destination_port {
             Some(port) => format!("{} {port}", row.protocol),
@@ -39,7 +39,7 @@ pub fn refusals(rows: &[proto::Refusal]) -> String {
             what,
             row.packets.to_string(),
             row.age.to_string(),
-            row.direction.clone(),
+            row.reason.clone(),
             row.why.clone(),
         ]);
     }
@@ -86,6 +86,7 @@ mod tests {
     fn a_row_says_who_and_why() {
         let row = proto::Refusal {
             port: "web".into(),
+            reason: "policy_ingress".into(),
             direction: "ingress".into(),
             why: "allowed by no rule of shop/deny-all, which isolate the pod".into(),
             source: "10.16.0.2".into(),

@@ -149,7 +149,7 @@ impl FlowWalk {
         }
     }
 
-    /// A walk that keeps the `limit` busiest of the flows that a policy refuses.
+    /// A walk that keeps the `limit` busiest of the flows that are refused.
     pub fn refused(limit: usize) -> Self {
         Self { only: why::is_refused, ..Self::new(limit, None) }
     }

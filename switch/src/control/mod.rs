@@ -23,6 +23,8 @@
 //! | `voice` | what the switch says of its own accord: probes of neighbours, announcements |
 //! | `policies`, `why` | who may talk to whom, resolved for the workers; what policies refuse now |
 //! | `reset` | closing one port and opening it again |
+//! | [`resync`] | from the running configuration once more, and what was set in the kernel with it |
+//! | [`doctor`] | what is wrong, by the references' tables of symptoms |
 //! | [`status`] | what `shunt show` prints |
 //! | [`sample`] | all that is exported as metrics, at one moment |
 //! | `durations` | how long publications took |
@@ -40,6 +42,7 @@ mod apply;
 pub mod bonds;
 pub mod capture;
 mod connections;
+pub mod doctor;
 mod domains;
 mod durations;
 pub mod flows;
@@ -55,6 +58,7 @@ mod policies;
 mod ports;
 mod publish;
 mod reset;
+pub mod resync;
 mod routes;
 pub mod rules;
 pub mod sample;
@@ -133,6 +137,7 @@ pub struct Control {
     services: services::Tables,
     policies: policies::Policies,
     announcer: announce::Announcer,
+    pulse: doctor::Pulse,
     reports: publish::Reports,
     /// Where what is applied is kept; `None`: nowhere.
     kept: Option<kept::Kept>,
@@ -261,6 +266,7 @@ impl Control {
         self.announce();
         self.speak();
         self.settle();
+        self.follow_pulse();
         self.clean_again();
     }
 }

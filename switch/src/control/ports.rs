@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shunt_config::{Config, PortName};
+use shunt_ffi::kernel::{KernelError, Lost};
 
 use super::totals::Totals;
 use super::{Control, host};
@@ -85,6 +86,28 @@ impl PortState {
             State::Open { .. } => None,
             State::Closed { why, .. } => Some(why),
         }
+    }
+
+    fn device(&self) -> Option<&Device> {
+        match &self.state {
+            State::Open { device, .. } => Some(device),
+            State::Closed { .. } => None,
+        }
+    }
+
+    /// See [`Device::mtu`].
+    pub(super) fn device_mtu(&self) -> Option<u32> {
+        self.device()?.mtu()
+    }
+
+    /// See [`Device::lost`].
+    pub(super) fn lost(&self) -> Option<Result<Vec<Lost>, KernelError>> {
+        self.device()?.lost()
+    }
+
+    /// See [`Device::restore`].
+    pub(super) fn restore(&self) -> Option<Result<Vec<Lost>, KernelError>> {
+        self.device()?.restore()
     }
 
     /// The bond it is, while that is open.

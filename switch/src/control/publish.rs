@@ -105,10 +105,15 @@ impl Reports {
 impl Control {
     /// Builds and publishes the topology of the present state; returns its epoch. Does not wait for the workers.
     pub(super) fn publish(&mut self, cause: &str) -> u64 {
+        self.publish_with(cause, |topology| topology)
+    }
+
+    /// The same, after `finish`.
+    fn publish_with(&mut self, cause: &str, finish: fn(Topology) -> Topology) -> u64 {
         let started = Instant::now();
         let plan = self.plan();
         let generation = self.reports.generation + 1;
-        let next = Topology::build(generation, &plan).following(self.publisher.current());
+        let next = finish(Topology::build(generation, &plan).following(self.publisher.current()));
         let build = started.elapsed();
         let changes =
             topology::diff(self.publisher.current(), &next).iter().map(ToString::to_string).collect();
@@ -142,6 +147,17 @@ impl Control {
     /// then lives on until that worker passes.
     pub(super) fn publish_and_wait(&mut self, cause: &str) -> bool {
         let epoch = self.publish(cause);
+        self.see_through(epoch)
+    }
+
+    /// The same, and every cached decision is made anew, whatever it rests on.
+    pub(super) fn republish(&mut self, cause: &str) -> bool {
+        let epoch = self.publish_with(cause, Topology::anew);
+        self.see_through(epoch)
+    }
+
+    /// Waits until every worker runs what was published; false when one did not in time.
+    fn see_through(&mut self, epoch: u64) -> bool {
         self.note_owners();
         let passed = self.wait_for(epoch, PATIENCE);
         self.settle();
@@ -208,7 +224,7 @@ impl Control {
     }
 
     /// What the next topology is built of.
-    fn plan(&mut self) -> Plan {
+    pub(super) fn plan(&mut self) -> Plan {
         let full_key = self.config.flow_cache.key == KeyFields::Full;
         let overlays = overlay::planned(&self.config, &self.peers);
         let rewrites = Arc::new(Rewrites {

@@ -174,6 +174,7 @@ impl Control {
             services: super::services::Tables::default(),
             policies: super::policies::Policies::default(),
             announcer: super::announce::Announcer::default(),
+            pulse: super::doctor::Pulse::default(),
             reports: publish::Reports::default(),
             kept: None,
             captures: 0,

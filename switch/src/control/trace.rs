@@ -47,7 +47,7 @@ use crate::worker::reporter::Reply;
 pub use egress::OutputRow;
 use expression::{ExpressionError, Probe};
 use notes::Notes;
-pub use notes::TableRow;
+pub use notes::{About, TableRow};
 pub use row::{FrameRow, TraceRow};
 use steps::{Journey, Steps};
 
@@ -189,6 +189,7 @@ impl TraceRow {
         self.rests_on = rests(topology, &ingress, &rests_on, &notes);
         *steps = Journey { topology, ingress, key: &key, subject }.steps(&notes, &actions);
         self.tables = notes.tables;
+        self.about = notes.about;
 
         let source = words::mac(key.src());
         let learned = |what: String| format!("learn that {what} is behind {}", ingress.port.name);
@@ -199,6 +200,7 @@ impl TraceRow {
         });
         if let Some(question) = question {
             let network = topology.network(question.network).map_or("?", |network| network.name.as_str());
+            self.asks = Some((network.to_owned(), question.target));
             self.effects.push(format!(
                 "ask who has {} in network {network}, for {}",
                 question.target, question.source

@@ -1,4 +1,5 @@
-//! Which policies drop what, now: the cached flows that table 8 refused, each with the policy that did.
+//! What is refused, now, and by what: the cached flows that a policy, a VLAN, a route or the check of senders drops, each with
+//! the rule that does.
 //!
 //! The refusal of a flow is kept in the flow caches like every other decision, with its packets; which rule it was is found
 //! again by walking the stages with the flow's key. So nothing is written down while packets are dropped, and what is shown
@@ -7,28 +8,36 @@
 use serde::Serialize;
 
 use super::Control;
-use super::flows::FlowWalk;
+use super::flows::{FlowWalk, words};
 use crate::drop::DropReason;
 use crate::flow::cache::Entry;
 use crate::flow::parse::Layout;
-use crate::flow::{Actions, Verdict};
+use crate::flow::{Actions, FlowKey, Verdict};
+use crate::ids::PortId;
 use crate::pipeline::{self, Observe, Packet, Step};
+use crate::topology::{Topology, Vlans};
+use crate::wire::ethernet;
 use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
-/// Flows that a policy refuses.
+/// The bits of a TCI that are the VLAN identifier (IEEE 802.1Q clause 9.6).
+const VID: u16 = 0xfff;
+
+/// Flows that are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusalRow {
     /// Port they come in by.
     pub port: String,
-    /// `ingress` or `egress`: who is refused, its receiver or its sender.
+    /// Name of the drop reason.
+    pub reason: &'static str,
+    /// Of a policy's refusal `ingress` or `egress`: who is refused, its receiver or its sender. Else empty.
     pub direction: &'static str,
-    /// Which policy and rule, in words.
+    /// Which policy and rule, in words; of a wrong VLAN `vlan_mismatch(got=,want=)`; else what the reason says.
     pub why: String,
-    /// Sender.
+    /// Sender: its IP address, or MAC address where there is none.
     pub source: String,
     /// Receiver, as it was sent.
     pub destination: String,
-    /// Protocol, by name or number.
+    /// Protocol, by name or number; of what is not IP the EtherType.
     pub protocol: String,
     /// Destination port; `None` where there are none.
     pub destination_port: Option<u16>,
@@ -40,10 +49,31 @@ pub struct RefusalRow {
     pub age: u32,
 }
 
-/// True for the actions of a flow that a policy refuses.
+/// Reasons that somebody's configuration has, of those that are decided by a flow's key.
+const TOLD: [DropReason; 10] = [
+    DropReason::PolicyIngress,
+    DropReason::PolicyEgress,
+    DropReason::VlanMismatch,
+    DropReason::NoRoute,
+    DropReason::Blackhole,
+    DropReason::OverlayUnreachable,
+    DropReason::OverlayNotReachable,
+    DropReason::SpoofedMac,
+    DropReason::SpoofedIp,
+    DropReason::TunnelLoop,
+];
+
+/// Why a flow is dropped; `None` when it is not, or is answered by the switch itself.
+fn reason(actions: &Actions) -> Option<DropReason> {
+    match actions.verdict {
+        Verdict::Drop(reason) | Verdict::Reject(reason, _) => Some(reason),
+        _ => None,
+    }
+}
+
+/// True for the actions of a flow that is refused for one of the reasons that are [`TOLD`].
 pub(super) fn is_refused(actions: &Actions) -> bool {
-    let (Verdict::Drop(reason) | Verdict::Reject(reason, _)) = actions.verdict else { return false };
-    matches!(reason, DropReason::PolicyIngress | DropReason::PolicyEgress)
+    reason(actions).is_some_and(|reason| TOLD.contains(&reason))
 }
 
 /// The observer: keeps the last judgement that did not let the packet pass.
@@ -61,8 +91,8 @@ impl Observe for Why {
 }
 
 impl Control {
-    /// The flows of `walk`, a walk through refused ones, with the policies that refuse them. Those of which no policy says so
-    /// any more are left out: their next packets are decided anew.
+    /// The flows of `walk`, a walk through refused ones, with what refuses them. Those that nothing refuses any more are left
+    /// out: their next packets are decided anew.
     pub fn refusals(&self, walk: FlowWalk) -> Vec<RefusalRow> {
         let names = self.names();
         let rows = walk.into_entries().into_iter();
@@ -70,32 +100,81 @@ impl Control {
     }
 
     fn refusal(&self, entry: &Entry, age: u32, name: impl Fn(usize) -> String) -> Option<RefusalRow> {
+        let topology = self.publisher.current();
+        let key = &entry.key;
         let mut frame = self.site.pool.frame(&[])?;
-        let mut packet = Packet::new(&mut frame, &entry.key, Layout::default(), entry.second);
+        let mut packet = Packet::new(&mut frame, key, Layout::default(), entry.second);
         let mut why = Why::default();
-        pipeline::run(self.publisher.current(), &mut packet, &mut why);
-        let (direction, why) = why.0?;
-        let (source, destination) = entry.key.addresses()?;
-        let protocol = match entry.key.protocol() {
-            TCP => "tcp".to_owned(),
-            UDP => "udp".to_owned(),
-            SCTP => "sctp".to_owned(),
-            ICMP => "icmp".to_owned(),
-            ICMPV6 => "icmpv6".to_owned(),
-            number => number.to_string(),
+        let reason = reason(&pipeline::run(topology, &mut packet, &mut why))?;
+        if !TOLD.contains(&reason) {
+            return None;
+        }
+        let (direction, why) = match (why.0.filter(|_| reason.is_policy()), reason) {
+            (Some(judged), _) => judged,
+            (None, DropReason::VlanMismatch) => ("", vlan_mismatch(topology, key)),
+            (None, _) => ("", reason.describe().trim_end_matches('.').to_owned()),
         };
-        let has_ports = matches!(entry.key.protocol(), TCP | UDP | SCTP);
+        let ends = key.addresses().map(|(source, destination)| (source.to_string(), destination.to_string()));
+        let has_ports = ends.is_some() && matches!(key.protocol(), TCP | UDP | SCTP);
+        let (source, destination) = ends.unwrap_or_else(|| (words::mac(key.src()), words::mac(key.dst())));
         Some(RefusalRow {
-            port: name(entry.key.port()),
+            port: name(key.port()),
+            reason: reason.name(),
             direction,
             why,
-            source: source.to_string(),
-            destination: destination.to_string(),
-            protocol,
-            destination_port: has_ports.then_some(entry.key.ports().1),
+            source,
+            destination,
+            protocol: protocol(key),
+            destination_port: has_ports.then_some(key.ports().1),
             packets: entry.packets,
             bytes: entry.bytes,
             age,
         })
     }
+}
+
+/// What is in the frame, by name or number.
+fn protocol(key: &FlowKey) -> String {
+    let known = match (key.addresses().is_some(), key.protocol(), key.ethertype()) {
+        (true, TCP, _) => "tcp",
+        (true, UDP, _) => "udp",
+        (true, SCTP, _) => "sctp",
+        (true, ICMP, _) => "icmp",
+        (true, ICMPV6, _) => "icmpv6",
+        (true, number, _) => return number.to_string(),
+        (false, _, ethernet::ARP) => "arp",
+        (false, _, ethertype) => return format!("{ethertype:#06x}"),
+    };
+    known.to_owned()
+}
+
+/// The tag that a frame has and those that its port takes, as `vlan_mismatch(got=200,want=100)`.
+fn vlan_mismatch(topology: &Topology, key: &FlowKey) -> String {
+    let vlans = PortId::new(key.port()).and_then(|id| topology.port(id)?.vlans.as_ref());
+    let want = vlans.map_or_else(String::new, accepted);
+    format!("vlan_mismatch(got={},want={want})", carried(key))
+}
+
+/// The VLAN identifier of a key's outer tag; `untagged` when it has none. A service tag has its EtherType behind it.
+pub(super) fn carried(key: &FlowKey) -> String {
+    let marks = key.marks();
+    match (marks.tags, key.vlan().0 & VID) {
+        (0, _) => "untagged".to_owned(),
+        (_, vid) if marks.service_tag => format!("{vid}/802.1ad"),
+        (_, vid) => vid.to_string(),
+    }
+}
+
+/// The VLANs that a port takes, as `untagged,100,1155-1158`.
+pub(super) fn accepted(vlans: &Vlans) -> String {
+    let mut words: Vec<String> = vlans.untagged.iter().map(|_| "untagged".to_owned()).collect();
+    let vids: Vec<u16> = vlans.tagged.iter().map(|(vid, _)| *vid).collect();
+    for run in vids.chunk_by(|a, b| a + 1 == *b) {
+        words.push(match run {
+            [first, .., last] => format!("{first}-{last}"),
+            [only] => only.to_string(),
+            [] => continue,
+        });
+    }
+    words.join(",")
 }

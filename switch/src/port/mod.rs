@@ -19,7 +19,7 @@ use shunt_ffi::eal::Eal;
 use shunt_ffi::ethdev::{EthRxQueue, EthTxQueue};
 use shunt_ffi::kernel::packet::{PacketRxQueue, PacketTxQueue};
 use shunt_ffi::kernel::tap::{TapMode, TapRxQueue, TapTxQueue};
-use shunt_ffi::kernel::{self, Gone};
+use shunt_ffi::kernel::{self, Gone, KernelError, Lost};
 use shunt_ffi::vhost::{VhostRxQueue, VhostTxQueue};
 use shunt_ffi::{Burst, Mempool};
 
@@ -236,6 +236,32 @@ impl Device {
             Self::Vhost(port) => vhost::status(port),
             Self::Xdp(device) => device.status(),
             Self::Bond(device) => device.status(),
+        }
+    }
+
+    /// The longest IP packet that the kernel's device takes, bytes; `None` for what is no kernel device, or is gone.
+    pub(crate) fn mtu(&self) -> Option<u32> {
+        match self {
+            Self::Packet(device) => device.mtu().ok(),
+            _ => None,
+        }
+    }
+
+    /// What was set in the kernel when the port was opened, and is not so any more; `None` for devices in which nothing is set.
+    pub(crate) fn lost(&self) -> Option<Result<Vec<Lost>, KernelError>> {
+        match self {
+            Self::Packet(device) => Some(device.lost()),
+            Self::Tap(device) => Some(device.lost()),
+            _ => None,
+        }
+    }
+
+    /// Sets it again; says what was lost. Queues go on meanwhile.
+    pub(crate) fn restore(&self) -> Option<Result<Vec<Lost>, KernelError>> {
+        match self {
+            Self::Packet(device) => Some(device.restore()),
+            Self::Tap(device) => Some(device.restore()),
+            _ => None,
         }
     }
 

@@ -34,6 +34,7 @@ pub mod proto {
 
 mod capture;
 mod connections;
+mod doctor;
 mod ping;
 mod policies;
 mod refusal;

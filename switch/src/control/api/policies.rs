@@ -25,6 +25,7 @@ impl From<RefusalRow> for proto::Refusal {
         let RefusalRow { port, direction, why, source, destination, protocol, .. } = row;
         Self {
             port,
+            reason: row.reason.to_owned(),
             direction: direction.to_owned(),
             why,
             source,

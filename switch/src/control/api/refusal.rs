@@ -4,6 +4,7 @@
 use tonic::{Code, Status};
 
 use crate::control::capture::CaptureError;
+use crate::control::doctor::DoctorError;
 use crate::control::flows::FlowsError;
 use crate::control::picture::PictureError;
 use crate::control::ping::PingError;
@@ -53,6 +54,14 @@ pub(super) fn trace(error: &TraceError) -> Status {
         TraceError::NoBuffers => Code::FailedPrecondition,
     };
     Status::new(code, bounded(&error.to_string()))
+}
+
+/// `error` for who asked the doctor.
+pub(super) fn doctor(error: &DoctorError) -> Status {
+    match error {
+        DoctorError::Unknown(text) => Status::new(Code::NotFound, bounded(text)),
+        DoctorError::Trace(error) => trace(error),
+    }
 }
 
 /// `error` for who asked for frames.

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::capture;
 use super::proto::switch_server::Switch;
 use super::proto::trace_request::What;
-use super::{connections, ping, proto, refusal, watch};
+use super::{connections, doctor, ping, proto, refusal, watch};
 use crate::control::capture::SNAPLEN;
 use crate::control::capture::filter::Filter;
 use crate::control::flows::{FlowWalk, LIMIT};
@@ -32,17 +32,12 @@ impl Service {
         Self { control }
     }
 
-    /// Runs `job` on the control thread. A thread of the blocking pool waits for it; the runtime goes on.
+    /// See [`ask`].
     async fn ask<R: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Control) -> R + Send + 'static,
     ) -> Result<R, Status> {
-        let control = self.control.clone();
-        match tokio::task::spawn_blocking(move || control.call(job)).await {
-            Ok(answer) => answer.map_err(|stopped| refusal::stopped(&stopped)),
-            // The runtime is being shut down, or the job panicked together with the control thread.
-            Err(_) => Err(refusal::stopped(&crate::control::Stopped)),
-        }
+        ask(&self.control, job).await
     }
 
     /// Runs a change on the control thread.
@@ -71,6 +66,19 @@ impl Service {
         collect: impl FnOnce(&mut Control) -> Vec<Row> + Send + 'static,
     ) -> Result<Vec<Message>, Status> {
         Ok(self.ask(collect).await?.into_iter().map(Message::from).collect())
+    }
+}
+
+/// Runs `job` on the control thread. A thread of the blocking pool waits for it; the runtime goes on.
+pub(super) async fn ask<R: Send + 'static>(
+    control: &Handle,
+    job: impl FnOnce(&mut Control) -> R + Send + 'static,
+) -> Result<R, Status> {
+    let control = control.clone();
+    match tokio::task::spawn_blocking(move || control.call(job)).await {
+        Ok(answer) => answer.map_err(|stopped| refusal::stopped(&stopped)),
+        // The runtime is being shut down, or the job panicked together with the control thread.
+        Err(_) => Err(refusal::stopped(&crate::control::Stopped)),
     }
 }
 
@@ -135,6 +143,18 @@ impl Switch for Service {
     ) -> Result<Response<proto::Applied>, Status> {
         let name = request.into_inner().name;
         self.change(move |control| control.reset_port(&name)).await
+    }
+
+    async fn resync(&self, _: Request<proto::ResyncRequest>) -> Result<Response<proto::Resynced>, Status> {
+        let resynced = self.ask(|control| control.resync()).await?;
+        Ok(Response::new(resynced.into()))
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<proto::DiagnoseRequest>,
+    ) -> Result<Response<proto::Diagnosis>, Status> {
+        Ok(Response::new(doctor::diagnose(&self.control, request.into_inner()).await?))
     }
 
     async fn show_ports(

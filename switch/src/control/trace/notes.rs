@@ -30,6 +30,23 @@ pub struct TableRow {
     pub steps: Vec<String>,
 }
 
+/// What a note is about, for whoever wants to know of which table it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A route, or that there is none.
+    Route,
+    /// Where a station is.
+    Station,
+    /// Who has an address.
+    Neighbor(IpAddr),
+    /// A tunnel.
+    Tunnel,
+    /// A policy's judgement.
+    Policy,
+    /// A service.
+    Service,
+}
+
 /// What the stages told.
 #[derive(Debug)]
 pub(super) struct Notes<'t> {
@@ -42,6 +59,8 @@ pub(super) struct Notes<'t> {
     pub(super) addresses: BTreeSet<IpAddr>,
     /// What was found, for the numbered steps.
     pub(super) found: Vec<Found>,
+    /// Of the notes those that are about something.
+    pub(super) about: Vec<(About, String)>,
 }
 
 impl<'t> Notes<'t> {
@@ -52,7 +71,13 @@ impl<'t> Notes<'t> {
             stations: BTreeSet::new(),
             addresses: BTreeSet::new(),
             found: Vec::new(),
+            about: Vec::new(),
         }
+    }
+
+    fn note_about(&mut self, about: About, text: String) {
+        self.about.push((about, text.clone()));
+        self.note(text);
     }
 
     fn note(&mut self, text: String) {
@@ -183,26 +208,27 @@ impl Observe for Notes<'_> {
             Step::Station(topology, network, mac, place) => {
                 self.stations.insert(mac);
                 let place = place_in_words(topology, network, place);
-                self.note(format!("{} is {place}", words::mac(mac)));
+                self.note_about(About::Station, format!("{} is {place}", words::mac(mac)));
                 self.found.push(Found::Station { mac, place });
             }
             Step::Route(topology, address, route) => {
                 self.addresses.insert(address);
                 let text = Self::route(topology, self.network, address, route);
-                self.note(text.clone());
+                self.note_about(About::Route, text.clone());
                 self.found.push(Found::Route(text));
             }
             Step::Neighbor(address, mac) => {
                 self.addresses.insert(address);
                 self.stations.extend(mac);
-                self.note(match mac {
+                let text = match mac {
                     Some(mac) => format!("neighbour {address} has {}", words::mac(mac)),
                     None => format!("neighbour {address} is not known"),
-                });
+                };
+                self.note_about(About::Neighbor(address), text);
                 self.found.push(Found::Neighbor { address, mac });
             }
             Step::Tunnel(topology, overlay, tunnel) => {
-                self.note(tunnel_in_words(topology, overlay, tunnel));
+                self.note_about(About::Tunnel, tunnel_in_words(topology, overlay, tunnel));
                 self.found.push(Found::Tunnel(wrapped(topology, overlay, tunnel)));
             }
             Step::Rewrote(what) => {
@@ -218,7 +244,7 @@ impl Observe for Notes<'_> {
             }
             Step::Service(front) => {
                 let (name, kind) = (&front.row.service().name, front.kind.describe());
-                self.note(format!("{kind} of service {name}"));
+                self.note_about(About::Service, format!("{kind} of service {name}"));
             }
             Step::Floating(external, internal) => {
                 let text = format!("floating address {external} stands for {internal}");
@@ -232,7 +258,7 @@ impl Observe for Notes<'_> {
             }
             Step::Noted(what) => self.note(what.to_owned()),
             Step::Policy(direction, judgement) => {
-                self.note(format!("{}: {}", direction.name(), judgement.describe()));
+                self.note_about(About::Policy, format!("{}: {}", direction.name(), judgement.describe()));
             }
             Step::Masquerade(source) => {
                 let text = format!("opens a connection, masqueraded as {source}");

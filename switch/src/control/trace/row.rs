@@ -1,9 +1,11 @@
 //! What a trace says: plain rows, the same for text and JSON, and the verdict in words.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use super::egress::OutputRow;
-use super::notes::TableRow;
+use super::notes::{About, TableRow};
 use super::summary;
 use crate::control::flows::words::{self, Names};
 use crate::drop::DropReason;
@@ -68,6 +70,12 @@ pub struct TraceRow {
     pub rests_on: Vec<String>,
     /// What a real frame would set off besides.
     pub effects: Vec<String>,
+    /// Of the notes in `tables` those that are about something.
+    #[serde(skip)]
+    pub(in crate::control) about: Vec<(About, String)>,
+    /// Whom it would ask for, and the network where.
+    #[serde(skip)]
+    pub(in crate::control) asks: Option<(String, IpAddr)>,
 }
 
 impl TraceRow {
@@ -90,6 +98,8 @@ impl TraceRow {
             cacheable: false,
             rests_on: Vec::new(),
             effects: Vec::new(),
+            about: Vec::new(),
+            asks: None,
         }
     }
 

@@ -219,6 +219,8 @@ fn flows_and_traces() {
             outputs: vec![OutputRow { port: "b".into(), by: None, outcome: "sent".into(), drop: dropped }],
             cacheable: true,
             rests_on: vec!["port a".into()],
+            about: Vec::new(),
+            asks: None,
             effects: vec!["learn".into()],
         });
     }
