@@ -164,9 +164,7 @@ fn conclude(
         Err(reason) => {
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
             let edits = packet.actions.edits.only(Edits::MIRROR.and(Edits::STRANGER));
-            if reason.is_policy() {
-                policy::refused(packet);
-            }
+            packet.refused();
             packet.opens = None;
             packet.actions =
                 Actions { edits, ..Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason))) };
