@@ -19,6 +19,7 @@ pub mod encap;
 pub mod guard;
 pub mod host;
 pub mod ingress;
+pub mod keep;
 pub mod leave;
 pub mod link;
 pub mod local;
