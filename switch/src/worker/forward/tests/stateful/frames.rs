@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use etherparse::{
     IcmpEchoHeader, Icmpv4Type, Icmpv6Type, NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TransportSlice,
+    icmpv4, icmpv6,
 };
 
 use super::places::ZONE;
@@ -18,6 +19,8 @@ pub(super) const REQUEST: u16 = 8;
 const REPLY: u16 = 0;
 
 pub(super) const TTL: u8 = 64;
+/// Of what was routed once.
+pub(super) const ROUTED: u8 = TTL - 1;
 pub(super) const PAYLOAD: &[u8] = b"what is said";
 
 /// What tells a packet's connection: of an echo message the ports are its identifier, and whether it asks. The protocol is
@@ -154,6 +157,26 @@ impl Wire {
         assert!(protocol == TCP || &payload[header..] == PAYLOAD, "the payload stays");
         Some(Self { macs: (mac(6), mac(0)), ttl, talk, segment })
     }
+}
+
+/// The frame of an error (port unreachable) with which the receiver of a packet of `about` complains to `to`.
+pub(super) fn complaint(macs: (Mac, Mac), ttl: u8, (from, to): (IpAddr, IpAddr), about: Talk) -> Vec<u8> {
+    let quoted = Wire { macs, ttl: ROUTED, talk: about, segment: Segment::default() }.bytes();
+    let (frame, quoted) = (PacketBuilder::ethernet2(macs.0.bytes(), macs.1.bytes()), &quoted[14..]);
+    let mut bytes = Vec::new();
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let error = Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Port);
+            frame.ipv4(from.octets(), to.octets(), ttl).icmpv4(error).write(&mut bytes, quoted)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let error = Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Port);
+            frame.ipv6(from.octets(), to.octets(), ttl).icmpv6(error).write(&mut bytes, quoted)
+        }
+        _ => panic!("both are of one family"),
+    }
+    .unwrap();
+    bytes
 }
 
 /// True when the checksum of a transport header is right.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use shunt_config::{Service, ServiceEndpoint, TrafficPolicy};
 
-use super::frames::{REQUEST, Segment, TTL, Talk};
+use super::frames::{REQUEST, Segment, Talk};
 use super::places::{self, OUTSIDE, gateway, network_of};
 use super::switch::own_addresses;
 use super::world::{AREA, NODE, World};
@@ -193,6 +193,25 @@ impl Model {
             }
         }
         vec![onward(world, looks, sent, draft, None)]
+    }
+
+    /// Where an error goes that the receiver of a packet of a connection sends back, and about which packet it is then: the one
+    /// that its sender has sent. `answers`: about an answer. Policies let errors about known connections pass.
+    pub(super) fn complains(world: &World, it: &Connection, answers: bool, sent: &Sent) -> (End, Talk) {
+        let (about, back) = match answers {
+            false => (it.original, it.original.back()),
+            true => (it.reply, it.reply.back()),
+        };
+        let talk = Talk { from: back.from, to: back.to, ..sent.talk };
+        let draft = Draft {
+            talk,
+            rests: Rests::default(),
+            stays: None,
+            sent_on: false,
+            guised: false,
+            masked: false,
+        };
+        (onward(world, false, sent, draft, Some(!answers)).end, about)
     }
 
     /// What services make of a packet; `None` when it is for none.
@@ -453,6 +472,3 @@ pub(super) fn due(it: &Connection, answers: bool, resets: bool) -> Option<(Segme
         (Life::Closed | Life::Unreplied | Life::Replied, _) => return None,
     })
 }
-
-/// TTL of what was routed once.
-pub(super) const ROUTED: u8 = TTL - 1;

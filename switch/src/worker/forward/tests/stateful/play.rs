@@ -6,15 +6,14 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::frames::{REQUEST, Segment, TTL, Talk, Wire};
-use super::model::{
-    Backend, Client, Connection, End, From, Life, Model, Opens, ROUTED, Sent, Way, due, goes_on,
-};
+use super::frames::{REQUEST, ROUTED, Segment, TTL, Talk, Wire, complaint};
+use super::model::{Backend, Client, Connection, End, From, Life, Model, Opens, Sent, Way, due, goes_on};
 use super::places::{self, STATIONS, address, gateway, gateway_mac, network_of};
 use super::switch::{Make, Seen, Switch, station_mac};
 use super::world::{self, Change, SERVICES, World};
 use super::{ledger, world as of};
 use crate::drop::DropReason;
+use crate::wire::ethernet::Mac;
 use crate::wire::protocol::{ICMP, TCP, UDP};
 
 /// Whom a station speaks to.
@@ -38,6 +37,8 @@ pub(super) enum Event {
     Back(usize),
     /// One side resets the connection.
     Reset(usize, bool),
+    /// The receiver of a packet, or of an answer, complains that nobody is there.
+    Complain(usize, bool),
     /// One side sends a packet of a connection that is no more.
     Stray(usize, bool),
     /// The connection of that number is ended by hand.
@@ -83,6 +84,7 @@ pub(super) fn traffic() -> impl Strategy<Value = Event> {
         8 => any::<usize>().prop_map(Event::Back),
         1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Reset(which, side)),
         1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Stray(which, side)),
+        2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Complain(which, side)),
         1 => any::<usize>().prop_map(Event::End),
         2 => select(&[0_u32, 1, 1, 2, 12, 31, 61][..]).prop_map(Event::Wait),
     ]
@@ -145,6 +147,7 @@ impl Round {
             Event::Back(which) => self.go_on(which, true, false),
             Event::Reset(which, side) => self.go_on(which, side, true),
             Event::Stray(which, side) => self.stray(which, side),
+            Event::Complain(which, side) => self.complain(which, side),
             Event::End(which) => {
                 if let Some(at) = pick(&self.model.open, which) {
                     let ended = self.model.open.remove(at);
@@ -287,26 +290,76 @@ impl Round {
         }
     }
 
+    /// The receiver of a packet sends an error about it back.
+    fn complain(&mut self, which: usize, answers: bool) -> Outcome {
+        let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
+        let it = self.model.open[at];
+        let got = if answers { it.original.back() } else { it.reply.back() };
+        let talk = Talk { protocol: ICMP, from: got.to, to: got.from, ports: (0, 0) };
+        let Some((sent, macs)) = self.between(talk, Segment::default()) else { return Ok(()) };
+        let seen = self.through(sent.station, &complaint(macs, TTL, (talk.from, talk.to), got), &talk)?;
+        let (end, about) = match self.is_tracked(&sent) {
+            true => Model::complains(&self.world, &it, answers, &sent),
+            // Nobody looks at it, and both are of one network.
+            false => match sent.straight {
+                Some(to) => (End::Out { to, talk, routed: false }, got),
+                None => return Ok(()),
+            },
+        };
+        match end {
+            End::Out { to, talk, routed } => {
+                let (from, ttl) = match routed {
+                    true => (gateway_mac(network_of(to)), ROUTED),
+                    false => (macs.0, TTL),
+                };
+                let meant = complaint((from, station_mac(to, &self.world)), ttl, (talk.from, talk.to), about);
+                prop_assert_eq!(&seen.out, &[(to, meant)], "an error about {:?}, {:?}", got, seen.lost);
+                self.seen.insert("an error");
+            }
+            End::Lost(reason) | End::Refused(reason) => {
+                prop_assert_eq!(
+                    (&seen.lost[..], seen.out.len()),
+                    (&[reason][..], 0),
+                    "an error about {:?}",
+                    got
+                );
+            }
+            End::Echoed => panic!("an error is not answered"),
+        }
+        Ok(())
+    }
+
     /// Sends a packet through every switch; they and the model must agree.
     fn send(&mut self, talk: Talk, segment: Segment) -> Outcome {
-        let Some(station) = self.world.home(talk.from) else { return Ok(()) };
+        let Some((sent, macs)) = self.between(talk, segment) else { return Ok(()) };
+        let wire = Wire { macs, ttl: TTL, talk, segment };
+        let seen = self.through(sent.station, &wire.bytes(), &talk)?;
+        self.judge(&sent, &seen)
+    }
+
+    /// Who sends a packet, and from which MAC address to which; `None` when nobody does, or to himself.
+    fn between(&self, talk: Talk, segment: Segment) -> Option<(Sent, (Mac, Mac))> {
+        let station = self.world.home(talk.from)?;
         let near = places::subnet_of(talk.to) == Some(network_of(station));
         let straight = self.world.home(talk.to).filter(|_| near);
         if straight == Some(station) {
-            return Ok(());
+            return None;
         }
         let receiver = straight.map_or(gateway_mac(network_of(station)), |to| station_mac(to, &self.world));
-        let wire = Wire { macs: (station_mac(station, &self.world), receiver), ttl: TTL, talk, segment };
-        let (bytes, now) = (wire.bytes(), self.now);
-        let mut all = self.switches.iter_mut().map(|switch| switch.send(station, &bytes, now));
+        Some((Sent { station, straight, talk, segment }, (station_mac(station, &self.world), receiver)))
+    }
+
+    /// A frame through every switch, which must do the same with it.
+    fn through(&mut self, station: usize, bytes: &[u8], talk: &Talk) -> Result<Seen, TestCaseError> {
+        let now = self.now;
+        let mut all = self.switches.iter_mut().map(|switch| switch.send(station, bytes, now));
         let seen = all.next().unwrap();
         for (number, other) in all.enumerate() {
-            prop_assert_eq!(&seen, &other, "switch {} differs from the first for {:?}", number + 1, wire);
+            prop_assert_eq!(&seen, &other, "switch {} differs from the first for {:?}", number + 1, talk);
         }
         let unsound = self.switches[0].unsound();
-        prop_assert_eq!(unsound, 0, "the cache had another decision than the stages for {:?}", wire);
-        let sent = Sent { station, straight, talk, segment };
-        self.judge(&sent, &seen)
+        prop_assert_eq!(unsound, 0, "the cache had another decision than the stages for {:?}", talk);
+        Ok(seen)
     }
 
     /// Holds what was seen against the model, and notes what follows from it.
@@ -532,6 +585,7 @@ pub(super) const WANTED: &[&str] = &[
     "answered",
     "went on",
     "reopened",
+    "an error",
     "stays",
     "to a service",
     "to a service from another port",
