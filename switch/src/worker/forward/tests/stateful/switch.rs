@@ -209,15 +209,17 @@ impl Switch {
         self.forwarder.counters.flows.unsound.get()
     }
 
-    /// One frame through all of the worker.
-    pub(super) fn send(&mut self, station: usize, bytes: &[u8], now: u32) -> Seen {
+    /// One frame through all of the worker, or `copies` of it in one burst, of which each must fare like the others.
+    pub(super) fn send(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) -> Seen {
         // How often somebody may be told something goes by the clock: here nobody is told so much.
         self.frames += 1;
         if self.frames.is_multiple_of(16) {
             self.forwarder.reporter = Reporter::new(self.forwarder.counters.clone());
         }
         let mut burst = Burst::new();
-        burst.push(pool().frame(bytes).unwrap()).unwrap();
+        for _ in 0..copies {
+            burst.push(pool().frame(bytes).unwrap()).unwrap();
+        }
         let (from, bucket) = (places::port(station), Bucket::of(1));
         let lost = |counters: &WorkerCounters| -> Vec<u64> {
             DropReason::ALL.iter().map(|reason| counters.port(from).drops(*reason)).collect()
@@ -232,8 +234,18 @@ impl Switch {
             }
             self.ring.give_back(copied);
         }
-        let counted = before.iter().zip(lost(&self.counters)).zip(DropReason::ALL);
-        seen.lost.extend(counted.filter(|((before, after), _)| *before < after).map(|(_, reason)| *reason));
+        let each: Vec<_> = seen.out.chunks(copies).collect();
+        assert!(each.iter().all(|alike| alike.len() == copies && alike.iter().all(|it| *it == alike[0])));
+        seen.out = each.into_iter().map(|alike| alike[0].clone()).collect();
+        for ((before, after), reason) in before.iter().zip(lost(&self.counters)).zip(DropReason::ALL) {
+            match usize::try_from(after - before).unwrap() {
+                0 => {}
+                count => {
+                    assert_eq!(count, copies, "{reason:?}");
+                    seen.lost.push(*reason);
+                }
+            }
+        }
         seen
     }
 }
