@@ -9,10 +9,14 @@
 //! | [`frames`] | packets |
 //! | [`switch`] | the switch under test |
 //! | [`model`] | the rules |
-//! | [`play`] | rounds of packets and changes |
+//! | [`events`] | what may happen |
+//! | [`play`] | rounds of it |
+//! | [`judge`] | what was seen of a packet, against the rules |
 //! | [`ledger`] | what must hold of the table of connections |
 
+mod events;
 mod frames;
+mod judge;
 mod ledger;
 mod model;
 mod places;
@@ -23,7 +27,8 @@ mod world;
 use proptest::prelude::*;
 
 use crate::drop::DropReason;
-use play::{Event, Round};
+use events::Event;
+use play::Round;
 use world::{Change, World};
 
 proptest! {
@@ -32,7 +37,7 @@ proptest! {
     #[test]
     fn cached_uncached_and_the_rules_agree_with_state(
         world in world::world(),
-        events in prop::collection::vec(play::event(), 1..200),
+        events in prop::collection::vec(events::event(), 1..200),
     ) {
         let mut round = Round::new(world);
         for event in &events {
@@ -50,7 +55,7 @@ proptest! {
     #[test]
     fn established_traffic_survives_whatever_leaves_its_backend_alive(
         world in world::world(),
-        clients in prop::collection::vec(play::client(), 1..30),
+        clients in prop::collection::vec(events::client(), 1..30),
         changes in prop::collection::vec(world::harmless(), 1..30),
     ) {
         let services = [world.services[0].clone(), world.services[1].clone(), None];
@@ -83,11 +88,11 @@ fn rounds_come_across_every_rule() {
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..200 {
-        if play::WANTED.iter().all(|name| seen.contains(name)) {
+        if judge::WANTED.iter().all(|name| seen.contains(name)) {
             return;
         }
         let world = world::world().new_tree(&mut runner).unwrap().current();
-        let events = prop::collection::vec(play::event(), 200).new_tree(&mut runner).unwrap().current();
+        let events = prop::collection::vec(events::event(), 200).new_tree(&mut runner).unwrap().current();
         let mut round = Round::new(world);
         for event in &events {
             round.play(event).unwrap_or_else(|error| panic!("{event:?}: {error}"));

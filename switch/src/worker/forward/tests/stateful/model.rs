@@ -12,7 +12,7 @@ use super::switch::own_addresses;
 use super::world::{AREA, NODE, World};
 use crate::drop::DropReason;
 use crate::policy::tests::model::{self as specification, Packet as Asked};
-use crate::wire::protocol::{ICMP, TCP};
+use crate::wire::protocol::{ICMP, ICMPV6, TCP};
 
 /// A packet that a station sends: to the router, or straight to a station of its network.
 #[derive(Clone, Copy, Debug)]
@@ -344,31 +344,39 @@ fn candidates(service: &Service, v6: bool, local: bool) -> Vec<Backend> {
     chosen.into_iter().map(|it| (it.address, it.port.unwrap())).collect()
 }
 
+/// What policies say of a packet: whether they know one of its ends, or why it is dropped.
+fn policies(world: &World, sent: &Sent, draft: &Draft, known: Option<bool>) -> Result<bool, DropReason> {
+    let (client, server, port) = match known {
+        Some(true) => (draft.talk.to, sent.talk.from, sent.talk.ports.0),
+        _ => (sent.talk.from, draft.talk.to, draft.talk.ports.1),
+    };
+    if client == server {
+        return Ok(false);
+    }
+    let (protocol, port) = match (sent.talk.protocol, sent.talk.is_v6()) {
+        (ICMP, true) => (ICMPV6, None),
+        (ICMP, false) => (ICMP, None),
+        (protocol, _) => (protocol, Some(port)),
+    };
+    match specification::judged(
+        &world.cluster,
+        &Asked { source: client, destination: server, protocol, port },
+    ) {
+        (false, _) => Err(DropReason::PolicyEgress),
+        (true, false) => Err(DropReason::PolicyIngress),
+        (true, true) => {
+            Ok([client, server].into_iter().any(|end| specification::is_subject(&world.cluster, end)))
+        }
+    }
+}
+
 /// Policies, the route and who sends; `known` says whether it is an answer, of a connection that there is.
 fn onward(world: &World, looks: bool, sent: &Sent, mut draft: Draft, known: Option<bool>) -> Way {
     let v6 = sent.talk.is_v6();
-    let mut subject = false;
-    if looks {
-        let (client, server, port) = match known {
-            Some(true) => (draft.talk.to, sent.talk.from, sent.talk.ports.0),
-            _ => (sent.talk.from, draft.talk.to, draft.talk.ports.1),
-        };
-        if client != server {
-            let protocol = match sent.talk.protocol {
-                ICMP if v6 => crate::wire::protocol::ICMPV6,
-                protocol => protocol,
-            };
-            let port = (protocol != ICMP && sent.talk.protocol != ICMP).then_some(port);
-            let asked = Asked { source: client, destination: server, protocol, port };
-            match specification::judged(&world.cluster, &asked) {
-                (false, _) => return lost(DropReason::PolicyEgress),
-                (true, false) => return lost(DropReason::PolicyIngress),
-                (true, true) => {}
-            }
-            let is_subject = |end| specification::is_subject(&world.cluster, end);
-            subject = is_subject(client) || is_subject(server);
-        }
-    }
+    let subject = match looks.then(|| policies(world, sent, &draft, known)).transpose() {
+        Ok(subject) => subject.unwrap_or(false),
+        Err(reason) => return lost(reason),
+    };
     let (mut from, mut pooled) = (From::Own, false);
     let (to, routed) = match sent.straight {
         Some(station) => (station, false),

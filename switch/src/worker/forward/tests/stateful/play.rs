@@ -4,98 +4,16 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use proptest::sample::select;
 
+use super::events::{Event, To};
 use super::frames::{REQUEST, ROUTED, Segment, TTL, Talk, Wire, complaint};
-use super::model::{Backend, Client, Connection, End, From, Life, Model, Opens, Sent, Way, due, goes_on};
-use super::places::{self, STATIONS, address, gateway, gateway_mac, network_of};
+use super::ledger;
+use super::model::{Backend, Connection, End, Life, Model, Sent, due, goes_on};
+use super::places::{self, address, gateway, gateway_mac, network_of};
 use super::switch::{Make, Seen, Switch, station_mac};
-use super::world::{self, Change, SERVICES, World};
-use super::{ledger, world as of};
-use crate::drop::DropReason;
+use super::world::{self, Change, World};
 use crate::wire::ethernet::Mac;
 use crate::wire::protocol::{ICMP, TCP, UDP};
-
-/// Whom a station speaks to.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum To {
-    /// A service: its number, by which kind of address, and which of its ports; none is one that it does not have.
-    Service(usize, usize, Option<usize>),
-    /// A station, at a port.
-    Station(usize, u16),
-    Floating(u16),
-    Far,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Event {
-    /// Station, protocol, family, port, whom.
-    Open(usize, u8, bool, u16, To),
-    /// The one who opened the connection of that number sends on.
-    On(usize),
-    /// The other end answers.
-    Back(usize),
-    /// One side resets the connection.
-    Reset(usize, bool),
-    /// The receiver of a packet, or of an answer, complains that nobody is there.
-    Complain(usize, bool),
-    /// One side sends a packet of a connection that is no more.
-    Stray(usize, bool),
-    /// The connection of that number is ended by hand.
-    End(usize),
-    /// Seconds pass, and what was silent for too long is ended.
-    Wait(u32),
-    /// Something changes; connections are gone through at once, or only later.
-    Change(Change, bool),
-}
-
-fn to() -> impl Strategy<Value = To> {
-    prop_oneof![
-        8 => (0..SERVICES, 0..4_usize, prop::option::weighted(0.95, 0..2_usize))
-            .prop_map(|(number, kind, port)| To::Service(number, kind, port)),
-        2 => (0..STATIONS, select(&[80_u16, 81, 53][..])).prop_map(|(station, port)| To::Station(station, port)),
-        1 => select(&[80_u16, 81][..]).prop_map(To::Floating),
-        1 => Just(To::Far),
-    ]
-}
-
-fn open() -> impl Strategy<Value = Event> {
-    let protocol = select(&[TCP, TCP, UDP, UDP, UDP, ICMP][..]);
-    // Few ports, so that connections meet; 80 is one that servers answer from, 700 a well-known one.
-    let port = select(&[5000_u16, 5000, 5001, 5002, 80, 700][..]);
-    (0..STATIONS, protocol, prop::bool::weighted(0.4), port, to())
-        .prop_map(|(station, protocol, v6, port, to)| Event::Open(station, protocol, v6, port, to))
-}
-
-/// A client of one of the first two services.
-pub(super) fn client() -> impl Strategy<Value = Event> {
-    let (from, kind) = ((0..STATIONS, any::<bool>(), 5000_u16..5003), (0..2_usize, 0..4_usize));
-    (from, kind, 0..2_usize).prop_map(|((station, v6, port), (number, kind), at)| {
-        let protocol = if at == 0 { TCP } else { UDP };
-        Event::Open(station, protocol, v6, port, To::Service(number, kind, Some(at)))
-    })
-}
-
-/// What stations do, and time.
-pub(super) fn traffic() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        8 => open(),
-        6 => any::<usize>().prop_map(Event::On),
-        8 => any::<usize>().prop_map(Event::Back),
-        1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Reset(which, side)),
-        1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Stray(which, side)),
-        2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Complain(which, side)),
-        1 => any::<usize>().prop_map(Event::End),
-        2 => select(&[0_u32, 1, 1, 2, 12, 31, 61][..]).prop_map(Event::Wait),
-    ]
-}
-
-pub(super) fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        8 => traffic(),
-        1 => (of::change(), any::<bool>()).prop_map(|(change, late)| Event::Change(change, late)),
-    ]
-}
 
 /// All switches, the model, and what is known of the past.
 pub(super) struct Round {
@@ -104,7 +22,7 @@ pub(super) struct Round {
     pub(super) model: Model,
     pub(super) now: u32,
     /// What the first packet of ended connections came with, and what answered it.
-    past: Vec<(Talk, Talk)>,
+    pub(super) past: Vec<(Talk, Talk)>,
     /// Connections are yet to be gone through.
     unclean: bool,
     /// TCP connections so far: each has numbers of its own.
@@ -112,14 +30,14 @@ pub(super) struct Round {
     /// Packets so far.
     sent: u32,
     /// What was chosen for whom among which backends.
-    chosen: HashMap<(Vec<Backend>, Talk, bool), Backend>,
+    pub(super) chosen: HashMap<(Vec<Backend>, Talk, bool), Backend>,
     /// The last packet came through.
-    passed: bool,
+    pub(super) passed: bool,
     /// What happened, by name.
     pub(super) seen: std::collections::BTreeSet<&'static str>,
 }
 
-type Outcome = Result<(), TestCaseError>;
+pub(super) type Outcome = Result<(), TestCaseError>;
 
 impl Round {
     pub(super) fn new(world: World) -> Self {
@@ -375,166 +293,8 @@ impl Round {
         Ok(seen)
     }
 
-    /// Holds what was seen against the model, and notes what follows from it.
-    fn judge(&mut self, sent: &Sent, seen: &Seen) -> Outcome {
-        let looks = self.switches[0].looks();
-        // A connection that has ended makes way for the next.
-        if sent.segment.syn
-            && let Some((at, _, false)) = self.model.find(&sent.talk)
-            && self.model.open[at].life == Life::Closed
-        {
-            let ended = self.model.open.remove(at);
-            self.past.push((ended.original, ended.reply));
-            self.seen.insert("reopened");
-        }
-        let ways = self.model.ways(&self.world, looks, sent, self.now);
-        let fitting: Vec<&Way> = ways.iter().filter(|way| self.fits(way, sent, seen)).collect();
-        prop_assert!(
-            !fitting.is_empty(),
-            "the model differs for {:?}: {:?} {}, not one of {:?}\nconnections {:?}\nworld {:?}",
-            sent,
-            seen.lost,
-            told(seen),
-            ways,
-            self.model.open,
-            self.world
-        );
-        self.note(sent, &ways, *fitting[0], fitting.len() == 1, seen)
-    }
-
-    /// True when what was seen is what a way says.
-    fn fits(&self, way: &Way, sent: &Sent, seen: &Seen) -> bool {
-        let back = seen.out.iter().all(|(port, _)| *port == sent.station) && seen.out.len() < 2;
-        match way.end {
-            End::Lost(reason) => seen.lost == [reason] && back,
-            End::Refused(reason) => {
-                seen.lost == [reason] && back && seen.out.len() == 1 && says_no(sent, seen)
-            }
-            End::Echoed => {
-                let is_answer = |(_, bytes): &(usize, Vec<u8>)| {
-                    Wire::read(bytes).is_some_and(|wire| wire.talk == sent.talk.back())
-                };
-                seen.lost.is_empty() && back && seen.out.iter().any(is_answer)
-            }
-            End::Out { to, talk, routed } => {
-                let [(port, bytes)] = &seen.out[..] else { return false };
-                let Some(wire) = Wire::read(bytes) else { return false };
-                let gateway =
-                    if routed { gateway_mac(network_of(to)) } else { station_mac(sent.station, &self.world) };
-                let macs = (gateway, station_mac(to, &self.world));
-                let ttl = if routed { ROUTED } else { TTL };
-                seen.lost.is_empty()
-                    && *port == to
-                    && (wire.macs, wire.ttl, wire.segment) == (macs, ttl, sent.segment)
-                    && match way.opens {
-                        None => wire.talk == talk,
-                        Some(opens) => self.opens_so(talk, &opens, wire.talk),
-                    }
-            }
-        }
-    }
-
-    /// True when a connection that the model would send on as `talk` may have become `came`.
-    fn opens_so(&self, talk: Talk, opens: &Opens, came: Talk) -> bool {
-        let mut meant = talk;
-        if opens.pooled && places::pool().contains(&came.from) {
-            meant.from = came.from;
-        } else if opens.pooled {
-            return false;
-        }
-        let own = meant.ports.0 >= 1024 || opens.from == From::Own;
-        if own && self.model.is_free(&meant.back()) {
-            return came == meant;
-        }
-        meant.ports.0 = came.ports.0;
-        came == meant && came.ports.0 >= 1024 && self.model.is_free(&came.back())
-    }
-
-    /// What follows for the model from a packet that went a way; `sure`: no other way would have looked the same.
-    fn note(&mut self, sent: &Sent, ways: &[Way], way: Way, sure: bool, seen: &Seen) -> Outcome {
-        self.seen.insert(match way.end {
-            End::Out { routed: true, .. } => "routed",
-            End::Out { .. } => "bridged",
-            End::Echoed => "echoed",
-            End::Refused(reason) | End::Lost(reason) => reason.name(),
-        });
-        self.passed = matches!(way.end, End::Out { .. });
-        if !self.passed {
-            return Ok(());
-        }
-        let came = Wire::read(&seen.out[0].1).unwrap().talk;
-        if let Some((at, _, answers)) = self.model.find(&sent.talk) {
-            // A packet that is not looked up leaves its connection as it is.
-            if way.opens.is_none() && came == self.model.find(&sent.talk).unwrap().1 && self.is_tracked(sent)
-            {
-                let it = &mut self.model.open[at];
-                let next = due(it, answers, sent.segment.reset).map(|(_, life)| life);
-                (it.last, it.both) = (self.now, it.both || answers);
-                it.life = next.unwrap_or(it.life);
-                self.seen.insert(if answers { "answered" } else { "went on" });
-            }
-            return Ok(());
-        }
-        let Some(opens) = way.opens else { return Ok(()) };
-        if let Some(backend) = way.backend.filter(|_| sure) {
-            self.is_steady(sent, ways, &opens, backend)?;
-        }
-        if let Some((client, backend)) = opens.stays {
-            self.model.stays.insert(client, (backend, self.now + of::STAYS as u32));
-            self.seen.insert("stays");
-        }
-        self.seen.insert(
-            match (opens.rests.service, opens.rests.floating, came.ports.0 == sent.talk.ports.0) {
-                (true, None, true) => "to a service",
-                (true, None, false) => "to a service from another port",
-                (true, Some(_), _) => "to a service with a floating address",
-                (false, Some(_), true) => "with a floating address",
-                (false, Some(_), false) => "with a floating address from another port",
-                (false, None, true) => "opened",
-                (false, None, false) => "opened from another port",
-            },
-        );
-        let life = match (sent.talk.protocol, sent.segment.syn) {
-            (TCP, true) => Life::SynSent,
-            (TCP, false) => Life::Established,
-            _ => Life::Unreplied,
-        };
-        let yours = match sent.segment.acknowledges {
-            Some(next) => next - 1,
-            None => sent.segment.sequence + 50_000,
-        };
-        let mine = sent.segment.sequence - u32::from(sent.talk.protocol == TCP && !sent.segment.syn);
-        self.model.open.push(Connection {
-            original: sent.talk,
-            reply: came.back(),
-            rests: opens.rests,
-            life,
-            last: self.now,
-            first: (mine, yours),
-            both: false,
-        });
-        Ok(())
-    }
-
-    /// Of the same backends the same one is chosen for the same connection, or client that stays.
-    fn is_steady(&mut self, sent: &Sent, ways: &[Way], opens: &Opens, backend: Backend) -> Outcome {
-        let mut all: Vec<Backend> = ways.iter().filter_map(|way| way.backend).collect();
-        if all.len() < 2 {
-            return Ok(());
-        }
-        all.sort_unstable();
-        let sticky: Option<Client> = opens.stays.map(|(client, _)| client);
-        let talk = match sticky {
-            Some(_) => Talk { to: sent.talk.from, ports: (0, 0), protocol: 0, ..sent.talk },
-            None => sent.talk,
-        };
-        let before = self.chosen.insert((all, talk, sticky.is_some()), backend);
-        let _ = before.map(|before| prop_assert_eq_outcome(before, backend, sent)).transpose()?;
-        Ok(())
-    }
-
     /// True when connections are looked for, for such a packet.
-    fn is_tracked(&self, sent: &Sent) -> bool {
+    pub(super) fn is_tracked(&self, sent: &Sent) -> bool {
         let world = &self.world;
         let bridged = self.switches[0].looks()
             || world.services.iter().any(Option::is_some)
@@ -566,53 +326,7 @@ impl Round {
     }
 }
 
-fn prop_assert_eq_outcome(before: Backend, backend: Backend, sent: &Sent) -> Outcome {
-    prop_assert_eq!(before, backend, "another backend for {:?}", sent);
-    Ok(())
-}
-
 /// One of them.
 fn pick<T>(all: &[T], which: usize) -> Option<usize> {
     (!all.is_empty()).then(|| which % all.len())
 }
-
-/// True when the answer says that nobody is there: of TCP a reset, of all else an ICMP error.
-fn says_no(sent: &Sent, seen: &Seen) -> bool {
-    seen.out.iter().all(|(_, bytes)| match (Wire::read(bytes), sent.talk.protocol) {
-        (Some(wire), TCP) => wire.talk == sent.talk.back() && wire.segment.reset,
-        (answer, TCP) => answer.is_some(),
-        (answer, _) => answer.is_none(),
-    })
-}
-
-/// What went out, for people.
-fn told(seen: &Seen) -> String {
-    seen.out.iter().map(|(port, bytes)| format!("[{port}: {:?}]", Wire::read(bytes))).collect()
-}
-
-/// The reasons that rounds must come across.
-pub(super) const WANTED: &[&str] = &[
-    "routed",
-    "bridged",
-    "echoed",
-    "answered",
-    "went on",
-    "reopened",
-    "an error",
-    "stays",
-    "to a service",
-    "to a service from another port",
-    "to a service with a floating address",
-    "with a floating address",
-    "opened",
-    "opened from another port",
-    DropReason::ServiceNoPort.name(),
-    DropReason::ServiceNoEndpoints.name(),
-    DropReason::ServiceNoneHere.name(),
-    DropReason::ServiceSourceRefused.name(),
-    DropReason::PolicyEgress.name(),
-    DropReason::PolicyIngress.name(),
-    DropReason::OverlayNotReachable.name(),
-    DropReason::ForSwitch.name(),
-    DropReason::NoRoute.name(),
-];
