@@ -199,14 +199,6 @@ drop_reasons! {
     TxRefused = "tx_refused",
 }
 
-impl DropReason {
-    /// True when a policy said so.
-    #[inline]
-    pub const fn is_policy(self) -> bool {
-        matches!(self, Self::PolicyEgress | Self::PolicyIngress)
-    }
-}
-
 /// Number of reasons.
 pub const REASONS: usize = DropReason::ALL.len();
 

@@ -5,13 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Affinity as Stays, Config, FloatingIp, IpNet, NetworkName, RouterName, Service};
+use shunt_config::{Affinity as Stays, Config, IpNet, NetworkName, RouterName, Service};
 
 use super::Control;
 use super::start;
 use crate::ids::NetworkId;
-use crate::pipeline::nat;
-use crate::pipeline::service::RULE;
+use crate::pipeline::keep::keeps;
 use crate::state::{Affinity, Connection, affinity};
 use crate::table::service::{Services, Site};
 
@@ -169,32 +168,14 @@ impl Control {
         self.services.cleaning = next;
     }
 
-    /// True when a service still has the backend of a connection, or its floating address still stands for its station. All
-    /// others are kept but those to where a service has come to be: they would go by it for ever otherwise, as a resolver's
-    /// that asked too early.
+    /// True when what a connection was made by still stands.
     fn is_kept(&self, connection: &Connection) -> bool {
-        let (original, reply) = (connection.original.parts(), connection.reply.parts());
-        let router = self.zones.router(original.zone);
+        let router = self.zones.router(connection.original.zone());
         let services = router.and_then(|router| self.services.of(router));
-        let (to, port) = (original.destination, original.destination_port);
-        if connection.rule != RULE
-            && services.is_some_and(|services| services.is_front(to, original.protocol, port))
-        {
-            return false;
-        }
-        if connection.rule == nat::RULE {
-            let router = router.and_then(|router| self.config.router(router.as_str()));
-            let inward = FloatingIp { external: original.destination, internal: reply.source };
-            let outward = FloatingIp { external: reply.destination, internal: original.source };
-            let stands = |known: &FloatingIp| [inward, outward].contains(known);
-            return router.is_some_and(|router| router.floating_ips.iter().any(stands));
-        }
-        if connection.rule != RULE {
-            return true;
-        }
-        services.is_some_and(|services| {
-            let backend = (reply.source, reply.source_port);
-            services.keeps(to, original.protocol, port, backend)
+        let router = router.and_then(|router| self.config.router(router.as_str()));
+        keeps(connection, services.map(|services| &**services), |external| {
+            let mut floating = router.into_iter().flat_map(|router| &router.floating_ips);
+            floating.find(|floating| floating.external == external).map(|floating| floating.internal)
         })
     }
 }

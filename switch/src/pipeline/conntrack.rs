@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::observe::{Observe, Step};
 use super::packet::{Known, Opens, Packet};
-use super::{Ingress, nat, related};
+use super::{Ingress, nat, related, service};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::{Actions, FlowKey};
@@ -118,8 +118,8 @@ pub fn masquerade(
     }
     see.step(Step::Masquerade(guise.address));
     opens.source = Some(guise);
-    if guise.keeps_port && opens.rule == 0 {
-        opens.rule = nat::RULE;
+    if guise.keeps_port {
+        opens.rule = if opens.rule == service::RULE { service::FLOATING_RULE } else { nat::RULE };
     }
     packet.opens = Some(opens);
     Ok(())

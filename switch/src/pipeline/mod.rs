@@ -19,6 +19,7 @@ pub mod encap;
 pub mod guard;
 pub mod host;
 pub mod ingress;
+pub mod keep;
 pub mod leave;
 pub mod link;
 pub mod local;
@@ -164,9 +165,7 @@ fn conclude(
         Err(reason) => {
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
             let edits = packet.actions.edits.only(Edits::MIRROR.and(Edits::STRANGER));
-            if reason.is_policy() {
-                policy::refused(packet);
-            }
+            packet.refused();
             packet.opens = None;
             packet.actions =
                 Actions { edits, ..Actions::unchanged(rejected.unwrap_or(Verdict::Drop(reason))) };

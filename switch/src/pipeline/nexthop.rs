@@ -49,6 +49,11 @@ pub fn resolve<'t>(
         }));
     };
     see.step(Step::Neighbor(hop.address, Some(neighbor.mac)));
+    // Ours for the connections that leave with it (`snat_pool`), and this is of none of them. No station has our MAC address,
+    // so it would be sent to all.
+    if neighbor.own && neighbor.mac == gateway.mac {
+        return Err(packet.reject(DropReason::ForSwitch, Answer::Own));
+    }
     conntrack::masquerade(topology, ingress, network, hop.address, packet, see)?;
     packet.actions.set_macs(network.mac_on_wire(&neighbor), gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);

@@ -219,6 +219,17 @@ impl<'f> Packet<'f> {
         !self.inside && self.question.is_none() && !passing
     }
 
+    /// Says of a packet that goes nowhere whether the decision may be kept: not when that was found out about where its
+    /// connection goes, which may end, or about the backend that a service has chosen for it, which may be another one next
+    /// time. The decision would outlive both.
+    #[cold]
+    pub fn refused(&mut self) {
+        let served = self.opens.is_some_and(|opens| opens.destination.is_some());
+        if self.connection.is_some() || served {
+            self.inside = true;
+        }
+    }
+
     /// Gives the packet up, and asks for the neighbour it is meant for. Every such packet asks anew (the worker limits the
     /// rate), so the decision is not kept.
     #[cold]

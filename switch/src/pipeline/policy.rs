@@ -110,16 +110,6 @@ fn judge(
     open(ingress.network, packet)
 }
 
-/// Says of a packet that a policy refuses whether the decision may be kept: not when it has a connection, which may end, and not
-/// when it was sent to a service, which may have another backend next time.
-#[cold]
-pub fn refused(packet: &mut Packet<'_>) {
-    let served = packet.opens.is_some_and(|opens| opens.destination.is_some());
-    if packet.connection.is_some() || served {
-        packet.look_inside();
-    }
-}
-
 /// Who opened the packet's connection, or would open one with it; `None` when it is not IP.
 fn ends(packet: &Packet<'_>) -> Option<Ends> {
     let key = packet.key();

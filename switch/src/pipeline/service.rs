@@ -23,6 +23,8 @@ use crate::topology::{Gateway, Network, Topology};
 pub const TABLE: u8 = 6;
 /// What connections that services make have as their rule.
 pub const RULE: u32 = 6;
+/// The same of those that leave with a floating address of their sender.
+pub const FLOATING_RULE: u32 = 7;
 
 /// Chooses the backend of a packet that was sent to a service by way of its network's gateway.
 #[inline]

@@ -192,6 +192,30 @@ fn complete(frame: &mut Mbuf) {
     frame.clear_offload();
 }
 
+/// In what a packet is unlike most.
+#[derive(Clone, Copy, Debug)]
+enum Unlike {
+    Partial,
+    Unsummed,
+    Pieces,
+}
+
+impl Unlike {
+    /// The frames that the packet of `sample` in `bytes` comes as.
+    fn pieces(self, mut bytes: Vec<u8>, sample: &Sample, id: u32) -> Vec<Vec<u8>> {
+        match self {
+            Self::Unsummed if matches!(sample.kind, Kind::Udp) => {
+                let at = usize::from(layout(&bytes).l4) + 6;
+                bytes[at..at + 2].fill(0);
+                vec![bytes]
+            }
+            Self::Partial | Self::Unsummed => vec![bytes],
+            // A TCP header fits into the first.
+            Self::Pieces => shunt_tests::frames::cut::cut(&bytes, 24, id),
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn the_checksum_follows_the_ttl(mut header: [u8; 20], ttl in 1_u8..) {
@@ -299,6 +323,38 @@ proptest! {
             edit(&actions, layout, &rewrites, &mut frame).unwrap();
         }
         prop_assert_eq!(frame.to_vec(), bytes);
+    }
+
+    /// The same of what is left to the port to finish, of what has no checksum, and of what comes in pieces: the first of them
+    /// has the ports, and the checksum of all. In between it is what was meant.
+    #[test]
+    fn there_and_back_is_where_it_was_in_whatever_state(
+        sample in sample(), to: ([u8; 16], [u8; 16]), ports: (u16, u16),
+        state in prop::sample::select(vec![Unlike::Partial, Unlike::Unsummed, Unlike::Pieces]), id: u32,
+    ) {
+        let sample = Sample { tag: false, ..sample };
+        let echo = matches!(sample.kind, Kind::Echo);
+        let meant = Sample { addresses: to, ports: (ports.0, if echo { sample.ports.1 } else { ports.1 }), ..sample.clone() };
+        let [bytes, meant] = [&sample, &meant].map(|it| state.pieces(it.bytes(), &sample, id));
+        let there = translation(sample.v6, to, (Some(ports.0), Some(ports.1)), true);
+        let back = translation(sample.v6, sample.addresses, (Some(sample.ports.0), Some(sample.ports.1)), true);
+        let mut translated = Vec::new();
+        for bytes in &bytes {
+            let layout = layout(bytes);
+            let mut frame = pool().frame(bytes).unwrap();
+            if matches!(state, Unlike::Partial) {
+                make_partial(&mut frame, &sample, layout);
+            }
+            let before = (frame.to_vec(), frame.offload().unwrap());
+            there.apply(layout, &mut frame).unwrap();
+            let mut copy = pool().frame(&frame.to_vec()).unwrap();
+            copy.set_offload(frame.offload().unwrap()).unwrap();
+            complete(&mut copy);
+            translated.push(copy.to_vec());
+            back.apply(layout, &mut frame).unwrap();
+            prop_assert_eq!((frame.to_vec(), frame.offload().unwrap()), before);
+        }
+        prop_assert_eq!(translated, meant);
     }
 
     #[test]

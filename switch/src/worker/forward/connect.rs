@@ -27,7 +27,7 @@ const BESIDE_THE_NODE: RangeInclusive<u16> = 61_000..=u16::MAX;
 #[derive(Debug)]
 pub(in crate::worker) struct Openings {
     /// Free slots of the table that are at hand.
-    stock: Stock,
+    pub(super) stock: Stock,
     /// Ports of addresses that are the switch's alone.
     own: Share,
     /// Ports of addresses that the node has, too.

@@ -4,6 +4,7 @@
 mod meter;
 mod model;
 mod policy;
+mod stateful;
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,0 +1,173 @@
+//! Soundness with state: services, masquerading, floating addresses and policies at once, over topologies that change, against a
+//! naive model. Three switches that differ in what must not matter (a large cache that is verified, a tiny one, none; the
+//! hashes of their tables; services made from those before, or anew) must do the same, byte for byte.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`places`] | who is where |
+//! | [`world`] | what the switch is told, and what may change |
+//! | [`frames`] | packets |
+//! | [`switch`] | the switch under test |
+//! | [`model`] | the rules |
+//! | [`events`] | what may happen |
+//! | [`play`] | rounds of it |
+//! | [`judge`] | what was seen of a packet, against the rules |
+//! | [`ledger`] | what must hold of the table of connections |
+
+mod events;
+mod frames;
+mod judge;
+mod ledger;
+mod model;
+mod places;
+mod play;
+mod switch;
+mod world;
+
+use proptest::prelude::*;
+
+use crate::drop::DropReason;
+use events::Event;
+use play::Round;
+use world::{Change, World};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn cached_uncached_and_the_rules_agree_with_state(
+        world in world::world(),
+        events in prop::collection::vec(events::event(), 1..200),
+    ) {
+        let mut round = Round::new(world);
+        for event in &events {
+            round.play(event)?;
+        }
+        round.end()?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Endpoints may stop being ready, terminate, weigh nothing and come back, others come; other services come and go; what is
+    /// masqueraded, where routes lead and which MAC addresses stations have may change.
+    #[test]
+    fn established_traffic_survives_whatever_leaves_its_backend_alive(
+        world in world::world(),
+        clients in prop::collection::vec(events::client(), 1..30),
+        changes in prop::collection::vec(world::harmless(), 1..30),
+    ) {
+        let services = [world.services[0].clone(), world.services[1].clone(), None];
+        let mut round = Round::new(World { services, cluster: Default::default(), ..world });
+        for client in &clients {
+            round.play(client)?;
+        }
+        for event in [Event::Back as fn(usize) -> Event, Event::On, Event::Back] {
+            for which in 0..round.model.open.len() {
+                round.play(&event(which))?;
+            }
+        }
+        let established = round.established();
+        for change in &changes {
+            round.change(change, false);
+            for talk in &established {
+                prop_assert!(round.talks(talk)?, "{:?} did not survive {:?}", talk, change);
+            }
+        }
+        round.end()?;
+    }
+}
+
+/// The property above says nothing of what never happens in it.
+#[test]
+fn rounds_come_across_every_rule() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        if judge::WANTED.iter().all(|name| seen.contains(name)) {
+            return;
+        }
+        let world = world::world().new_tree(&mut runner).unwrap().current();
+        let events = prop::collection::vec(events::event(), 200).new_tree(&mut runner).unwrap().current();
+        let mut round = Round::new(world);
+        for event in &events {
+            round.play(event).unwrap_or_else(|error| panic!("{event:?}: {error}"));
+            if matches!(event, Event::Wait(_)) {
+                round.check().unwrap();
+            }
+        }
+        round.end().unwrap();
+        seen.append(&mut round.seen);
+    }
+    panic!("only these happened: {seen:?}");
+}
+
+/// A pool's address has no station behind it: what is no answer is not sent to all of the network, with our own address as its
+/// sender and its receiver.
+#[test]
+fn what_comes_to_the_pool_and_is_no_answer_is_refused() {
+    let masquerade = [true, false];
+    let mut round = Round::new(World { pool: true, masquerade, ..World::default() });
+    let to = places::pool()[0];
+    round.say(places::UPLINK, 5000, to, 80);
+    assert_eq!(round.seen.last(), Some(&DropReason::ForSwitch.name()));
+    assert_eq!(round.seen.len(), 1);
+    round.end().unwrap();
+}
+
+/// The reason for a drop that was found out about a backend is not kept for longer than the backend.
+#[test]
+fn another_backend_is_tried_as_soon_as_there_is_one() {
+    let [lost, found] = [places::far(false), places::address(1, false)];
+    let [service, other] = [lost, found].map(|backend| world::plain(0, &[backend]));
+    let world = World { services: [Some(service.clone()), None, None], ..World::default() };
+    let mut round = Round::new(world);
+    let front = service.cluster_ips[0];
+    for _ in 0..3 {
+        round.say(3, 5000, front, 53);
+    }
+    assert_eq!(round.seen, ["no_route"].into());
+    round.change(&Change::Service(0, Some(other.clone())), false);
+    round.say(3, 5000, front, 53);
+    assert!(round.seen.contains("to a service"));
+    // The same of a connection that there is, while there is no way to its backend.
+    round.change(&Change::Service(0, Some(service)), false);
+    round.change(&Change::DefaultRoute(true), false);
+    round.say(3, 5000, front, 53);
+    round.change(&Change::DefaultRoute(false), false);
+    for _ in 0..3 {
+        round.say(3, 5000, front, 53);
+    }
+    assert_eq!((round.model.open.len(), round.model.open[0].reply.from), (1, lost));
+    round.change(&Change::Service(0, Some(other)), false);
+    round.say(3, 5000, front, 53);
+    assert_eq!((round.model.open.len(), round.model.open[0].reply.from), (1, found));
+    round.end().unwrap();
+}
+
+/// A connection ends when the floating address that it has is taken back, whatever else it goes by, and so does one that was
+/// under way to such an address before that stood for somebody.
+#[test]
+fn connections_end_with_their_floating_address() {
+    let world = World { floating: Some(0), default_route: true, ..World::default() };
+    let services = [Some(world::plain(0, &[places::address(places::OTHER, false)])), None, None];
+    let mut round = Round::new(World { services, ..world });
+    round.say(0, 5000, world::addresses(0, false)[0], 53);
+    assert_eq!(round.model.open[0].reply.to, places::floating(false));
+    round.change(&Change::Floating(Some(1)), false);
+    round.check().unwrap();
+    assert!(round.model.open.is_empty());
+    round.change(&Change::Masquerade(0, true), false);
+    round.change(&Change::Floating(None), false);
+    round.say(0, 5000, places::floating(false), 80);
+    assert_eq!(round.model.open[0].reply.to, places::gateway(places::OUTSIDE, false));
+    round.change(&Change::Floating(Some(3)), false);
+    round.check().unwrap();
+    round.say(0, 5000, places::floating(false), 80);
+    assert_eq!(round.model.open[0].reply.from, places::address(3, false));
+    round.end().unwrap();
+}

@@ -1,0 +1,89 @@
+//! Who is where: two networks of pods and one outside, three stations in each, every one behind a port of its own and with
+//! an address of each family. Pods are those of `policy::tests::arbitrary`.
+
+use std::net::IpAddr;
+
+use crate::ids::{NetworkId, PortId};
+use crate::topology::RouterId;
+use crate::wire::ethernet::Mac;
+
+pub(super) const OUTSIDE: usize = 2;
+pub(super) const NETWORKS: usize = 3;
+/// Stations of a network.
+const EACH: usize = 3;
+pub(super) const STATIONS: usize = NETWORKS * EACH;
+/// The station outside that is the next router, for those that there is a default route.
+pub(super) const UPLINK: usize = OUTSIDE * EACH;
+/// The station outside that has the floating addresses while these are nobody's.
+pub(super) const OTHER: usize = STATIONS - 1;
+/// Connections are in this zone.
+pub(super) const ZONE: u16 = 7;
+pub(super) const ROUTER: RouterId = RouterId::FIRST;
+
+pub(super) fn network_of(station: usize) -> usize {
+    station / EACH
+}
+
+pub(super) fn port(station: usize) -> PortId {
+    PortId::new(station).unwrap()
+}
+
+pub(super) fn network_id(network: usize) -> NetworkId {
+    NetworkId::new(network)
+}
+
+fn in_network(network: usize, last: u8, v6: bool) -> IpAddr {
+    let number = network as u16 + 1;
+    match (network, v6) {
+        (OUTSIDE, false) => [192, 0, 2, last].into(),
+        (_, false) => [10, 0, number as u8, last].into(),
+        (OUTSIDE, true) => [0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()].into(),
+        (_, true) => [0xfd00, 0, 0, 0, 0, 0, number, last.into()].into(),
+    }
+}
+
+pub(super) fn address(station: usize, v6: bool) -> IpAddr {
+    in_network(network_of(station), (station % EACH) as u8 + 1, v6)
+}
+
+/// The router's.
+pub(super) fn gateway(network: usize, v6: bool) -> IpAddr {
+    in_network(network, 254, v6)
+}
+
+pub(super) fn gateway_mac(network: usize) -> Mac {
+    Mac::from_bytes([2, 0, 0, 0, 0xfe, network as u8])
+}
+
+pub(super) fn prefix(network: usize, v6: bool) -> String {
+    let first = in_network(network, 0, v6);
+    let length = match (network, v6) {
+        (_, false) => 24,
+        (OUTSIDE, true) => 64,
+        (_, true) => 112,
+    };
+    format!("{first}/{length}")
+}
+
+/// The network in whose subnet `address` is.
+pub(super) fn subnet_of(address: IpAddr) -> Option<usize> {
+    (0..NETWORKS).find(|network| {
+        let prefix: shunt_config::IpNet = prefix(*network, address.is_ipv6()).parse().unwrap();
+        prefix.contains(&address)
+    })
+}
+
+/// Stands for a station, or belongs to [`OTHER`].
+pub(super) fn floating(v6: bool) -> IpAddr {
+    in_network(OUTSIDE, 200, v6)
+}
+
+/// What masqueraded connections leave with where there is a pool.
+pub(super) fn pool() -> Vec<IpAddr> {
+    [150, 151].into_iter().flat_map(|last| [false, true].map(|v6| in_network(OUTSIDE, last, v6))).collect()
+}
+
+/// Somebody beyond [`UPLINK`].
+pub(super) fn far(v6: bool) -> IpAddr {
+    if v6 { [0x2001, 0xdb8, 1, 0, 0, 0, 0, 9].into() } else { [198, 51, 100, 9].into() }
+}

@@ -1,0 +1,362 @@
+//! The switch under test: a worker with its tables, driven as the worker's loop and the control thread drive it. What it sends
+//! is seen where it goes to the transmit queues.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crossbeam::channel;
+use shunt_config::{FloatingIp, Router, RouterName, Service};
+use shunt_ffi::ethdev::{EthDevice, EthOptions};
+
+use super::super::*;
+use super::places::{
+    self, NETWORKS, OUTSIDE, ROUTER, STATIONS, UPLINK, ZONE, address, gateway, gateway_mac, network_id,
+    network_of,
+};
+use super::world::{AREA, NODE, World};
+use crate::flow::execute::Rewrites;
+use crate::offload::EgressCapabilities;
+use crate::pipeline::keep::keeps;
+use crate::policy::Resolver;
+use crate::port::TxQueue;
+use crate::state::{Affinity, Connection, Limits, Removal, Size, Stock, Table, Timeouts};
+use crate::table::fdb::{self, Fdb, Place as At};
+use crate::table::fib::{self, Fib, Route};
+use crate::table::nat::Nat;
+use crate::table::neighbor::{self, Neighbor, NeighborTable};
+use crate::table::service::{Services, Site};
+use crate::topology::{Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, Topology};
+use crate::wire::ethernet::Mac;
+use crate::worker::capture::{Point, Ring, Tap};
+use crate::worker::output::TxPort;
+
+/// What became of a frame: frames that went out, with their ports, and why it was dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) out: Vec<(usize, Vec<u8>)>,
+    pub(super) lost: Vec<DropReason>,
+}
+
+/// What makes one switch unlike another: neither may show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Make {
+    /// Flows that the cache has room for.
+    pub(super) entries: usize,
+    /// Every so many hits one is decided anew and compared.
+    pub(super) verify: u32,
+    /// The hashes of its tables.
+    pub(super) seed: u64,
+    /// Its services are made anew for every topology, not from those before.
+    pub(super) forgets: bool,
+}
+
+pub(super) struct Switch {
+    make: Make,
+    forwarder: Forwarder,
+    pub(super) table: Arc<Table>,
+    affinity: Arc<Affinity>,
+    resolver: Resolver,
+    services: Option<Arc<Services>>,
+    fibs: [Arc<Fib>; 2],
+    nat: Option<Arc<Nat>>,
+    topology: Topology,
+    stock: Stock,
+    ring: Arc<Ring>,
+    flows: Flows,
+    counters: WorkerCounters,
+    frames: u64,
+}
+
+/// A queue that takes everything, for all ports of all switches.
+fn sink() -> TxQueue {
+    static SINK: OnceLock<Arc<Mutex<TxQueue>>> = OnceLock::new();
+    let can =
+        EgressCapabilities { checksum: false, tso4: false, tso6: false, uso: false, multi_segment: false };
+    let queue = SINK.get_or_init(|| {
+        let pool = pool();
+        let eal = Eal::start(&EalOptions { memory: Memory::Ordinary { megabytes: 64 }, pci: false }).unwrap();
+        let options = EthOptions {
+            devargs: "net_null0,no-rx=1".to_owned(),
+            rx_queues: 1,
+            tx_queues: 1,
+            mtu: None,
+            descriptors: 512,
+            pool,
+            interrupts: false,
+        };
+        let mut opened = EthDevice::open(eal, &options).expect("a null device needs nothing");
+        let queue = TxQueue::Ethdev(opened.tx.remove(0), can);
+        // It is open as long as the process runs.
+        std::mem::forget(opened);
+        Arc::new(Mutex::new(queue))
+    });
+    TxQueue::Shared(queue.clone(), can)
+}
+
+impl Switch {
+    pub(super) fn new(make: Make, world: &World) -> Self {
+        let counters = Arc::new(WorkerCounters::new());
+        let (send, _) = channel::bounded(1);
+        let teacher = Teacher::new(send, counters.clone());
+        let cache = FlowCache::new(make.entries, 10, true, make.seed).unwrap();
+        // The same ports by chance.
+        let openings = Openings::new(0, 1, 1);
+        let mut forwarder = Forwarder::new(pool(), teacher, cache, make.verify, openings, counters);
+        let ring = Arc::new(Ring::with_slots(64, 512));
+        for station in 0..STATIONS {
+            forwarder.output.attach(places::port(station), Box::new(TxPort::new(sink())));
+        }
+        forwarder.output.taps.add(Tap { id: 1, port: None, echo: None, ring: ring.clone() });
+        let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
+        let mut switch = Self {
+            make,
+            forwarder,
+            table: Arc::new(Table::new(size, make.seed).unwrap()),
+            affinity: Arc::new(Affinity::new(1024, make.seed).unwrap()),
+            resolver: Resolver::default(),
+            services: None,
+            fibs: [false, true].map(|default| Arc::new(fib(default))),
+            nat: None,
+            topology: Topology::empty(),
+            stock: Stock::default(),
+            ring,
+            flows: Flows::default(),
+            counters: WorkerCounters::new(),
+            frames: 0,
+        };
+        switch.follow(world);
+        switch
+    }
+
+    /// The next topology.
+    pub(super) fn follow(&mut self, world: &World) {
+        self.resolver.follow(&world.cluster);
+        let policies = self.resolver.table();
+        let mut services: Vec<&Arc<Service>> = world.services.iter().flatten().collect();
+        if self.make.forgets {
+            // In another order, too.
+            services.reverse();
+        }
+        let own: Vec<_> = own_addresses().collect();
+        let before = self.services.as_deref().filter(|_| !self.make.forgets);
+        let any = !services.is_empty();
+        self.services = any.then(|| Arc::new(Services::build(services, &own, &site(), before)));
+        self.nat = nat(world).map(Arc::new);
+        let bridged = policies.is_some() || self.services.is_some() || world.floating.is_some();
+        let network = |number: usize| PlannedNetwork {
+            tracks_bridged: bridged,
+            policies: policies.clone(),
+            ..network(number, world)
+        };
+        let plan = Plan {
+            networks: (0..NETWORKS).map(network).collect(),
+            routers: vec![PlannedRouter {
+                name: RouterName::new("r").unwrap(),
+                fib: self.fibs[usize::from(world.default_route)].clone(),
+            }],
+            ports: (0..STATIONS).map(port).collect(),
+            rewrites: Arc::new(Rewrites { connections: Some(self.table.clone()), ..Rewrites::default() }),
+            services: vec![self.services.clone()],
+            nat: vec![self.nat.clone()],
+            affinity: Some(self.affinity.clone()),
+            ..Plan::default()
+        };
+        let next = Topology::build(self.topology.generation() + 1, &plan);
+        self.topology = next.following(&self.topology);
+    }
+
+    /// True while packets are looked at by policies.
+    pub(super) fn looks(&self) -> bool {
+        self.topology.networks()[0].policies.is_some()
+    }
+
+    /// Ends the connections that the last change leaves nowhere to go.
+    pub(super) fn clean(&mut self) {
+        for row in self.rows() {
+            let inward = |external| self.nat.as_ref().and_then(|nat| nat.inward(external));
+            if !keeps(&row, self.services.as_deref(), inward) {
+                assert!(matches!(self.table.remove(&mut self.stock, row.conn), Removal::Removed(_)));
+            }
+        }
+    }
+
+    /// Ends connections that were silent for too long.
+    pub(super) fn sweep(&mut self, now: u32) {
+        let swept = self.table.sweep(&mut self.stock, 0, 1 << 20, now, &Timeouts::default(), |_| {});
+        assert_eq!((swept.next, swept.busy), (None, 0));
+    }
+
+    pub(super) fn rows(&self) -> Vec<Connection> {
+        let mut rows = Vec::with_capacity(2048);
+        assert_eq!(self.table.list(0, 1 << 20, &mut rows), None);
+        rows
+    }
+
+    /// Ends one connection, by what its first packet came with.
+    pub(super) fn end(&mut self, original: &crate::state::Tuple) {
+        let found = self.table.lookup(original).expect("it is known");
+        assert!(matches!(self.table.remove(&mut self.stock, found.conn), Removal::Removed(_)));
+    }
+
+    /// Free slots, those of the stocks among them.
+    pub(super) fn free(&mut self) -> usize {
+        self.table.return_stock(&mut self.stock);
+        self.table.return_stock(&mut self.forwarder.openings.stock);
+        self.table.free()
+    }
+
+    /// Decisions of the cache that were not those of the stages.
+    pub(super) fn unsound(&self) -> u64 {
+        self.forwarder.counters.flows.unsound.get()
+    }
+
+    /// One frame through all of the worker, or `copies` of it in one burst, of which each must fare like the others.
+    pub(super) fn send(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) -> Seen {
+        // How often somebody may be told something goes by the clock: here nobody is told so much.
+        self.frames += 1;
+        if self.frames.is_multiple_of(16) {
+            self.forwarder.reporter = Reporter::new(self.forwarder.counters.clone());
+        }
+        let mut burst = Burst::new();
+        for _ in 0..copies {
+            burst.push(pool().frame(bytes).unwrap()).unwrap();
+        }
+        let (from, bucket) = (places::port(station), Bucket::of(1));
+        let lost = |counters: &WorkerCounters| -> Vec<u64> {
+            DropReason::ALL.iter().map(|reason| counters.port(from).drops(*reason)).collect()
+        };
+        let before = lost(&self.counters);
+        let port = (from, &bucket);
+        self.forwarder.forward(&self.topology, port, &mut burst, &mut self.flows, now, &self.counters);
+        let mut seen = Seen { out: Vec::new(), lost: Vec::new() };
+        while let Some(copied) = self.ring.take() {
+            if copied.point == Point::Egress {
+                seen.out.push((copied.port.index(), copied.bytes().to_vec()));
+            }
+            self.ring.give_back(copied);
+        }
+        let each: Vec<_> = seen.out.chunks(copies).collect();
+        assert!(each.iter().all(|alike| alike.len() == copies && alike.iter().all(|it| *it == alike[0])));
+        seen.out = each.into_iter().map(|alike| alike[0].clone()).collect();
+        for ((before, after), reason) in before.iter().zip(lost(&self.counters)).zip(DropReason::ALL) {
+            match usize::try_from(after - before).unwrap() {
+                0 => {}
+                count => {
+                    assert_eq!(count, copies, "{reason:?}");
+                    seen.lost.push(*reason);
+                }
+            }
+        }
+        seen
+    }
+}
+
+pub(super) fn station_mac(station: usize, world: &World) -> Mac {
+    Mac::from_bytes([2, 0, 0, 0, 1 + world.macs, station as u8])
+}
+
+/// Addresses at which node ports are.
+pub(super) fn own_addresses() -> impl Iterator<Item = std::net::IpAddr> {
+    (0..NETWORKS).flat_map(|network| [false, true].map(|v6| gateway(network, v6)))
+}
+
+fn site() -> Site {
+    // Pods are of this node, whoever is outside is not.
+    let pods = (0..STATIONS).filter(|station| network_of(*station) != OUTSIDE);
+    let stations = pods.flat_map(|station| [false, true].map(|v6| address(station, v6))).collect();
+    Site { node: Some(NODE.to_owned()), zone: Some(AREA.to_owned()), stations }
+}
+
+fn nat(world: &World) -> Option<Nat> {
+    let pair = |station: usize, v6: bool| FloatingIp {
+        external: places::floating(v6),
+        internal: address(station, v6),
+    };
+    Nat::build(&Router {
+        name: RouterName::new("r").unwrap(),
+        routes: Default::default(),
+        external_ips: Vec::new(),
+        floating_ips: world
+            .floating
+            .into_iter()
+            .flat_map(|it| [false, true].map(|v6| pair(it, v6)))
+            .collect(),
+        snat_pool: if world.pool { places::pool() } else { Vec::new() },
+    })
+}
+
+fn fib(default: bool) -> Fib {
+    let connected =
+        (0..NETWORKS).flat_map(|network| [false, true].map(|v6| (network, v6))).map(|(network, v6)| {
+            let route = Route::Connected(network_id(network));
+            fib::Row { prefix: places::prefix(network, v6).parse().unwrap(), route }
+        });
+    let elsewhere =
+        [("0.0.0.0/0", false), ("::/0", true)].into_iter().filter(|_| default).map(|(prefix, v6)| {
+            let route = Route::Via(network_id(OUTSIDE), address(UPLINK, v6));
+            fib::Row { prefix: prefix.parse().unwrap(), route }
+        });
+    Fib::build(connected.chain(elsewhere))
+}
+
+fn port(station: usize) -> Port {
+    Port {
+        id: places::port(station),
+        name: shunt_config::PortName::new(&format!("p{station}")).unwrap(),
+        network: network_id(network_of(station)),
+        vlans: None,
+        up: true,
+        max_frame: 1522,
+        l3: None,
+        identity: None,
+        guarded: false,
+        mirror: None,
+    }
+}
+
+/// All of a network but what the tables decide.
+fn network(number: usize, world: &World) -> PlannedNetwork {
+    let here: Vec<usize> = (0..STATIONS).filter(|station| network_of(*station) == number).collect();
+    let stations = here.iter().map(|station| fdb::Row {
+        mac: station_mac(*station, world),
+        place: At::Port(places::port(*station)),
+        fixed: true,
+        last_seen: 0,
+    });
+    let of = |address, mac, own| neighbor::Row {
+        address,
+        neighbor: Neighbor { mac, own, fixed: true },
+        last_seen: 0,
+    };
+    let (mac, both) = (gateway_mac(number), [false, true]);
+    let mut neighbors: Vec<_> = both.map(|v6| of(gateway(number, v6), mac, true)).into();
+    for station in &here {
+        neighbors.extend(both.map(|v6| of(address(*station, v6), station_mac(*station, world), false)));
+    }
+    if number == OUTSIDE {
+        let other = station_mac(places::OTHER, world);
+        let (holder, own) = if world.floating.is_some() { (mac, true) } else { (other, false) };
+        neighbors.extend(both.map(|v6| of(places::floating(v6), holder, own)));
+        let pool = places::pool().into_iter().filter(|_| world.pool);
+        neighbors.extend(pool.map(|address| of(address, mac, true)));
+    }
+    let own =
+        [(gateway(number, false), 24), (gateway(number, true), if number == OUTSIDE { 64 } else { 112 })];
+    PlannedNetwork {
+        name: shunt_config::NetworkName::new(&format!("n{number}")).unwrap(),
+        fdb: Arc::new(Fdb::build(stations.collect::<Vec<_>>().into_iter())),
+        neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
+        gateway: Some(Gateway { mac, addresses: own.into(), router: ROUTER }),
+        answers: Answers::Own,
+        demux: None,
+        host: None,
+        mtu: 1500,
+        mss_clamp: false,
+        storm_limit: 0,
+        masquerade: world.masquerade.get(number).copied().unwrap_or(false),
+        closed: number == 0 && world.closed,
+        zone: ZONE,
+        tracks_bridged: false,
+        policies: None,
+        crossing: Crossing::default(),
+    }
+}
