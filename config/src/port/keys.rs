@@ -228,9 +228,9 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "mode",
         &["bond"],
-        "`\"lacp\"` or `\"active-backup\"`",
+        "`\"lacp\"`, `\"active-backup\"` or `\"static\"`",
         "\"lacp\"",
-        "`lacp`: both sides agree which links carry traffic (IEEE 802.1AX); `active-backup`: one that is up carries all",
+        "`lacp`: both sides agree which links carry traffic (IEEE 802.1AX); `active-backup`: one that is up carries all; `static`: all that are up, and the other side must be set to the same links",
     ),
     key(
         "rate",

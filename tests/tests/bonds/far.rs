@@ -62,17 +62,8 @@ impl Far {
         match &self.ovs {
             Some(ovs) => {
                 let time = format!("other_config:lacp-time={}", self.rate);
-                let bond = [
-                    "add-bond",
-                    "br0",
-                    "bond0",
-                    LINKS[0],
-                    LINKS[1],
-                    "lacp=active",
-                    "bond_mode=balance-tcp",
-                    &time,
-                ];
-                ovs.vsctl(&bond).unwrap();
+                let columns = ["lacp=active", "bond_mode=balance-tcp", &time];
+                ovs.add_bond("br0", "bond0", &LINKS, &columns).unwrap();
             }
             None => {
                 for link in LINKS {
