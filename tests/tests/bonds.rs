@@ -2,6 +2,8 @@
 
 #[path = "bonds/far.rs"]
 mod far;
+#[path = "bonds/kinds.rs"]
+mod kinds;
 #[path = "bonds/stall.rs"]
 mod stall;
 

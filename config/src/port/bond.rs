@@ -200,7 +200,7 @@ fn members(section: &mut Section<'_, '_>) -> Result<Vec<BondMember>, Reported> {
 }
 
 fn member(section: &mut Section<'_, '_>) -> Result<BondMember, Reported> {
-    let kind = match section.required("kind", "\"af_xdp\"", value::entry_of(READERS)) {
+    let kind = match section.required("kind", "\"af_xdp\"", member_kind) {
         Ok((name, reader)) => {
             section.refuse_others(Some((name, "members")));
             reader(section)
@@ -217,6 +217,23 @@ fn member(section: &mut Section<'_, '_>) -> Result<BondMember, Reported> {
         None => named_as(&kind).map_err(|message| section.report("name", message))?,
     };
     Ok(BondMember { name, kind })
+}
+
+/// How a member of that kind is read. What is a port's kind and cannot be a member's is refused with the reason.
+fn member_kind(raw: Raw<'_>) -> Result<(&'static str, Reader), String> {
+    const REFUSED: &[(&str, &str)] = &[
+        ("tun", "a TUN has no Ethernet header, so no LACPDU and no station passes it"),
+        (
+            "vhost-user",
+            "what is behind a vhost-user socket is a guest, not a switch; make it a port of its own",
+        ),
+        ("memif", "what is behind a memif is a program, not a switch; make it a port of its own"),
+        ("bond", "a bond within a bond; name its members here"),
+    ];
+    match REFUSED.iter().find(|(kind, _)| raw.text() == Some(*kind)) {
+        Some((kind, why)) => Err(format!("{} is no link of a bond: {why}", quote(kind))),
+        None => value::entry_of(READERS)(raw),
+    }
 }
 
 /// A member of the name of its device.

@@ -120,7 +120,8 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, bond: &Bond, mtu: u16
             way.push(queue);
         }
         let drawn = || super::derived_mac(config.name.as_str());
-        let mac = config_mac(&member.device).unwrap_or_else(drawn);
+        // A driver that has none (`net_ring`) says zero, which to a partner is nobody's system.
+        let mac = config_mac(&member.device).filter(|mac| mac.0 != [0; 6]).unwrap_or_else(drawn);
         links.push(Link::new(config.name.to_string(), member.device, own, Mac::from(mac)));
     }
     let tx = ways.into_iter().map(|way| BondTxQueue::new(way, share.clone(), bond.hash));
