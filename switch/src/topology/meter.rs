@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_slowest_rate_lets_one_through_and_no_limit_is_no_meter() {
-        assert_eq!(passed(&meter(1, 0), SECOND, 50, SECOND / 10), 5);
+        // One at once, and one a second from then on, a tenth of one early.
+        assert_eq!(passed(&meter(1, 0), SECOND, 50, SECOND / 10), 6);
         assert!(Meter::of(Police::default()).is_none());
         assert_eq!(passed(&meter(u32::MAX, 0), SECOND, 5_000, 0), 5_000);
     }
