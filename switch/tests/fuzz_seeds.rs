@@ -72,11 +72,14 @@ fn mutated(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
         move |(which, changes, cut)| {
             let all = inputs(target);
             let mut input = which.get(&all).1.clone();
-            for (at, value) in changes.into_iter().filter(|_| !input.is_empty()) {
+            if input.is_empty() {
+                return input;
+            }
+            for (at, value) in changes {
                 let at = at.index(input.len());
                 input[at] = value;
             }
-            if let Some(cut) = cut.filter(|_| !input.is_empty()) {
+            if let Some(cut) = cut {
                 input.truncate(cut.index(input.len()));
             }
             input
