@@ -134,11 +134,11 @@ fn config_of([bridged, routed]: &[PathBuf; 2], active: usize) -> shunt_config::C
          [[router]]\nname = \"r\"\nroutes = [{{ to = \"192.0.2.0/24\", blackhole = true }}]\n\
          [[network]]\nname = \"default\"\n\
          [[network]]\nname = \"left\"\nrouter = \"r\"\ngateways = [\"10.0.1.1/24\", \"fd00:1::1/64\"]\n\
-         gateway_mac = \"02:00:00:00:ff:01\"\npolice_bits = 2000000000\n\
+         gateway_mac = \"02:00:00:00:ff:01\"\n\
          [[network]]\nname = \"right\"\nrouter = \"r\"\ngateways = [\"10.0.2.1/24\", \"fd00:2::1/64\"]\n\
          mtu = 1280\nmss_clamp = true\n\
          [[port]]\nname = \"in\"\nkind = \"dpdk\"\ndevargs = \"net_pcap0,rx_pcap={},infinite_rx=1\"\n\
-         mirror = \"span\"\nmirror_direction = \"both\"\npolice_frames = 2000000\n\
+         mirror = \"span\"\nmirror_direction = \"both\"\npolice_frames = 20000\n\
          [[port]]\nname = \"out\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\nstations = [\"02:00:00:00:00:fe\"]\n\
          [[network]]\nname = \"spans\"\n[[port]]\nname = \"span\"\nnetwork = \"spans\"\nkind = \"dpdk\"\n\
          devargs = \"net_null2,no-rx=1\"\n\
@@ -217,6 +217,7 @@ fn workers_allocate_nothing() {
         "not_routable",
         "neighbor_unresolved",
         "too_big",
+        "policed",
     ];
     for reason in refused {
         assert!(drops.iter().any(|row| row.reason == reason), "no frame met {reason}: {drops:?}");

@@ -60,7 +60,8 @@ pub(crate) fn check(input: &[u8]) -> usize {
         let said = bond.speak(now);
         assert!(said.len() <= MEMBERS && said.iter().all(|(member, _)| up[*member]), "{said:?}");
         most = most.max(bond.distributing().len());
-        assert!(bond.distributing().len() == 0 || bond.distributing().len() >= min_links);
+        let carries = bond.distributing();
+        assert!(carries.is_empty() || carries.len() >= min_links);
     }
     most
 }
