@@ -19,7 +19,7 @@ usage: scripts/ci.sh <step>...
   doc          documentation, and the examples in it
   shellcheck   the scripts
   instructions instructions that a worker spends on a frame, against the committed figure (release build, valgrind)
-  fuzz         one minute each of the parser's and the tunnel terminator's fuzz targets (needs cargo-fuzz); not part of all
+  fuzz         one minute (FUZZ_SECONDS) for each fuzz target (needs cargo-fuzz); not part of all
   deny         licences and advisories (needs cargo-deny)
   all          all of these
 EOF
@@ -80,10 +80,14 @@ step_instructions() {
 }
 
 step_fuzz() {
-  local target
-  for target in parse open; do
+  local target seeds
+  for target in parse open geneve nd quoted lacp kube; do
+    seeds=("tests/fuzz/seeds/$target")
+    # The tests' own files.
+    [ "$target" != kube ] || seeds=(config/tests/kube config/examples)
     mkdir -p "tests/fuzz/corpus/$target"
-    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "tests/fuzz/corpus/$target" "tests/fuzz/seeds/$target" -- -max_total_time=60 -max_len=512
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "tests/fuzz/corpus/$target" "${seeds[@]}" -- \
+      -max_total_time="${FUZZ_SECONDS:-60}" -max_len="$([ "$target" = kube ] && echo 4096 || echo 2048)"
   done
 }
 

@@ -83,6 +83,8 @@ fn topology(full_key: bool) -> Topology {
             tracks_bridged: false,
             policies: None,
             storm_limit: 0,
+            forward_control: false,
+            meter: None,
             crossing: Crossing::default(),
         }
     };
@@ -99,6 +101,7 @@ fn topology(full_key: bool) -> Topology {
         identity: None,
         guarded: false,
         mirror: None,
+        meter: None,
     });
     let prefix = |text: &str| text.parse().expect("a prefix");
     let rows = [

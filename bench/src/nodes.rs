@@ -174,6 +174,7 @@ pub fn cluster() -> Plan {
         identity: None,
         guarded: false,
         mirror: None,
+        meter: None,
     };
     let wire = Place::Port(PortId::new(0).expect("a small number"));
     let outside: Vec<_> = (0..NODES).map(|node| station(mac(1, node), wire)).collect();
@@ -210,6 +211,8 @@ pub fn cluster() -> Plan {
         tracks_bridged: false,
         policies: None,
         storm_limit: 0,
+        forward_control: false,
+        meter: None,
         crossing: Crossing::default(),
         host: None,
     };

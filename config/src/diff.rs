@@ -10,6 +10,7 @@ use crate::error::{ConfigErrors, Sink};
 use crate::names::{NetworkName, PortName, RouterName};
 use crate::network::Network;
 use crate::network::kind::NetworkKind;
+use crate::police::Police;
 use crate::port::bond::Bond;
 use crate::port::kind::PortKind;
 use crate::port::{Draft, Port};
@@ -302,6 +303,7 @@ fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
         mtu "mtu", mac_ageing "mac_ageing", mac_limit "mac_limit", router "router",
         gateways "gateways", gateway_mac "gateway_mac", neighbor_ageing "neighbor_ageing", proxy_arp "proxy_arp",
         mss_clamp "mss_clamp", masquerade "masquerade", snat "snat", closed "closed"));
+    keys.extend(police_keys(old.police, new.police));
     (!keys.is_empty()).then(|| NetworkChange { from: old.clone(), to: new.clone(), keys })
 }
 
@@ -309,7 +311,7 @@ fn network_change(old: &Network, new: &Network) -> Option<NetworkChange> {
 fn network_kind_keys(old: &Network, new: &Network) -> Vec<&'static str> {
     match (&old.kind, &new.kind) {
         (NetworkKind::Bridge(old), NetworkKind::Bridge(new)) => {
-            differing!(old, new; vlans "vlans", storm_limit "storm_limit")
+            differing!(old, new; vlans "vlans", storm_limit "storm_limit", forward_control "forward_control")
         }
         (NetworkKind::Underlay(old), NetworkKind::Underlay(new)) => differing!(old, new;
             bridge "bridge", vlan "vlan", mode "mode", parent_mac "parent_mac", host_port "host_port",
@@ -322,6 +324,10 @@ fn network_kind_keys(old: &Network, new: &Network) -> Vec<&'static str> {
     }
 }
 
+fn police_keys(old: Police, new: Police) -> Vec<&'static str> {
+    differing!(old, new; police_frames "police_frames", police_bits "police_bits")
+}
+
 fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange> {
     // The device is opened with its kind, its queues and its address; the rest is the switch's own.
     let mut keys = kind_keys(old, new);
@@ -330,7 +336,9 @@ fn port_change(old: &Port, new: &Port, inherited_mtu: bool) -> Option<PortChange
     keys.extend(differing!(old, new;
         network "network", admin_up "admin_up", mtu "mtu", placement "placement",
         mac_limit "mac_limit", stations "stations", endpoints "endpoints", spoof_check "spoof_check", needs_pod "needs_pod", trusted "trusted", mirror "mirror",
+        mirror_direction "mirror_direction",
         vlan "vlan", trunk "trunk", native_vlan "native_vlan", untagged "untagged", service_tag "service_tag"));
+    keys.extend(police_keys(old.police, new.police));
     if inherited_mtu && !keys.contains(&"mtu") {
         keys.push("mtu");
     }

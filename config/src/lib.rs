@@ -37,6 +37,7 @@ mod names;
 mod network;
 mod node;
 mod peers;
+mod police;
 mod port;
 mod protocol;
 mod raw;
@@ -85,9 +86,11 @@ pub use network::snat::{Snat, SnatSource};
 pub use network::{MAC_LIMIT_MAX, Network};
 pub use node::Node;
 pub use peers::{check_files, load_peers, parse_peers};
+pub use police::Police;
 pub use port::bond::{Bond, BondHash, BondMember, BondMode, LacpRate, MEMBERS_MAX};
 pub use port::endpoint::Endpoint;
 pub use port::kind::{MemifRole, PortKind, VhostMode};
+pub use port::mirror::MirrorDirection;
 pub use port::netns::Netns;
 pub use port::route::KernelRoute;
 pub use port::secret::Secret;
@@ -228,13 +231,22 @@ impl Config {
         self.networks.iter().find(|network| network.underlay().is_some_and(is_it))
     }
 
-    /// Frames a second that each port may have flooded in `network`: as its bridge says. 0 is any number.
-    pub fn storm_limit(&self, network: &Network) -> u32 {
-        let bridge = match network.underlay() {
+    /// The bridge that a network is, or an underlay is a part of.
+    fn bridge_of<'a>(&'a self, network: &'a Network) -> Option<&'a Bridge> {
+        match network.underlay() {
             Some(underlay) => self.network(underlay.bridge.as_str()).and_then(Network::bridge),
             None => network.bridge(),
-        };
-        bridge.map_or(0, |bridge| bridge.storm_limit)
+        }
+    }
+
+    /// Frames a second that each port may have flooded in `network`: as its bridge says. 0 is any number.
+    pub fn storm_limit(&self, network: &Network) -> u32 {
+        self.bridge_of(network).map_or(0, |bridge| bridge.storm_limit)
+    }
+
+    /// True when frames of the link's own protocols pass `network`: as its bridge says.
+    pub fn forwards_control(&self, network: &Network) -> bool {
+        self.bridge_of(network).is_some_and(|bridge| bridge.forward_control)
     }
 
     /// The VLAN that untagged frames of `port` are in: its own, a trunk's native one, or that of its underlay network.
@@ -269,8 +281,8 @@ impl Config {
     }
 
     /// True when frames of `port` may be of control protocols of links and routers, and come from any address: as configured, else
-    /// where its senders are not held against its endpoints.
+    /// where its senders are not held against its endpoints and it is not said to be a pod's (`needs_pod`).
     pub fn trusts(&self, port: &Port) -> bool {
-        port.trusted.unwrap_or_else(|| !self.spoof_check(port))
+        port.trusted.unwrap_or_else(|| !self.spoof_check(port) && !port.needs_pod)
     }
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::error::Reported;
 use crate::mac::MacAddr;
 use crate::names::{NetworkName, RouterName};
+use crate::police::{self, Police};
 use crate::section::Section;
 use crate::value;
 
@@ -61,6 +62,9 @@ pub struct Network {
     pub proxy_arp: Option<bool>,
     /// The MSS of TCP SYNs routed into or out of the network is lowered to what its MTU takes.
     pub mss_clamp: bool,
+    /// What may come into it in a second, by all its ports.
+    #[serde(flatten)]
+    pub police: Police,
     /// Stations of the network reach others, outside of the networks that are masqueraded, by the router's address there.
     pub masquerade: bool,
     /// Networks for which `masquerade` does not hold, or holds alone.
@@ -177,6 +181,7 @@ impl Default for Network {
             neighbor_ageing: Duration::from_secs(20 * 60),
             proxy_arp: None,
             mss_clamp: false,
+            police: Police::default(),
             masquerade: false,
             snat: Vec::new(),
             closed: None,
@@ -227,6 +232,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let neighbor_ageing =
         section.or("neighbor_ageing", default.neighbor_ageing, value::duration(Duration::ZERO..=day));
     let proxy_arp = section.optional("proxy_arp", value::boolean);
+    let police = police::read(section).unwrap_or_default();
     let mss_clamp = section.or("mss_clamp", false, value::boolean);
     let masquerade = section.or("masquerade", false, value::boolean);
     let snat = section.tables("snat", snat::KEYS, snat::EXAMPLE, snat::read);
@@ -263,6 +269,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         neighbor_ageing: neighbor_ageing.unwrap_or(default.neighbor_ageing),
         proxy_arp: proxy_arp.unwrap_or(None),
         mss_clamp: mss_clamp.unwrap_or(false),
+        police,
         masquerade: masquerade.unwrap_or(false),
         snat: snat.unwrap_or_default().into_iter().flatten().collect(),
         closed: closed.unwrap_or(None),

@@ -4,6 +4,7 @@ pub(crate) mod bond;
 pub(crate) mod endpoint;
 mod keys;
 pub(crate) mod kind;
+pub(crate) mod mirror;
 pub(crate) mod netns;
 mod read;
 pub(crate) mod route;
@@ -16,6 +17,7 @@ use crate::mac::MacAddr;
 use crate::names::{NetworkName, PortName};
 use crate::network::mac_limit;
 use crate::network::mtu::{MTU_MAX, MTU_MIN};
+use crate::police::{self, Police};
 use crate::section::Section;
 use crate::value;
 use crate::vlan::{VlanSet, range, vid};
@@ -23,6 +25,7 @@ use crate::vlan::{VlanSet, range, vid};
 use endpoint::Endpoint;
 pub(crate) use keys::KEYS;
 use kind::PortKind;
+use mirror::MirrorDirection;
 
 /// Most queues of one port.
 pub const QUEUES_MAX: u16 = 16;
@@ -68,9 +71,15 @@ pub struct Port {
     /// Whether it may send control protocols of links and routers, as configured; see [`Config::trusts`](crate::Config::trusts).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted: Option<bool>,
-    /// The port that gets a copy of every frame that comes in by this one.
+    /// The port that gets copies of frames of this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<PortName>,
+    /// Of which frames.
+    #[serde(skip_serializing_if = "MirrorDirection::is_ingress")]
+    pub mirror_direction: MirrorDirection,
+    /// What may come in by it in a second.
+    #[serde(flatten)]
+    pub police: Police,
     /// The VLAN of an access port of a bridge with `vlans`; never together with `trunk`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
@@ -105,6 +114,8 @@ impl Port {
             needs_pod: false,
             trusted: None,
             mirror: None,
+            mirror_direction: MirrorDirection::default(),
+            police: Police::default(),
             vlan: None,
             trunk: VlanSet::default(),
             native_vlan: None,
@@ -146,6 +157,8 @@ pub(crate) struct Draft {
     pub(crate) needs_pod: bool,
     pub(crate) trusted: Option<bool>,
     pub(crate) mirror: Option<PortName>,
+    pub(crate) mirror_direction: MirrorDirection,
+    pub(crate) police: Police,
     /// What it has of VLANs; `None` when that holds a mistake.
     pub(crate) vlans: Option<Vlans>,
 }
@@ -180,6 +193,8 @@ impl Draft {
             needs_pod: self.needs_pod,
             trusted: self.trusted,
             mirror: self.mirror,
+            mirror_direction: self.mirror_direction,
+            police: self.police,
             vlan: vlans.vlan,
             trunk: vlans.trunk,
             native_vlan: vlans.native,
@@ -209,6 +224,8 @@ impl Draft {
             needs_pod: port.needs_pod,
             trusted: port.trusted,
             mirror: port.mirror,
+            mirror_direction: port.mirror_direction,
+            police: port.police,
             vlans: Some(Vlans {
                 vlan: port.vlan,
                 trunk: port.trunk,
@@ -252,7 +269,8 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
     let spoof_check = section.optional("spoof_check", value::boolean).unwrap_or(None);
     let needs_pod = needs_pod(section, endpoints.as_deref()).unwrap_or(false);
     let trusted = section.optional("trusted", value::boolean).unwrap_or(None);
-    let mirror = section.optional("mirror", value::parsed::<PortName>).unwrap_or(None);
+    let (mirror, mirror_direction) = mirror::read(section).unwrap_or_default();
+    let police = police::read(section).unwrap_or_default();
     let vlans = vlans(section).ok();
     Draft {
         path,
@@ -272,6 +290,8 @@ pub(crate) fn read(path: String, table: crate::raw::Table<'_>, sink: &mut Sink) 
         needs_pod,
         trusted,
         mirror,
+        mirror_direction,
+        police,
         vlans,
     }
 }

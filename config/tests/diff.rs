@@ -16,9 +16,11 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "admin_up" | "tso" | "mergeable" | "spoof_check" | "trusted" | "tcp_loose" | "closed"
         | "announce" | "flood" | "proxy_arp" => ("true", "false"),
         "mss_clamp" | "masquerade" | "local_route" | "learning" | "udp_checksum" | "service_tag"
-        | "untagged" | "needs_pod" => ("false", "true"),
+        | "untagged" | "needs_pod" | "forward_control" => ("false", "true"),
         "vlan" | "native_vlan" => ("1155", "1156"),
         "vlans" | "trunk" => ("[1155]", "[1155, 1156]"),
+        "mirror_direction" => ("\"ingress\"", "\"both\""),
+        "police_frames" | "police_bits" => ("0", "1000"),
         "storm_limit" => ("0", "10000"),
         "bridge" => ("\"b0\"", "\"b1\""),
         "parent_mac" => ("\"02:00:00:00:00:0c\"", "\"02:00:00:00:00:0d\""),
@@ -125,6 +127,9 @@ fn each_key_of_each_port_kind_alone() {
         "spoof_check",
         "trusted",
         "mirror",
+        "mirror_direction",
+        "police_frames",
+        "police_bits",
     ];
     let vlans = ["vlan", "trunk", "native_vlan", "untagged", "service_tag"];
     let live: BTreeSet<_> = live.into_iter().chain(vlans).collect();

@@ -42,6 +42,8 @@ drop_reasons! {
     SamePort = "same_port",
     /// The destination's port is down.
     EgressDown = "egress_down",
+    /// More than `police_frames` or `police_bits` of its port or of its network allow.
+    Policed = "policed",
     /// To be flooded, and the port has flooded as many frames as `storm_limit` of the network allows.
     StormLimit = "storm_limit",
     /// There is no other port in the network that could take a flooded frame.
@@ -161,7 +163,8 @@ drop_reasons! {
     SpoofedIp = "spoofed_ip",
     /// The port's stations are given, and an ARP or ND message claims an address that is not its sender's.
     SpoofedArp = "spoofed_arp",
-    /// A frame of the link's own protocols (spanning tree, LACP, 802.1X, LLDP), from a port that is not trusted.
+    /// A frame of the link's own protocols (spanning tree, LACP, 802.1X, LLDP), to an address that no bridge forwards to, or from a
+    /// port that is not trusted.
     LinkControl = "link_control",
     /// A source address that nobody has, or a loopback one (RFC 1812 section 5.3.7), from a port that is not trusted.
     Martian = "martian",
@@ -197,6 +200,14 @@ drop_reasons! {
     TooBig = "too_big",
     /// The egress port refused the frame: malformed, or longer than its interface takes.
     TxRefused = "tx_refused",
+}
+
+impl DropReason {
+    /// True when a policy said so.
+    #[inline]
+    pub const fn is_policy(self) -> bool {
+        matches!(self, Self::PolicyEgress | Self::PolicyIngress)
+    }
 }
 
 /// Number of reasons.

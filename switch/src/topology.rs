@@ -8,6 +8,7 @@ mod attachment;
 mod crossing;
 mod diff;
 mod identity;
+mod meter;
 mod router;
 pub mod stamps;
 pub mod tunnels;
@@ -35,6 +36,7 @@ pub use attachment::{Member, Tag, Vlans, retagged};
 pub use crossing::Crossing;
 pub use diff::{Change, diff};
 pub use identity::Identity;
+pub use meter::Meter;
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
 pub use stamps::Stamps;
 pub use tunnels::PlannedOverlay;
@@ -72,8 +74,10 @@ pub struct Port {
     pub identity: Option<Arc<Identity>>,
     /// It does not send control protocols of links and routers, nor from addresses that nobody has.
     pub guarded: bool,
-    /// Port that gets a copy of every frame that comes in here.
-    pub mirror: Option<PortId>,
+    /// Port that gets copies of frames of this one.
+    pub mirror: Option<Mirror>,
+    /// What may come in by it.
+    pub meter: Option<Arc<Meter>>,
 }
 
 impl Port {
@@ -82,6 +86,17 @@ impl Port {
         let alone = self.vlans.is_none().then_some((self.network, None));
         alone.into_iter().chain(self.vlans.iter().flat_map(Vlans::attachments))
     }
+}
+
+/// Who gets copies of a port's frames, and of which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The port that gets them.
+    pub to: PortId,
+    /// Of what comes in.
+    pub ingress: bool,
+    /// Of what goes out.
+    pub egress: bool,
 }
 
 /// A network: one isolated broadcast domain.
@@ -132,6 +147,10 @@ pub struct Network {
     pub policies: Option<Arc<Policies>>,
     /// Frames a second that each port may have flooded in it; 0 is any number.
     pub storm_limit: u32,
+    /// Frames to the addresses that no bridge forwards to are flooded.
+    pub forward_control: bool,
+    /// What may come into it by its ports.
+    pub meter: Option<Arc<Meter>>,
     /// Rules for traffic between it and other networks of its router.
     pub crossing: Crossing,
 }
@@ -242,6 +261,10 @@ pub struct PlannedNetwork {
     pub policies: Option<Arc<Policies>>,
     /// See [`Network::storm_limit`].
     pub storm_limit: u32,
+    /// See [`Network::forward_control`].
+    pub forward_control: bool,
+    /// See [`Network::meter`].
+    pub meter: Option<Arc<Meter>>,
     /// See [`Network::crossing`].
     pub crossing: Crossing,
 }
@@ -275,6 +298,10 @@ pub struct Inlet {
     pub opens: bool,
     /// Some of its frames may belong to connections.
     pub tracks: bool,
+    /// It or a network of its frames has a [`Meter`].
+    pub police: bool,
+    /// Its frames are copied.
+    pub mirror: bool,
     /// How deep its frames are looked into: as deep as the deepest of its networks reads.
     pub depth: Depth,
 }
@@ -286,6 +313,8 @@ pub struct Egress {
     pub max_frame: u32,
     /// It is an L3 port.
     pub l3: bool,
+    /// What leaves by it is copied.
+    pub mirror: bool,
 }
 
 /// A port as one of its networks has it, up or not.
@@ -391,6 +420,8 @@ impl Topology {
                 tracks_bridged: network.tracks_bridged,
                 policies: network.policies.clone(),
                 storm_limit: network.storm_limit,
+                forward_control: network.forward_control,
+                meter: network.meter.clone(),
                 crossing: network.crossing.clone(),
                 has_l3,
                 depth: match () {
@@ -418,7 +449,11 @@ impl Topology {
             })
             .collect();
         let egress = ports.iter().map(|port| match port {
-            Some(port) if port.up => Egress { max_frame: port.max_frame, l3: port.l3.is_some() },
+            Some(port) if port.up => Egress {
+                max_frame: port.max_frame,
+                l3: port.l3.is_some(),
+                mirror: port.mirror.is_some_and(|mirror| mirror.egress),
+            },
             _ => Egress::default(),
         });
         let egress = egress.collect();
@@ -432,11 +467,14 @@ impl Topology {
             port.attachments().any(|(network, _)| tracks_in(network))
                 || tunnels && plan.overlays.iter().any(|overlay| tracks_in(overlay.network))
         };
+        let metered = |id: NetworkId| networks.get(id.index()).is_some_and(|network| network.meter.is_some());
         let inlets = ports.iter().map(|port| match port {
             Some(port) if port.up => Inlet {
                 up: true,
                 opens: openers.get(port.id.index()).is_some_and(Option::is_some),
                 tracks: tracks_at(port),
+                police: port.meter.is_some() || port.attachments().any(|(id, _)| metered(id)),
+                mirror: port.mirror.is_some_and(|mirror| mirror.ingress),
                 depth: depth(port, &networks),
             },
             _ => Inlet::default(),
@@ -468,6 +506,14 @@ impl Topology {
     pub fn following(mut self, previous: &Self) -> Self {
         self.stamps = Stamps::follow(previous, &self);
         self.activity = previous.activity.clone();
+        for port in self.ports.iter_mut().flatten().filter(|port| port.meter.is_some()) {
+            let before = previous.ports().find(|before| before.name == port.name);
+            Meter::follow(&mut port.meter, before.and_then(|before| before.meter.as_ref()));
+        }
+        for network in self.networks.iter_mut().filter(|network| network.meter.is_some()) {
+            let before = previous.networks.iter().find(|before| before.name == network.name);
+            Meter::follow(&mut network.meter, before.and_then(|before| before.meter.as_ref()));
+        }
         let names =
             |topology: &Self| -> Vec<_> { topology.networks.iter().map(|it| it.name.clone()).collect() };
         if names(previous) == names(&self) {

@@ -143,7 +143,12 @@ fn a_trace_from_the_frame_to_the_verdict() {
         after: Some(frame("0102")),
         verdict: "output to pod2".into(),
         drop: None,
-        outputs: vec![proto::TracedOutput { port: "pod2".into(), outcome: "sent".into(), drop: None }],
+        outputs: vec![proto::TracedOutput {
+            port: "pod2".into(),
+            outcome: "sent".into(),
+            drop: None,
+            member: None,
+        }],
         cacheable: true,
         rests_on: vec!["port pod1".into(), "network blue".into()],
         effects: vec!["learn that 02:00:00:00:00:01 is behind pod1".into()],

@@ -1,5 +1,6 @@
 //! A worker allocates nothing: an allocator that counts watches the worker threads while frames of every fate go
-//! through them (known, flooded, routed, answered, asked for, dropped, learned; from the cache, by the stages, verified),
+//! through them (known, flooded, routed, answered, asked for, dropped, learned, copied to a mirror, policed; from the cache, by the stages,
+//! verified),
 //! topologies change under them and their caches are dumped.
 
 use std::path::{Path, PathBuf};
@@ -137,7 +138,10 @@ fn config_of([bridged, routed]: &[PathBuf; 2], active: usize) -> shunt_config::C
          [[network]]\nname = \"right\"\nrouter = \"r\"\ngateways = [\"10.0.2.1/24\", \"fd00:2::1/64\"]\n\
          mtu = 1280\nmss_clamp = true\n\
          [[port]]\nname = \"in\"\nkind = \"dpdk\"\ndevargs = \"net_pcap0,rx_pcap={},infinite_rx=1\"\n\
+         mirror = \"span\"\nmirror_direction = \"both\"\npolice_frames = 20000\n\
          [[port]]\nname = \"out\"\nkind = \"dpdk\"\ndevargs = \"net_null0,no-rx=1\"\nstations = [\"02:00:00:00:00:fe\"]\n\
+         [[network]]\nname = \"spans\"\n[[port]]\nname = \"span\"\nnetwork = \"spans\"\nkind = \"dpdk\"\n\
+         devargs = \"net_null2,no-rx=1\"\n\
          [[port]]\nname = \"other\"\nkind = \"dpdk\"\ndevargs = \"net_null1,no-rx=1\"\n\
          [[port]]\nname = \"pods\"\nnetwork = \"left\"\nkind = \"dpdk\"\ndevargs = \"net_pcap1,rx_pcap={},infinite_rx=1\"\n",
         bridged.display(),
@@ -213,6 +217,7 @@ fn workers_allocate_nothing() {
         "not_routable",
         "neighbor_unresolved",
         "too_big",
+        "policed",
     ];
     for reason in refused {
         assert!(drops.iter().any(|row| row.reason == reason), "no frame met {reason}: {drops:?}");

@@ -7,7 +7,7 @@
 //! | need | module |
 //! |---|---|
 //! | a pod: namespace, interface, addresses | [`netns`], [`veth`], [`tap`], [`bridge`] |
-//! | traffic with figures | [`ping`], [`iperf`] |
+//! | traffic with figures; how long it stands still | [`ping`], [`iperf`], [`outage`](mod@outage) |
 //! | a DPDK application as peer (virtio-user, vhost, memif) | [`testpmd`] |
 //! | a virtual machine with the kernel's virtio-net driver | [`guest`] |
 //! | the switch under test | [`shuntd`] |
@@ -32,6 +32,7 @@ pub mod hugepages;
 pub mod interface;
 pub mod iperf;
 pub mod netns;
+pub mod outage;
 pub mod ovs;
 pub mod paths;
 pub mod ping;
@@ -53,6 +54,7 @@ pub use hugepages::Hugepages;
 pub use interface::Interface;
 pub use iperf::Iperf;
 pub use netns::Netns;
+pub use outage::outage;
 pub use ovs::Ovs;
 pub use ping::Ping;
 pub use shuntd::Shuntd;

@@ -84,6 +84,20 @@ impl Ovs {
         self.vsctl(&[&["add-br", name][..], &set].concat()).map(drop)
     }
 
+    /// Makes `devices` one port of a bridge, with columns of its record.
+    ///
+    /// # Errors
+    /// A device is not there, or a column is not known.
+    pub fn add_bond(
+        &self,
+        bridge: &str,
+        name: &str,
+        devices: &[&str],
+        columns: &[&str],
+    ) -> Result<(), LabError> {
+        self.vsctl(&[&["add-bond", bridge, name][..], devices, columns].concat()).map(drop)
+    }
+
     /// Makes a device a port of a bridge, with columns of its record (`tag=1155`, `trunks=1,2`).
     ///
     /// # Errors

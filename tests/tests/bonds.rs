@@ -2,15 +2,14 @@
 
 #[path = "bonds/far.rs"]
 mod far;
-#[path = "bonds/outage.rs"]
-mod outage;
+#[path = "bonds/kinds.rs"]
+mod kinds;
 #[path = "bonds/stall.rs"]
 mod stall;
 
 use std::time::Duration;
 
 use far::{Bond, Far};
-use outage::outage;
 use serde_json::Value;
 use shunt_tests::ovs::DAEMON;
 use shunt_tests::{Iperf, Ping, require};
@@ -23,6 +22,13 @@ const SILENT: Duration = Duration::from_millis(3_300);
 /// The same when only the partner can notice: he gives us up after three seconds, and says so with his next LACPDU, a second later at
 /// most.
 const TOLD: Duration = Duration::from_millis(4_300);
+
+/// The pod asks the far pod for `time`; after a second `act` is done. The longest time without an answer, and how many answers came
+/// twice.
+#[track_caller]
+fn outage(bond: &Bond, time: Duration, act: impl FnOnce()) -> (Duration, u32) {
+    shunt_tests::outage(&bond.pod, far::FAR, time, act).unwrap()
+}
 
 /// Both sides agree: they carry traffic over all links.
 #[track_caller]

@@ -60,6 +60,25 @@ fn group_and_unknown_destinations_reach_every_other_port_once() {
     node.assert_no_loss();
 }
 
+/// IEEE 802.1Q clause 8.6.3: what is sent to 01-80-C2-00-00-00 to -0F goes no further than the bridge, unless it is told to pass it on.
+#[test]
+fn frames_of_the_links_own_protocols_go_no_further() {
+    require!(root(), tool("perl"), shuntd());
+    for (key, passes) in [("", false), ("forward_control = true", true)] {
+        let (node, [mut a, b, c]) = stations(&Plan { network: key, ..THREE });
+        let numbers: Vec<u32> =
+            (0..16).map(|last| a.send(&format!("01:80:c2:00:00:{last:02x}"), A)).collect();
+        // The first addresses that are a group's as any other (GMRP, GVRP: clause 10).
+        let beyond = a.send("01:80:c2:00:00:20", A);
+        fence(&mut a, A, &[&b, &c]);
+        let times = usize::from(passes);
+        assert!(numbers.iter().all(|number| b.times(*number) == times && c.times(*number) == times), "{key}");
+        assert_eq!((b.times(beyond), c.times(beyond)), (1, 1));
+        let drops = if passes { 0 } else { 16 };
+        assert_eq!(node.drops().get("pod1: link_control").copied().unwrap_or(0), drops, "{key}");
+    }
+}
+
 #[test]
 fn a_learned_address_is_sent_to_its_port_alone() {
     require!(root(), tool("perl"), shuntd());

@@ -45,7 +45,10 @@ fn the_flow_of_a_ping_is_in_the_cache_and_a_trace_goes_the_same_way() {
     for words in [&[key.as_str()][..], &["--hex", &hex]] {
         let traced = trace(&node, "pod1", words);
         assert_eq!(traced["verdict"], "output to pod2", "{traced}");
-        assert_eq!(traced["outputs"], serde_json::json!([{"port": "pod2", "outcome": "sent", "drop": null}]));
+        assert_eq!(
+            traced["outputs"],
+            serde_json::json!([{"port": "pod2", "outcome": "sent", "drop": null, "member": null}])
+        );
         assert_eq!((&traced["cacheable"], &traced["match"]), (&true.into(), &key.as_str().into()));
     }
     let unknown = trace(&node, "pod1", &["eth.dst==02:00:00:00:00:77"]);

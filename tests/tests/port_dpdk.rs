@@ -5,7 +5,8 @@ mod node;
 use std::path::Path;
 
 use node::capture::{self, frame};
-use node::{MEMORY, Node, Plan};
+use node::{MEMORY, Node, PATIENCE, Plan};
+use shunt_tests::frames::{Body, Frame, Payload, Transport};
 use shunt_tests::require;
 
 const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
@@ -174,4 +175,65 @@ fn a_null_device_takes_everything() {
     assert_eq!(node.port("sink").tx_packets, 5000);
     let (free, all) = node.buffers();
     assert!(free + 64 >= all, "buffers are missing: {free} free of {all}");
+}
+
+/// A static bond of two files: every flow is in one of them, whole and in its order, and both have some.
+#[test]
+fn flows_keep_their_link_of_a_static_bond() {
+    require!(root(), shuntd());
+    let link = |n| {
+        format!(
+            "{{ name = \"link{n}\", kind = \"dpdk\", devargs = \"net_pcap_link{n},tx_pcap=DIR/link{n}.out\" }}"
+        )
+    };
+    let members = [0, 1].map(link).join(", ");
+    let tail =
+        format!("[[port]]\nname = \"out\"\nkind = \"bond\"\nmode = \"static\"\nmembers = [{members}]\n");
+    let node = Node::start(&Plan { tail: &tail, ..Plan::default() });
+    const FLOWS: u16 = 64;
+    let datagram = |n: u16| {
+        let mut frame = Frame { dst: B, src: A, ..Frame::plain() };
+        if let Body::Ipv4(_, payload) = &mut frame.body {
+            let data = n.to_be_bytes().repeat(9);
+            *payload = Payload { transport: Transport::Udp(1024 + n % FLOWS, 5000, true), data };
+        }
+        frame.bytes()
+    };
+    let frames: Vec<_> = (0..2048).map(datagram).collect();
+    play(&node, "in", &frames);
+    wait_received(&node, "in", frames.len());
+    node.assert_no_loss();
+    node.cli("port del out");
+    let links = [0, 1].map(|n| capture::read(&node.path(&format!("link{n}.out"))));
+    assert_eq!(links[0].len() + links[1].len(), frames.len());
+    let of = |frames: &[Vec<u8>], flow: u16| -> Vec<Vec<u8>> {
+        let port = (1024 + flow).to_be_bytes();
+        frames.iter().filter(|frame| frame[34..36] == port).cloned().collect()
+    };
+    for flow in 0..FLOWS {
+        let sent = of(&frames, flow);
+        assert!(links.iter().any(|link| of(link, flow) == sent), "flow {flow} was divided or reordered");
+    }
+    for link in &links {
+        assert!(link.len() > frames.len() / 4, "{} and {}", links[0].len(), links[1].len());
+    }
+}
+
+/// A bond whose links end where they begin (`net_ring`): it hears itself, says so, and carries nothing.
+#[test]
+fn a_bond_that_hears_itself_carries_nothing() {
+    require!(root(), shuntd());
+    // As many rings to read from as to write into: a worker's and the protocol's.
+    let tail = "[[port]]\nname = \"loop\"\nkind = \"bond\"\nqueues = 2\nmembers = [\
+                { name = \"r0\", kind = \"dpdk\", devargs = \"net_ring0\" }, \
+                { name = \"r1\", kind = \"dpdk\", devargs = \"net_ring1\" }]\n";
+    let node = Node::launch(&Plan { tail, ..Plan::default() });
+    let looped = |bonds: &serde_json::Value| bonds[0]["looped"].as_u64().is_some_and(|count| count > 4);
+    node.shuntd.cli_until(&["show", "bonds", "--json"], PATIENCE, looped).unwrap();
+    let bond = node.show("bonds")[0].clone();
+    assert_eq!((&bond["up"], &bond["changes"]), (&false.into(), &0.into()), "{bond}");
+    assert_ne!(bond["system"], "00:00:00:00:00:00", "the driver has no address; the bond needs one");
+    play(&node, "in", &[frame(B, A, 60, 0)]);
+    wait_received(&node, "in", 1);
+    assert_eq!(node.drops().get("loop: link_down"), Some(&1), "{:?}", node.drops());
 }

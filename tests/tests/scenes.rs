@@ -1,5 +1,8 @@
 //! Every scene of the lab: who can and who cannot talk, and what is particular to each.
 
+#[path = "scenes/uplink.rs"]
+mod uplink;
+
 use shunt_tests::frames::Frame;
 use shunt_tests::ovs::DAEMON;
 use shunt_tests::scene::build::PATIENCE;

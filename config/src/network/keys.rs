@@ -109,6 +109,27 @@ pub(crate) const KEYS: &[Key] = &[
         "its stations are reached from networks of the router into which they are masqueraded only by connections that they have opened, by Services, and from the node itself (`host_port`): else `overlay_not_reachable`; wants `masquerade`",
     ),
     key(
+        "police_frames",
+        ALL,
+        "integer, 0 to 4294967295 frames per second",
+        "0",
+        "most frames a second that come into the network by all its ports together; further ones are dropped as `policed`. What comes in a tunnel counts for the transport network. 0 is no limit",
+    ),
+    key(
+        "police_bits",
+        ALL,
+        "integer, 0 to 1000000000000 bits per second",
+        "0",
+        "the same in bits of frames, Ethernet header included. 0 is no limit",
+    ),
+    key(
+        "forward_control",
+        BRIDGE,
+        "boolean",
+        "false",
+        "`true` floods frames of the link's own protocols (01-80-C2-00-00-00 to -0F: spanning tree, LACP, 802.1X, LLDP), which no bridge forwards (IEEE 802.1Q clause 8.6.3): else they are dropped as `link_control`; holds in its underlays, too",
+    ),
+    key(
         "vlans",
         BRIDGE,
         "array of VLANs and of ranges as `\"1156-1158\"`",

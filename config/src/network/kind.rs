@@ -44,6 +44,8 @@ pub struct Bridge {
     pub vlans: VlanSet,
     /// Broadcast, multicast and unknown-unicast frames per second and port; 0 is no limit.
     pub storm_limit: u32,
+    /// Frames to the addresses that no bridge forwards to are flooded.
+    pub forward_control: bool,
 }
 
 /// What an underlay has besides.

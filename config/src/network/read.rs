@@ -40,7 +40,9 @@ pub(crate) fn kind(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
 fn bridge(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
     let vlans = section.list("vlans", range);
     let storm_limit = section.or("storm_limit", 0, value::integer(0..=i64::from(u32::MAX)));
-    Ok(NetworkKind::Bridge(Bridge { vlans: VlanSet::of(vlans?), storm_limit: storm_limit? }))
+    let forward_control = section.or("forward_control", false, value::boolean);
+    let (vlans, storm_limit, forward_control) = (VlanSet::of(vlans?), storm_limit?, forward_control?);
+    Ok(NetworkKind::Bridge(Bridge { vlans, storm_limit, forward_control }))
 }
 
 fn underlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {

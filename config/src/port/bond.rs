@@ -62,6 +62,8 @@ pub enum BondMode {
     Lacp,
     /// The first link that is up carries all.
     ActiveBackup,
+    /// All links that are up carry traffic, without a protocol.
+    Static,
 }
 
 /// How often a LACP partner is asked to speak.
@@ -90,6 +92,17 @@ pub enum BondHash {
     Layer2,
 }
 
+impl BondHash {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Layer34 => "layer3+4",
+            Self::Layer23 => "layer2+3",
+            Self::Layer2 => "layer2",
+        }
+    }
+}
+
 /// The keys of one member.
 const MEMBER_KEYS: &[Key] = &[
     key("name", &[], "name", "the device", "its name; unique among ports and members"),
@@ -108,7 +121,8 @@ const READERS: &[(&str, Reader)] =
 
 /// Reads the keys of a bond.
 pub(super) fn keys(section: &mut Section<'_, '_>) -> Result<PortKind, Reported> {
-    const MODES: &[(&str, BondMode)] = &[("lacp", BondMode::Lacp), ("active-backup", BondMode::ActiveBackup)];
+    const MODES: &[(&str, BondMode)] =
+        &[("lacp", BondMode::Lacp), ("active-backup", BondMode::ActiveBackup), ("static", BondMode::Static)];
     const RATES: &[(&str, LacpRate)] = &[("fast", LacpRate::Fast), ("slow", LacpRate::Slow)];
     const HASHES: &[(&str, BondHash)] =
         &[("layer3+4", BondHash::Layer34), ("layer2+3", BondHash::Layer23), ("layer2", BondHash::Layer2)];
@@ -125,13 +139,20 @@ pub(super) fn keys(section: &mut Section<'_, '_>) -> Result<PortKind, Reported> 
         return Err(section.report("min_links", message));
     }
     let (mode, rate, hash) = (mode?, rate?, hash?);
-    if mode == BondMode::ActiveBackup {
-        for key in ["rate", "hash", "system_mac", "system_priority"] {
-            if section.has(key) && !is_default(key, rate, hash, &system_mac, &system_priority) {
-                let message =
-                    "active-backup speaks no LACP and spreads nothing; remove it, or set mode = \"lacp\"";
-                return Err(section.report(key, message));
-            }
+    let (unused, message): (&[&str], _) = match mode {
+        BondMode::Lacp => (&[], ""),
+        BondMode::ActiveBackup => (
+            &["rate", "hash", "system_mac", "system_priority"],
+            "active-backup speaks no LACP and spreads nothing; remove it, or set mode = \"lacp\"",
+        ),
+        BondMode::Static => (
+            &["rate", "system_mac", "system_priority"],
+            "a static bond speaks no LACP; remove it, or set mode = \"lacp\"",
+        ),
+    };
+    for key in unused {
+        if section.has(key) && !is_default(key, rate, hash, &system_mac, &system_priority) {
+            return Err(section.report(key, message));
         }
     }
     let (system_mac, system_priority) = (system_mac?, system_priority?);
@@ -179,7 +200,7 @@ fn members(section: &mut Section<'_, '_>) -> Result<Vec<BondMember>, Reported> {
 }
 
 fn member(section: &mut Section<'_, '_>) -> Result<BondMember, Reported> {
-    let kind = match section.required("kind", "\"af_xdp\"", value::entry_of(READERS)) {
+    let kind = match section.required("kind", "\"af_xdp\"", member_kind) {
         Ok((name, reader)) => {
             section.refuse_others(Some((name, "members")));
             reader(section)
@@ -196,6 +217,23 @@ fn member(section: &mut Section<'_, '_>) -> Result<BondMember, Reported> {
         None => named_as(&kind).map_err(|message| section.report("name", message))?,
     };
     Ok(BondMember { name, kind })
+}
+
+/// How a member of that kind is read. What is a port's kind and cannot be a member's is refused with the reason.
+fn member_kind(raw: Raw<'_>) -> Result<(&'static str, Reader), String> {
+    const REFUSED: &[(&str, &str)] = &[
+        ("tun", "a TUN has no Ethernet header, so no LACPDU and no station passes it"),
+        (
+            "vhost-user",
+            "what is behind a vhost-user socket is a guest, not a switch; make it a port of its own",
+        ),
+        ("memif", "what is behind a memif is a program, not a switch; make it a port of its own"),
+        ("bond", "a bond within a bond; name its members here"),
+    ];
+    match REFUSED.iter().find(|(kind, _)| raw.text() == Some(*kind)) {
+        Some((kind, why)) => Err(format!("{} is no link of a bond: {why}", quote(kind))),
+        None => value::entry_of(READERS)(raw),
+    }
 }
 
 /// A member of the name of its device.

@@ -70,7 +70,7 @@ pub(crate) const KEYS: &[Key] = &[
         "trusted",
         ALL,
         "boolean",
-        "the contrary of `spoof_check`",
+        "`false` where `spoof_check` or `needs_pod` is in force, else `true`",
         "`false` drops what no pod sends: LACP, LLDP, spanning tree and 802.1X (`link_control`), BFD (`pod_bfd`), what DHCP servers send (`pod_dhcp_server`), router advertisements (`pod_router_advertisement`), redirects (`pod_redirect`), and addresses that nobody has (`martian`)",
     ),
     key(
@@ -78,7 +78,28 @@ pub(crate) const KEYS: &[Key] = &[
         ALL,
         "name of another port",
         "none",
-        "the port that gets a copy of every frame that comes in by this one, but of what the switch answers itself",
+        "the port that gets a copy of every frame of this one, whatever becomes of it",
+    ),
+    key(
+        "mirror_direction",
+        ALL,
+        "`\"ingress\"`, `\"egress\"` or `\"both\"`",
+        "\"ingress\"",
+        "of which frames: of what comes in, of what goes out (answers of the switch included), or of both; wants `mirror`",
+    ),
+    key(
+        "police_frames",
+        ALL,
+        "integer, 0 to 4294967295 frames per second",
+        "0",
+        "most frames a second that come in by the port; further ones are dropped as `policed`, before anything else is done with them. 0 is no limit",
+    ),
+    key(
+        "police_bits",
+        ALL,
+        "integer, 0 to 1000000000000 bits per second",
+        "0",
+        "the same in bits of frames, Ethernet header included. 0 is no limit",
     ),
     key(
         "vlan",
@@ -228,9 +249,9 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "mode",
         &["bond"],
-        "`\"lacp\"` or `\"active-backup\"`",
+        "`\"lacp\"`, `\"active-backup\"` or `\"static\"`",
         "\"lacp\"",
-        "`lacp`: both sides agree which links carry traffic (IEEE 802.1AX); `active-backup`: one that is up carries all",
+        "`lacp`: both sides agree which links carry traffic (IEEE 802.1AX); `active-backup`: one that is up carries all; `static`: all that are up, and the other side must be set to the same links",
     ),
     key(
         "rate",

@@ -293,6 +293,13 @@ fn kind(index: usize, device: usize) -> impl Strategy<Value = PortKind> {
 /// A bond of `device` and some others that nobody else has.
 fn bond(device: String) -> impl Strategy<Value = PortKind> {
     let mode = prop_oneof![
+        select(&[BondHash::Layer34, BondHash::Layer23, BondHash::Layer2][..]).prop_map(|hash| (
+            BondMode::Static,
+            LacpRate::default(),
+            hash,
+            None,
+            32_768
+        )),
         Just((BondMode::ActiveBackup, LacpRate::default(), BondHash::default(), None, 32_768)),
         (
             select(&[LacpRate::Fast, LacpRate::Slow][..]),

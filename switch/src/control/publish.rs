@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use std::sync::Arc;
 
-use shunt_config::{KeyFields, Network, PortName};
+use shunt_config::{KeyFields, MirrorDirection, Network, PortName};
 use shunt_ffi::clock;
 
 use super::durations::Durations;
@@ -18,7 +18,7 @@ use crate::table::fdb::Place;
 use crate::table::nat::Nat;
 use crate::table::neighbor::Neighbor;
 use crate::topology::{
-    self, Answers, Crossing, Demux, Gateway, Identity, Plan, PlannedNetwork, Port, Topology,
+    self, Answers, Crossing, Demux, Gateway, Identity, Meter, Mirror, Plan, PlannedNetwork, Port, Topology,
 };
 use crate::wire::ethernet::Mac;
 
@@ -256,9 +256,8 @@ impl Control {
                 l3: port.l3(),
                 identity: self.config.spoof_check(&port.config).then(|| Arc::new(identity(port))),
                 guarded: !self.config.trusts(&port.config),
-                mirror: port.config.mirror.as_ref().and_then(|mirror| {
-                    self.ports.iter().find(|port| port.config.name == *mirror).map(|port| port.id)
-                }),
+                mirror: self.mirror(&port.config),
+                meter: Meter::of(port.config.police),
             });
         }
         for ((_, domain), mut given) in self.domains.iter().zip(given) {
@@ -311,6 +310,8 @@ impl Control {
                 tracks_bridged: policies.is_some() || self.has_backends(network),
                 policies,
                 storm_limit: self.config.storm_limit(network),
+                forward_control: self.config.forwards_control(network),
+                meter: Meter::of(network.police),
                 crossing: if whole { routes::crossing(&self.config, network) } else { Crossing::default() },
             });
         }
@@ -319,6 +320,15 @@ impl Control {
 }
 
 impl Control {
+    /// Who gets copies of a port's frames.
+    fn mirror(&self, port: &shunt_config::Port) -> Option<Mirror> {
+        let to = port.mirror.as_ref()?;
+        let to = self.ports.iter().find(|port| port.config.name == *to)?.id;
+        let ingress = port.mirror_direction != MirrorDirection::Egress;
+        let egress = port.mirror_direction != MirrorDirection::Ingress;
+        Some(Mirror { to, ingress, egress })
+    }
+
     /// True when the router of `network` sends what comes to one address to another: answers may be sent straight to a client of
     /// the same subnet.
     fn has_backends(&self, network: &Network) -> bool {

@@ -32,6 +32,7 @@ use shunt_ffi::Mbuf;
 
 use super::Control;
 use super::flows::{port_named, words};
+use super::ports::PortState;
 use crate::drop::DropReason;
 use crate::encap;
 use crate::flow::parse::{Unparsed, parse_frame};
@@ -116,10 +117,20 @@ impl Control {
             let out = mbuf.to_vec();
             row.after = (out != bytes).then(|| FrameRow::of(&out));
         }
+        let mut hash = None;
         for output in &mut row.outputs {
             output.mind_link(&links);
         }
-        row.steps = steps.end(&row);
+        // Of what is flooded each copy has a tag of its own, and may have a way of its own.
+        if let [output] = &mut row.outputs[..] {
+            let of = self.ports.iter().find(|port| port.config.name == *output.port);
+            if let Some(bond) = of.and_then(PortState::bond) {
+                let choice = bond.choose(mbuf.data());
+                hash = Some(choice.hash);
+                output.leaves_by(&choice);
+            }
+        }
+        row.steps = steps.end(&row, hash);
         Ok(row)
     }
 

@@ -80,16 +80,14 @@ impl Edits {
     pub const SERVICE_TAG: Self = Self(1 << 7);
     /// Put prebuilt outer headers in front.
     pub const ENCAP: Self = Self(1 << 8);
-    /// The port's mirror gets a copy of the frame as it came in.
-    pub const MIRROR: Self = Self(1 << 9);
     /// The packet belongs to a connection: it is counted there, and translated as the connection says, in the place of
     /// [`Edits::TRANSLATE`].
-    pub const TRACK: Self = Self(1 << 10);
+    pub const TRACK: Self = Self(1 << 9);
     /// It goes in the connection's reply direction.
-    pub const REPLY: Self = Self(1 << 11);
+    pub const REPLY: Self = Self(1 << 10);
     /// The packet belongs to no connection, and the decision holds only as long as that is so: one that another packet opens may
     /// have it as its answer.
-    pub const STRANGER: Self = Self(1 << 12);
+    pub const STRANGER: Self = Self(1 << 11);
     /// What is outside of the IP packet: of fragments each gets its own.
     pub const OUTER: Self = Self(Self::POP_VLAN.0 | Self::PUSH_VLAN.0 | Self::SERVICE_TAG.0 | Self::ENCAP.0);
 
@@ -121,7 +119,7 @@ impl Edits {
     #[inline]
     pub const fn is_rare(self) -> bool {
         let usual = Self::TTL.0 | Self::HOP_LIMIT.0 | Self::MACS.0 | Self::ENCAP.0;
-        self.0 & !(usual | Self::CLAMP_MSS.0 | Self::MIRROR.0 | Self::STRANGER.0) != 0
+        self.0 & !(usual | Self::CLAMP_MSS.0 | Self::STRANGER.0) != 0
     }
 
     /// True when nothing is edited.

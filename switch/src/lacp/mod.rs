@@ -1,5 +1,5 @@
-//! Which members of a bond carry traffic: the link aggregation control protocol (IEEE 802.1AX-2014 clause 6.4), and active-backup
-//! without a protocol.
+//! Which members of a bond carry traffic: the link aggregation control protocol (IEEE 802.1AX-2014 clause 6.4), and two
+//! ways without a protocol.
 //!
 //! In: what members hear, their links, the time. Out: frames to send, and a set of members to take traffic from and one to give it
 //! to. Nothing here waits, locks or asks the time: a simulated partner drives it in the tests, `port::bond` drives it in the daemon.
@@ -9,13 +9,16 @@
 //! | [`member`] | the machines of one link: receive, periodic transmission, mux (clauses 6.4.12, 6.4.13, 6.4.15) |
 //! | [`aggregate`] | which links belong together (selection, 6.4.14), and the bond as a whole |
 //! | [`backup`] | active-backup: the first link that is up |
+//! | [`fixed`] | static: all links that are up |
 
 pub mod aggregate;
 pub mod backup;
+pub mod fixed;
 pub mod member;
 
 pub use aggregate::{Aggregate, Settings};
 pub use backup::Backup;
+pub use fixed::Fixed;
 pub use member::{Hears, Member, Mux};
 
 use std::time::Duration;

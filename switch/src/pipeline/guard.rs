@@ -28,9 +28,15 @@ const REDIRECT_V4: u16 = 5;
 const ROUTER_ADVERTISEMENT: u16 = 134;
 const REDIRECT_V6: u16 = 137;
 
+/// True for the addresses that no bridge forwards to, whatever port it is (IEEE 802.1Q clause 8.6.3).
+#[inline]
+pub fn is_link_local(address: Mac) -> bool {
+    address.0 & RESERVED_MASK == RESERVED
+}
+
 /// Admits what a pod may send.
 pub fn check(key: &FlowKey) -> Result<(), DropReason> {
-    if key.dst().0 & RESERVED_MASK == RESERVED || LINK_CONTROL.contains(&key.ethertype()) {
+    if is_link_local(key.dst()) || LINK_CONTROL.contains(&key.ethertype()) {
         return Err(DropReason::LinkControl);
     }
     let Some((source, destination)) = key.addresses() else { return Ok(()) };

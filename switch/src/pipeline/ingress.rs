@@ -10,7 +10,6 @@ use super::packet::{Packet, Teach};
 use super::{Ingress, Next, guard, host, leave, link, peer, spoof};
 use crate::drop::DropReason;
 use crate::flow::FlowKey;
-use crate::flow::actions::Edits;
 use crate::table::fdb::Entry;
 use crate::topology::{Answers, Topology};
 use crate::wire::ethernet::{self, Mac};
@@ -30,8 +29,8 @@ pub fn admit(
     see: &mut impl Observe,
 ) -> Result<Next, DropReason> {
     see.step(Step::Table(TABLE, "ingress"));
-    if ingress.port.mirror.is_some() {
-        packet.actions.edits = packet.actions.edits.and(Edits::MIRROR);
+    if guard::is_link_local(packet.key().dst()) && !ingress.network.forward_control {
+        return Err(DropReason::LinkControl);
     }
     if ingress.port.guarded && ingress.peer.is_none() {
         guard::check(packet.key())?;

@@ -156,15 +156,11 @@ fn conclude(
     match decided {
         Ok(verdict) => {
             packet.actions.verdict = verdict;
-            // By now it is the answer.
-            if matches!(verdict, Verdict::Reply | Verdict::Consume) {
-                packet.actions.edits = packet.actions.edits.without(Edits::MIRROR);
-            }
         }
         // What is dropped need not be edited first.
         Err(reason) => {
             let rejected = packet.answer.map(|answer| Verdict::Reject(reason, answer));
-            let edits = packet.actions.edits.only(Edits::MIRROR.and(Edits::STRANGER));
+            let edits = packet.actions.edits.only(Edits::STRANGER);
             packet.refused();
             packet.opens = None;
             packet.actions =

@@ -158,6 +158,8 @@ mod tests {
             tracks_bridged: false,
             policies: None,
             storm_limit: 0,
+            forward_control: false,
+            meter: None,
             crossing: Crossing::default(),
         };
         let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
@@ -171,6 +173,7 @@ mod tests {
             identity: None,
             guarded: false,
             mirror: None,
+            meter: None,
         };
         let (networks, ports) = (networks.iter().map(network).collect(), ports.iter().map(port).collect());
         Plan { networks, ports, ..Plan::default() }

@@ -326,7 +326,6 @@ fn same_ingress(before: &Port, after: &Port) -> bool {
         && before.vlans == after.vlans
         && before.l3 == after.l3
         && before.identity == after.identity
-        && before.mirror.is_some() == after.mirror.is_some()
 }
 
 /// True when no port has come into a VLAN, gone out of one or changed its tag there: tags are part of decisions about frames

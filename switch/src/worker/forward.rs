@@ -9,6 +9,7 @@ pub(crate) mod fit;
 mod gather;
 mod hold;
 mod originate;
+mod police;
 mod resolve;
 mod say;
 mod tunnel;
@@ -187,6 +188,16 @@ impl Forwarder {
             }
             burst.clear();
             return;
+        }
+        if inlet.police {
+            self.police(topology, port, ours, burst);
+        }
+        if inlet.mirror
+            && let Some(mirror) = topology.port(port).and_then(|port| port.mirror)
+        {
+            for frame in burst.iter() {
+                self.output.copy(topology, mirror.to, frame);
+            }
         }
         let era = (topology.generation() >> 32) as u32;
         if era != self.era {
@@ -413,9 +424,6 @@ impl Forwarder {
     /// Runs actions on a frame.
     #[inline(always)]
     fn execute(&mut self, scene: &Scene<'_>, actions: &Actions, flow: &Flow, mut frame: Mbuf) {
-        if actions.edits.has(Edits::MIRROR) {
-            self.mirror(scene, &frame);
-        }
         if actions.edits.has(Edits::TRACK) {
             match self.follow(scene, actions, flow, frame) {
                 Some(rest) => frame = rest,
@@ -475,15 +483,6 @@ impl Forwarder {
         scene.ours.drop(reason, 1);
         if self.output.taps.are_on() {
             self.output.taps.dropped(scene.port, reason, frame);
-        }
-    }
-
-    #[cold]
-    fn mirror(&mut self, scene: &Scene<'_>, frame: &Mbuf) {
-        let Some(to) = scene.topology.port(scene.port).and_then(|port| port.mirror) else { return };
-        match frame.deep_copy(self.pool) {
-            Some(copy) => self.output.send(scene.topology, to, copy),
-            None => self.counters.port(to).drop(DropReason::NoBuffers, 1),
         }
     }
 

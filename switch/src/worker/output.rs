@@ -66,6 +66,7 @@ impl Output {
             && frame.segment_count() == 1
             && !frame.needs_offload()
             && !egress.l3
+            && !egress.mirror
         {
             self.push(to, frame);
         } else {
@@ -92,6 +93,24 @@ impl Output {
     /// Large, unfinished or chained frames, and frames for L3 ports.
     #[inline(never)]
     fn send_unusual(&mut self, topology: &Topology, to: PortId, frame: Mbuf) {
+        if topology.egress(to).mirror
+            && let Some(mirror) = topology.port(to).and_then(|port| port.mirror)
+        {
+            self.copy(topology, mirror.to, &frame);
+        }
+        self.finish(topology, to, frame);
+    }
+
+    /// Sends a copy of a frame to a mirror: a large send whole, if the mirror takes it. A copy is never copied.
+    pub(super) fn copy(&mut self, topology: &Topology, to: PortId, frame: &Mbuf) {
+        match frame.deep_copy(self.pool) {
+            Some(copy) => self.finish(topology, to, copy),
+            None => self.counters.port(to).drop(DropReason::NoBuffers, 1),
+        }
+    }
+
+    /// Puts a frame into the buffer of port `to`, when that takes it, finished as far as the port cannot.
+    fn finish(&mut self, topology: &Topology, to: PortId, frame: Mbuf) {
         let Some(port) = topology.port(to).filter(|port| port.up) else {
             return self.lose(to, DropReason::EgressDown, &frame);
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use shunt_config::PortKind;
+use shunt_config::{BondMode, LacpRate, PortKind};
 use shunt_switch::control::trace::compose::compose;
 use shunt_switch::control::trace::expression::Probe;
 use shunt_switch::control::{Control, Handle, Running};
@@ -27,7 +27,9 @@ pub(crate) type Hello = (&'static str, Option<u16>, &'static str, &'static str);
 pub(crate) struct Site {
     running: Option<Running>,
     handle: Handle,
-    directory: TempDir,
+    _directory: TempDir,
+    /// The files that each port writes: a bond one for each member.
+    ends: Vec<(String, Vec<PathBuf>)>,
     /// The port that is to be added last, with what it receives.
     late: Option<shunt_config::Port>,
 }
@@ -41,13 +43,15 @@ impl Site {
         let mut config =
             shunt_config::load(&root().join("tests").join(scene)).unwrap_or_else(|e| panic!("{e}"));
         config.workers.max_sleep = Duration::from_micros(100);
+        let mut ends = Vec::new();
         for port in &mut config.ports {
             let name = port.name.as_str();
             let frames: Vec<Vec<u8>> = match late {
                 Some((late, frames)) if late == name => frames.to_vec(),
                 _ => hellos.iter().filter(|(port, ..)| *port == name).map(hello).collect(),
             };
-            into_capture(port, directory.path(), &frames);
+            let files = into_captures(port, directory.path(), &frames);
+            ends.push((port.name.to_string(), files));
         }
         let late = late.map(|(name, _)| {
             let at = config.ports.iter().position(|port| port.name.as_str() == name);
@@ -58,7 +62,7 @@ impl Site {
         assert!(errors.is_empty(), "{errors:?}");
         let running = control.spawn().unwrap();
         let handle = running.handle();
-        let site = Self { running: Some(running), handle, directory, late };
+        let site = Self { running: Some(running), handle, _directory: directory, ends, late };
         site.until_known(hellos);
         site
     }
@@ -108,13 +112,10 @@ impl Site {
         self.until("all frames are carried", |site| site.call(carried) == before + count);
         let mut lost = self.call(drops);
         lost.retain(|row| !earlier.contains(row));
-        let names: Vec<String> =
-            self.call(|control| control.ports()).into_iter().map(|row| row.name).collect();
         self.running.take().unwrap().stop();
-        let sent = names.into_iter().map(|name| {
-            let frames = capture::read(&written(self.directory.path(), &name));
-            (name, frames)
-        });
+        let ends = std::mem::take(&mut self.ends).into_iter();
+        let sent =
+            ends.map(|(name, files)| (name, files.iter().flat_map(|file| capture::read(file)).collect()));
         (sent.collect(), lost)
     }
 }
@@ -146,9 +147,32 @@ fn written(directory: &Path, name: &str) -> PathBuf {
     directory.join(name.replace(['@', ':', '.'], "_")).with_extension("out")
 }
 
+/// Makes the port one that plays `frames`; of a bond the first member. Nobody speaks LACP to a file: the bond is static.
+/// Returns the files that it writes.
+fn into_captures(port: &mut shunt_config::Port, directory: &Path, frames: &[Vec<u8>]) -> Vec<PathBuf> {
+    let PortKind::Bond(bond) = &mut port.kind else {
+        into_capture(port, directory, frames);
+        return vec![written(directory, port.name.as_str())];
+    };
+    (bond.mode, bond.rate) = (BondMode::Static, LacpRate::default());
+    for (number, member) in bond.members.iter_mut().enumerate() {
+        let frames = if number == 0 { frames } else { &[] };
+        member.kind = captures(member.name.as_str(), directory, frames);
+    }
+    bond.members.iter().map(|member| written(directory, member.name.as_str())).collect()
+}
+
 /// Makes the port one that plays `frames`. What the node's own stack would have (a TAP's Ethernet address) is given.
 fn into_capture(port: &mut shunt_config::Port, directory: &Path, frames: &[Vec<u8>]) {
-    let output = written(directory, port.name.as_str());
+    if let PortKind::Tap { peer_mac: Some(mac), .. } = &port.kind {
+        port.stations.push(*mac);
+    }
+    port.kind = captures(port.name.as_str(), directory, frames);
+}
+
+/// A device that plays `frames` and writes what is sent.
+fn captures(name: &str, directory: &Path, frames: &[Vec<u8>]) -> PortKind {
+    let output = written(directory, name);
     let input = output.with_extension("in");
     let mut devargs = format!("net_pcap_{}", output.file_stem().unwrap().to_str().unwrap());
     if !frames.is_empty() {
@@ -156,8 +180,5 @@ fn into_capture(port: &mut shunt_config::Port, directory: &Path, frames: &[Vec<u
         devargs += &format!(",rx_pcap={}", input.display());
     }
     devargs += &format!(",tx_pcap={}", output.display());
-    if let PortKind::Tap { peer_mac: Some(mac), .. } = &port.kind {
-        port.stations.push(*mac);
-    }
-    port.kind = PortKind::Dpdk { devargs };
+    PortKind::Dpdk { devargs }
 }

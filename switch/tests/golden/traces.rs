@@ -174,6 +174,9 @@ fn steps_are_those_of_the_reference() {
     for name in ["002-overlay-out", "002-production-overlay-out"] {
         assert_eq!(names(name), overlay, "{name}");
     }
+    // Where the uplink has two links, one of them is named.
+    let text = fs::read_to_string(file("002-production-overlay-out")).unwrap();
+    assert!(text.contains("\nstep 9   bond: the layer3+4 hash of the outer headers chooses ens"), "{text}");
     let out = [
         "pod, phase 1",
         "pod, phase 1",

@@ -88,6 +88,18 @@ impl Builder {
         fabric.cable(place, self.place(place), device, columns)
     }
 
+    /// Cables from `devices` of a node to the physical switch, which takes them for one link by LACP.
+    ///
+    /// # Errors
+    /// A step fails.
+    ///
+    /// # Panics
+    /// There is no such place, or no physical switch with VLANs yet.
+    pub fn bond(&self, place: &str, name: &str, devices: &[&str], columns: &[&str]) -> Result<(), LabError> {
+        let fabric = self.fabric.as_ref().expect("a cable needs a physical switch");
+        fabric.bond(place, self.place(place), name, devices, columns)
+    }
+
     /// A pod of a node.
     ///
     /// # Errors
@@ -146,6 +158,10 @@ impl Builder {
         }
         for node in &scene.nodes {
             node.shuntd.cli_until(&["show", "ports", "--json"], PATIENCE, all_up)?;
+            node.shuntd.cli_until(&["show", "bonds", "--json"], PATIENCE, all_carry)?;
+        }
+        if let Some(fabric) = &scene.fabric {
+            fabric.until_agreed()?;
         }
         Ok(scene)
     }
@@ -169,6 +185,11 @@ fn routes(netns: &Netns, device: &str, lines: &[&str]) -> Result<(), LabError> {
         Cmd::new(words).within(netns).check()?;
     }
     Ok(())
+}
+
+fn all_carry(bonds: &Value) -> bool {
+    let members = bonds.as_array().into_iter().flatten().filter_map(|bond| bond["members"].as_array());
+    members.flatten().all(|member| member["distributing"] == true)
 }
 
 fn all_up(ports: &Value) -> bool {

@@ -1,10 +1,14 @@
 //! Reference 002, whole: two nodes with overlay pods behind VXLAN, underlay pods that share one MAC address for each node, and the
-//! host's planes `mgm`, `ctl` and `biz`, all on one uplink; a physical switch and a router.
+//! host's planes `mgm`, `ctl` and `biz`, all on one uplink of two links by LACP; a physical switch and a
+//! router.
 
 use super::check::{answers, dropped, silence, streams};
 use super::router::{self, Vlan};
 use super::{Builder, Pod, Scene, overlay_vxlan};
-use crate::{Interface, LabError};
+use crate::LabError;
+
+/// The links of each node's `bond0`.
+const MEMBERS: [&str; 2] = ["ens5f0np0", "ens7f0np0"];
 
 /// `ctl` is untagged on the uplinks.
 const TRUNK: &[&str] = &["vlan_mode=native-untagged", "tag=152", "trunks=151,152,1155,1156,1157,1158"];
@@ -35,7 +39,7 @@ pub(super) fn make() -> Result<Scene, LabError> {
     build.node("node2", include_str!("../../scenes/production/node2.toml"))?;
     build.vlan_switch()?;
     for node in ["node1", "node2"] {
-        build.cable(node, &Interface { name: "bond0", ..Interface::default() }, TRUNK)?;
+        build.bond(node, "bond0", &MEMBERS, TRUNK)?;
     }
     router::add(&mut build, &LEGS)?;
     overlay_vxlan::pods(&mut build, &["node1", "node2"])?;
@@ -71,7 +75,8 @@ pub(super) fn make() -> Result<Scene, LabError> {
             "exec pod-9-60 ping 10.20.6.10",
             "exec pod_a ping 8.8.8.8",
             "exec node1 ip route",
-            "exec switch tcpdump -nn -e -i node1.bond0",
+            "exec switch tcpdump -nn -e -i node1.ens5f0np0",
+            "shunt node1 show bonds",
             "shunt node1 show drops",
         ],
     )

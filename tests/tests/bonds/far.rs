@@ -62,17 +62,10 @@ impl Far {
         match &self.ovs {
             Some(ovs) => {
                 let time = format!("other_config:lacp-time={}", self.rate);
-                let bond = [
-                    "add-bond",
-                    "br0",
-                    "bond0",
-                    LINKS[0],
-                    LINKS[1],
-                    "lacp=active",
-                    "bond_mode=balance-tcp",
-                    &time,
-                ];
-                ovs.vsctl(&bond).unwrap();
+                // Flows that came while it used one link stay there until it looks at the load again.
+                let balance = "other_config:bond-rebalance-interval=1000";
+                let columns = ["lacp=active", "bond_mode=balance-tcp", &time, balance];
+                ovs.add_bond("br0", "bond0", &LINKS, &columns).unwrap();
             }
             None => {
                 for link in LINKS {
@@ -146,6 +139,32 @@ impl Middle {
     }
 }
 
+/// What the members are to shunt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Veth,
+    AfXdp,
+    /// DPDK's own packet socket.
+    AfPacket,
+    /// Made by shunt; the test puts it where the far side takes it for a cable's end.
+    Tap,
+}
+
+impl Kind {
+    fn members(self) -> String {
+        let member = |link: usize| match self {
+            Self::Veth => format!("{{ kind = \"veth\", device = \"m{link}\" }}"),
+            Self::AfXdp => format!("{{ kind = \"af_xdp\", device = \"m{link}\" }}"),
+            Self::AfPacket => {
+                let devargs = format!("net_af_packet{link},iface=m{link},blocksz=16384,framesz=2048");
+                format!("{{ kind = \"dpdk\", name = \"m{link}\", devargs = \"{devargs}\" }}")
+            }
+            Self::Tap => format!("{{ kind = \"tap\", device = \"{}\" }}", LINKS[link]),
+        };
+        [0, 1].map(member).join(", ")
+    }
+}
+
 /// The near side: shunt with a pod and a bond to the far side.
 pub(crate) struct Bond {
     pub(crate) shuntd: Shuntd,
@@ -159,20 +178,33 @@ impl Bond {
     /// Starts it, each link a cable; `keys` are those of the bond.
     #[track_caller]
     pub(crate) fn start(far: Far, keys: &str) -> Self {
-        Self::on(far, None, keys)
+        Self::on(far, None, Kind::Veth, keys)
+    }
+
+    /// The same with members of that kind.
+    #[track_caller]
+    pub(crate) fn of(kind: Kind, far: Far, keys: &str) -> Self {
+        Self::on(far, None, kind, keys)
     }
 
     /// The same with something on each link's way, so that neither end sees what becomes of the other.
     #[track_caller]
     pub(crate) fn start_at_a_distance(far: Far, keys: &str) -> Self {
-        Self::on(far, Some(Middle::new()), keys)
+        Self::on(far, Some(Middle::new()), Kind::Veth, keys)
     }
 
     #[track_caller]
-    fn on(far: Far, middle: Option<Middle>, keys: &str) -> Self {
+    fn on(far: Far, middle: Option<Middle>, kind: Kind, keys: &str) -> Self {
         let node = Netns::new().unwrap();
         let pod = pod(&node, NEAR);
+        if kind != Kind::Veth {
+            // A packet socket of DPDK or Open vSwitch takes a frame for finished, also one that came out of a TAP.
+            plain(&pod, "eth0").unwrap();
+        }
         for (link, name) in LINKS.into_iter().enumerate() {
+            if kind == Kind::Tap {
+                continue;
+            }
             let ours = format!("m{link}");
             match &middle {
                 None => {
@@ -186,14 +218,26 @@ impl Bond {
             }
             plain(&node, &ours).unwrap();
         }
-        far.plug();
+        if kind != Kind::Tap {
+            far.plug();
+        }
+        let members = kind.members();
         let config = format!(
             "[memory]\nhugepages = \"never\"\n[workers]\ncount = 2\npoll = \"adaptive\"\n\
              [[port]]\nname = \"pod\"\nkind = \"veth\"\ndevice = \"pod\"\nplacement = [1]\n\
              [[port]]\nname = \"bond0\"\nkind = \"bond\"\n\
-             members = [{{ kind = \"veth\", device = \"m0\" }}, {{ kind = \"veth\", device = \"m1\" }}]\n{keys}\n"
+             members = [{members}]\n{keys}\n"
         );
         let shuntd = Shuntd::start_in(&node, &config).unwrap();
+        if kind == Kind::Tap {
+            for name in LINKS {
+                let cable = Interface { name, ..Interface::default() };
+                shunt_tests::tap::configure(&node, &cable, AGREE).unwrap();
+                node.exec(&["ip", "link", "set", "dev", name, "netns", far.machine.name()]).unwrap();
+                far.machine.exec(&["ip", "link", "set", "dev", name, "up"]).unwrap();
+            }
+            far.plug();
+        }
         Self { shuntd, pod, far, middle, _node: node }
     }
 

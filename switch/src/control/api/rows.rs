@@ -276,7 +276,7 @@ impl From<TableRow> for proto::TracedTable {
 
 impl From<OutputRow> for proto::TracedOutput {
     fn from(row: OutputRow) -> Self {
-        Self { port: row.port, outcome: row.outcome, drop: row.drop.map(str::to_owned) }
+        Self { port: row.port, outcome: row.outcome, drop: row.drop.map(str::to_owned), member: row.member }
     }
 }
 

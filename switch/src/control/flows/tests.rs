@@ -111,17 +111,10 @@ fn actions_are_in_the_order_in_which_they_are_done() {
     assert_eq!(words::actions(&names, &actions), ["output:(slot 3)"]);
     actions.set_macs(Mac::from_bytes([2, 0, 0, 0, 0, 2]), Mac::from_bytes([2, 0, 0, 0, 0, 1]));
     actions.edits = actions.edits.and(Edits::TTL);
-    actions.edits = actions.edits.and(Edits::MIRROR);
     assert_eq!(
         words::actions(&names, &actions),
-        [
-            "mirror",
-            "dec ip4.ttl",
-            "set eth.dst 02:00:00:00:00:02",
-            "set eth.src 02:00:00:00:00:01",
-            "output:(slot 3)"
-        ]
+        ["dec ip4.ttl", "set eth.dst 02:00:00:00:00:02", "set eth.src 02:00:00:00:00:01", "output:(slot 3)"]
     );
     actions.verdict = Verdict::Drop(DropReason::Blackhole);
-    assert_eq!(words::actions(&names, &actions), ["mirror", "drop(blackhole)"]);
+    assert_eq!(words::actions(&names, &actions), ["drop(blackhole)"]);
 }

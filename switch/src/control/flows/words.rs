@@ -166,8 +166,7 @@ fn ports(key: &FlowKey, protocol: u8, name: &str, terms: &mut Terms) {
 
 /// Actions in the order in which they are done, the verdict last.
 pub fn actions(names: &Names, actions: &Actions) -> Vec<String> {
-    let mirrors = actions.edits.has(Edits::MIRROR);
-    let mut words: Vec<String> = mirrors.then(|| "mirror".to_owned()).into_iter().collect();
+    let mut words: Vec<String> = Vec::new();
     // What is dropped is not edited first.
     if !matches!(actions.verdict, Verdict::Drop(_) | Verdict::Reject(..)) {
         words.extend(edits(actions));

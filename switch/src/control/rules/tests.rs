@@ -26,6 +26,7 @@ fn port(slot: usize, name: &str, network: u16, vlans: Option<Vlans>) -> Port {
         identity: None,
         guarded: false,
         mirror: None,
+        meter: None,
     }
 }
 
@@ -69,6 +70,8 @@ fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
         tracks_bridged: false,
         policies: None,
         storm_limit: 0,
+        forward_control: false,
+        meter: None,
         crossing: Crossing::default(),
     }
 }

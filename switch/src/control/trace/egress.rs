@@ -9,6 +9,7 @@ use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::ids::PortId;
 use crate::offload;
+use crate::port::bond::Choice;
 use crate::topology::Topology;
 use crate::topology::tunnels::{Blocked, Tunnel};
 use crate::worker::output;
@@ -21,6 +22,8 @@ pub struct OutputRow {
     /// The port that a copy for another node leaves by.
     #[serde(skip)]
     pub by: Option<String>,
+    /// The member of a bond that the frame's hash chooses.
+    pub member: Option<String>,
     /// `sent`, or why not.
     pub outcome: String,
     /// Name of the reason when it is dropped there.
@@ -33,7 +36,7 @@ impl OutputRow {
         let checked = port.filter(|port| port.up).ok_or(DropReason::EgressDown);
         let checked = checked.and_then(|port| output::admits(port, frame));
         let name = port.map_or_else(|| format!("(slot {id})"), |port| port.name.to_string());
-        let mut row = Self { port: name, by: None, outcome: "sent".to_owned(), drop: None };
+        let mut row = Self { port: name, by: None, member: None, outcome: "sent".to_owned(), drop: None };
         if let Err(reason) = checked {
             row.dropped(reason);
         }
@@ -42,8 +45,8 @@ impl OutputRow {
 
     /// What comes of the copy of a flooded frame that goes to another node (head-end replication).
     fn to_peer(topology: &Topology, tunnel: &Tunnel, frame: &Mbuf) -> Self {
-        let mut row =
-            Self { port: format!("peer {}", tunnel.remote), by: None, outcome: String::new(), drop: None };
+        let port = format!("peer {}", tunnel.remote);
+        let mut row = Self { port, by: None, member: None, outcome: String::new(), drop: None };
         match tunnel.way {
             Ok(way) => {
                 let port = topology.port(way.port).filter(|port| port.up);
@@ -70,6 +73,20 @@ impl OutputRow {
     fn dropped(&mut self, reason: DropReason) {
         self.outcome = reason_in_words(reason);
         self.drop = Some(reason.name());
+    }
+
+    /// Notes the member of a bond that it leaves by.
+    pub(super) fn leaves_by(&mut self, choice: &Choice) {
+        if self.drop.is_some() {
+            return;
+        }
+        match &choice.member {
+            Some(member) => {
+                self.outcome = format!("sent by {member}");
+                self.member = Some(member.clone());
+            }
+            None => self.dropped(DropReason::LinkDown),
+        }
     }
 
     /// Takes into account that nobody is behind some ports: their queues do not take the frame.

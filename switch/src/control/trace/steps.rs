@@ -54,6 +54,8 @@ pub(super) struct Steps {
     lines: Vec<String>,
     /// Which phase of the reference's second diagram the last steps belong to, to stand behind their names.
     phase: &'static str,
+    /// The port that the tunnel packet leaves by.
+    wrapped: Option<String>,
     /// It leaves with a tag or in a tunnel: the next machine is not a pod's.
     onto_wire: bool,
 }
@@ -110,7 +112,7 @@ impl Journey<'_> {
             (false, _) => "",
         };
         let onto_wire = tag.is_some() || actions.edits.has(Edits::ENCAP);
-        let mut steps = Steps { lines: Vec::new(), phase, onto_wire };
+        let mut steps = Steps { phase, onto_wire, ..Steps::default() };
         if shares && !from_wire {
             self.out_of_ipvlan(tag.as_deref(), &mut steps);
         } else {
@@ -229,17 +231,35 @@ impl Steps {
             Ok((network, place, port)) => {
                 self.push("network", format_args!("{network}"));
                 self.push("fdb", format_args!("{place}"));
-                self.push("bond", format_args!("{port} is one device: nothing to choose"));
+                self.wrapped = Some(port.clone());
             }
             Err(why) => self.push("network", format_args!("{why}")),
         }
     }
 
-    /// All steps of `row`, the last of them how the frame leaves, or that it does not. None when it was not admitted.
-    pub(super) fn end(mut self, row: &TraceRow) -> Vec<String> {
+    /// Step 9 of reference 002's first diagram: the member of a bond, by a hash of what leaves. `hash` says what of it.
+    fn bond(&mut self, row: &TraceRow, hash: Option<&str>) {
+        let Some(port) = self.wrapped.take() else { return };
+        let Some(output) = row.outputs.iter().find(|output| output.port == port) else { return };
+        match (hash, &output.member) {
+            (None, _) => self.push("bond", format_args!("{port} is one device: nothing to choose")),
+            (Some(hash), Some(member)) => {
+                self.push(
+                    "bond",
+                    format_args!("the {hash} hash of the outer headers chooses {member} of {port}"),
+                );
+            }
+            (Some(_), None) => self.push("bond", format_args!("no member of {port} carries traffic")),
+        }
+    }
+
+    /// All steps of `row`, the last of them how the frame leaves, or that it does not. None when it was not admitted. `hash` is what
+    /// the bond that it leaves by hashes.
+    pub(super) fn end(mut self, row: &TraceRow, hash: Option<&str>) -> Vec<String> {
         if self.lines.is_empty() {
             return self.lines;
         }
+        self.bond(row, hash);
         let length = row.after.as_ref().unwrap_or(&row.before).length;
         let name = if self.onto_wire { "wire" } else { "port" };
         match &row.outputs[..] {

@@ -1,4 +1,4 @@
-//! Kind `bond`: several links as one port, by LACP (IEEE 802.1AX) or active-backup; see `docs/bonds.md`.
+//! Kind `bond`: several links as one port, by LACP (IEEE 802.1AX), active-backup or static; see `docs/bonds.md`.
 //!
 //! To the rest of the switch a bond is a port like any other: stations are learned behind the bond, flows lead to the bond. Workers
 //! poll the receive queues of all members, and choose a member for each frame they send ([`tx`]). The protocol runs on a thread of the
@@ -23,10 +23,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{self, Sender};
-use shunt_config::{Bond, BondMode, MacAddr};
+use shunt_config::{Bond, BondHash, BondMode, MacAddr};
 
 use super::{Device, DeviceStatus, FRAME_OVERHEAD, OpenError, Opened, RxQueue, Site, TxQueue};
-use crate::lacp::{Aggregate, Backup, Settings};
+use crate::lacp::{Aggregate, Backup, Fixed, Settings};
 use crate::wire::ethernet::Mac;
 pub use rx::{BondRxQueue, Sifted};
 use share::Share;
@@ -42,15 +42,34 @@ const KEY: u16 = 1;
 /// The control side of a bond. Dropped, the thread ends, and with it the members' devices.
 #[derive(Debug)]
 pub struct BondDevice {
+    names: Vec<String>,
+    hash: BondHash,
+    share: Arc<Share>,
     status: Arc<Mutex<BondStatus>>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// By which member a frame leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What is hashed.
+    pub hash: &'static str,
+    /// The member; `None` when none carries traffic.
+    pub member: Option<String>,
 }
 
 impl BondDevice {
     /// State of all members, as of a moment ago.
     pub fn bond(&self) -> BondStatus {
         self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The member that `frame` would leave by now, or why there is none: what a worker would choose.
+    pub fn choose(&self, frame: &[u8]) -> Choice {
+        let member = self.share.member(hash::hash(self.hash, frame), self.share.suspended());
+        let name = member.and_then(|member| self.names.get(member));
+        Choice { hash: self.hash.name(), member: name.cloned() }
     }
 
     /// As for other ports: it has a link while some member carries traffic.
@@ -101,7 +120,8 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, bond: &Bond, mtu: u16
             way.push(queue);
         }
         let drawn = || super::derived_mac(config.name.as_str());
-        let mac = config_mac(&member.device).unwrap_or_else(drawn);
+        // A driver that has none (`net_ring`) says zero, which to a partner is nobody's system.
+        let mac = config_mac(&member.device).filter(|mac| mac.0 != [0; 6]).unwrap_or_else(drawn);
         links.push(Link::new(config.name.to_string(), member.device, own, Mac::from(mac)));
     }
     let tx = ways.into_iter().map(|way| BondTxQueue::new(way, share.clone(), bond.hash));
@@ -111,10 +131,14 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, bond: &Bond, mtu: u16
     let protocol = match bond.mode {
         BondMode::Lacp => Protocol::Lacp(Aggregate::new(settings(bond, system), links.len())),
         BondMode::ActiveBackup => Protocol::Backup(Backup::default()),
+        BondMode::Static => Protocol::Fixed(Fixed::new(usize::from(bond.min_links))),
     };
     let (stop, stopped) = channel::bounded(0);
     let name = port.name.to_string();
-    let runner = Runner::new(name.clone(), protocol, links, share, site.pool, status.clone());
+    let names = links.iter().map(|link| link.name().to_owned()).collect();
+    let mut runner = Runner::new(name.clone(), protocol, links, share.clone(), site.pool, status.clone());
+    // What is up already takes part from the first frame on.
+    runner.pass();
     let thread = std::thread::Builder::new()
         // Threads have names of 15 bytes.
         .name(format!("bond-{name}").chars().take(15).collect())
@@ -123,7 +147,14 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, bond: &Bond, mtu: u16
     Ok(Opened {
         rx,
         tx,
-        device: Device::Bond(BondDevice { status, stop: Some(stop), thread: Some(thread) }),
+        device: Device::Bond(BondDevice {
+            names,
+            hash: bond.hash,
+            share,
+            status,
+            stop: Some(stop),
+            thread: Some(thread),
+        }),
         max_frame: max_frame.unwrap_or(u32::from(mtu) + FRAME_OVERHEAD),
         l3: None,
     })

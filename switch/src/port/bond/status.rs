@@ -1,7 +1,7 @@
 //! What is told of a bond: plain values, copied for whoever asks.
 
 use serde::Serialize;
-use shunt_config::{Bond, BondHash, BondMode, LacpRate, MacAddr};
+use shunt_config::{Bond, BondMode, LacpRate, MacAddr};
 
 use super::share::Counts;
 use crate::lacp::{Hears, Member, Mux};
@@ -11,7 +11,7 @@ use crate::wire::lacp::{Side, State};
 /// A bond.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BondStatus {
-    /// `lacp` or `active-backup`.
+    /// `lacp`, `active-backup` or `static`.
     pub mode: String,
     /// `fast` or `slow`; empty without LACP.
     pub rate: String,
@@ -119,16 +119,20 @@ impl BondStatus {
     pub(super) fn new<'a>(bond: &Bond, system: Mac, names: impl Iterator<Item = &'a str>) -> Self {
         let lacp = bond.mode == BondMode::Lacp;
         let rate = if bond.rate == LacpRate::Fast { "fast" } else { "slow" };
-        let hash = match bond.hash {
-            BondHash::Layer34 => "layer3+4",
-            BondHash::Layer23 => "layer2+3",
-            BondHash::Layer2 => "layer2",
-        };
         let of = |word: &str| if lacp { word.to_owned() } else { String::new() };
         Self {
-            mode: if lacp { "lacp" } else { "active-backup" }.to_owned(),
+            mode: match bond.mode {
+                BondMode::Lacp => "lacp",
+                BondMode::ActiveBackup => "active-backup",
+                BondMode::Static => "static",
+            }
+            .to_owned(),
             rate: of(rate),
-            hash: of(hash),
+            hash: if bond.mode == BondMode::ActiveBackup {
+                String::new()
+            } else {
+                bond.hash.name().to_owned()
+            },
             min_links: bond.min_links,
             system: of(&MacAddr::from(system).to_string()),
             members: names

@@ -14,7 +14,7 @@ use shunt_ffi::{Burst, Mempool};
 use super::rx::Heard;
 use super::share::Share;
 use super::status::BondStatus;
-use crate::lacp::{Aggregate, Backup, Members, Time};
+use crate::lacp::{Aggregate, Backup, Fixed, Members, Time};
 use crate::port::{Device, TxQueue};
 use crate::wire::ethernet::Mac;
 use crate::wire::lacp::{self, Message};
@@ -33,6 +33,7 @@ const AT_ONCE: usize = 64;
 pub(super) enum Protocol {
     Lacp(Aggregate),
     Backup(Backup),
+    Fixed(Fixed),
 }
 
 /// A member as the thread has it.
@@ -155,7 +156,7 @@ impl Runner {
         let look = self.looked.map_or(now, |looked| looked + LOOK);
         let due = match &self.protocol {
             Protocol::Lacp(aggregate) => aggregate.due(now),
-            Protocol::Backup(_) => None,
+            Protocol::Backup(_) | Protocol::Fixed(_) => None,
         };
         let until = due.map_or(look, |due| due.min(look));
         // What could not be sent is due at once, and would be for ever.
@@ -164,7 +165,7 @@ impl Runner {
     }
 
     /// Everything that time asks for.
-    fn pass(&mut self) {
+    pub(super) fn pass(&mut self) {
         let now = self.now();
         let suspended = !self.share.suspended().is_empty();
         if suspended || self.looked.is_none_or(|looked| now >= looked + LOOK) {
@@ -194,6 +195,7 @@ impl Runner {
             match &mut self.protocol {
                 Protocol::Lacp(aggregate) => aggregate.link(number, up, now),
                 Protocol::Backup(backup) => backup.link(number, up),
+                Protocol::Fixed(fixed) => fixed.link(number, up),
             }
         }
     }
@@ -219,6 +221,7 @@ impl Runner {
         let carrying = match &self.protocol {
             Protocol::Lacp(aggregate) => (aggregate.collecting(), aggregate.distributing()),
             Protocol::Backup(backup) => (backup.carrying(), backup.carrying()),
+            Protocol::Fixed(fixed) => (fixed.carrying(), fixed.carrying()),
         };
         if carrying == self.carrying {
             return;

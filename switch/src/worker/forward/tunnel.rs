@@ -125,7 +125,7 @@ impl Forwarder {
             };
             match tunnel.way {
                 Ok(way) => {
-                    let edits = actions.edits.without(Edits::MIRROR).and(Edits::ENCAP);
+                    let edits = actions.edits.and(Edits::ENCAP);
                     let verdict = Verdict::Port(way.port);
                     let template = way.template;
                     let entropy = encap::entropy(&flow.key);

@@ -43,6 +43,8 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         tracks_bridged: false,
         policies: None,
         storm_limit: 0,
+        forward_control: false,
+        meter: None,
         crossing: Crossing::default(),
     };
     let port = Port {
@@ -56,6 +58,7 @@ fn topology(addresses: &[(&str, u8)]) -> Topology {
         identity: None,
         guarded: false,
         mirror: None,
+        meter: None,
     };
     let router = PlannedRouter {
         name: shunt_config::RouterName::new("r").unwrap(),

@@ -87,6 +87,8 @@ fn network(number: usize, world: World) -> PlannedNetwork {
         mtu: 1500,
         mss_clamp: false,
         storm_limit: 0,
+        forward_control: false,
+        meter: None,
         crossing: Crossing {
             snat: Arc::from_iter(
                 (world.excepted && number == INSIDE).then_some((NetworkId::new(OUTSIDE), false)),
@@ -114,6 +116,7 @@ fn topology(table: Arc<Table>, world: World, before: &Topology) -> Topology {
         identity: None,
         guarded: false,
         mirror: None,
+        meter: None,
     };
     let connected = |number: usize| fib::Row {
         prefix: format!("10.0.{number}.0/24").parse().unwrap(),

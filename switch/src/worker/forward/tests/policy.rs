@@ -98,6 +98,8 @@ fn network(number: usize, policies: Option<&Arc<crate::table::policy::Policies>>
         mtu: 1500,
         mss_clamp: false,
         storm_limit: 0,
+        forward_control: false,
+        meter: None,
         masquerade: false,
         closed: false,
         zone: 7,
@@ -154,6 +156,7 @@ impl Site {
             identity: None,
             guarded: false,
             mirror: None,
+            meter: None,
         };
         let plan = Plan {
             networks: (0..NETWORKS).map(|number| network(number, policies.as_ref())).collect(),

@@ -173,6 +173,7 @@ impl World {
                 Arc::new(Identity::new(stations.map(|(mac, list)| (mac, addresses(list)))))
             }),
             mirror: None,
+            meter: None,
         };
         let router = |name, fib| PlannedRouter { name: shunt_config::RouterName::new(name).unwrap(), fib };
         let transport = fib::Row {
@@ -236,6 +237,8 @@ impl World {
             tracks_bridged: false,
             policies: None,
             storm_limit: self.storm[network],
+            forward_control: false,
+            meter: None,
             crossing: Crossing { local_route: self.local_route[network], ..Crossing::default() },
         }
     }

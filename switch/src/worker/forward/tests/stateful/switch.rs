@@ -300,6 +300,7 @@ fn fib(default: bool) -> Fib {
 
 fn port(station: usize) -> Port {
     Port {
+        meter: None,
         id: places::port(station),
         name: shunt_config::PortName::new(&format!("p{station}")).unwrap(),
         network: network_id(network_of(station)),
@@ -358,5 +359,7 @@ fn network(number: usize, world: &World) -> PlannedNetwork {
         tracks_bridged: false,
         policies: None,
         crossing: Crossing::default(),
+        forward_control: false,
+        meter: None,
     }
 }
