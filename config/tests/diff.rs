@@ -36,6 +36,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "snat" => ("[]", "[{ to = \"t0\", source = \"none\" }]"),
         "return" => ("\"symmetric\"", "\"gateway\""),
         "vtep" => ("\"10.20.9.0\"", "\"10.20.8.0\""),
+        "node_ips" => ("[\"10.0.0.2\"]", "[\"10.0.0.3\"]"),
         "peers" => ("[]", "[{ address = \"10.1.0.2\" }]"),
         "peers_file" => ("\"/a\"", "\"/b\""),
         "mtu" => ("1500", "1400"),
@@ -194,7 +195,7 @@ fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
     };
     match key {
         "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "snat"
-        | "local_route" | "cidr" | "vtep" => {
+        | "local_route" | "cidr" | "vtep" | "node_ips" => {
             keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")]);
         }
         "closed" => {

@@ -8,11 +8,12 @@ mod attachment;
 mod crossing;
 mod diff;
 mod identity;
+mod own_end;
 mod router;
 pub mod stamps;
 pub mod tunnels;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use shunt_config::{NetworkName, PortName};
@@ -35,6 +36,7 @@ pub use attachment::{Member, Tag, Vlans, retagged};
 pub use crossing::Crossing;
 pub use diff::{Change, diff};
 pub use identity::Identity;
+pub use own_end::OwnEnd;
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
 pub use stamps::Stamps;
 pub use tunnels::PlannedOverlay;
@@ -205,8 +207,8 @@ pub struct Plan {
     pub nat: Vec<Option<Arc<Nat>>>,
     /// Which backends clients of services are to stay with.
     pub affinity: Option<Arc<Affinity>>,
-    /// The address of this node alone in an overlay, of those that have one.
-    pub vteps: Vec<(NetworkId, IpAddr)>,
+    /// What this node alone has in overlays, of those in which it has something.
+    pub ends: Vec<OwnEnd>,
 }
 
 /// A network in a [`Plan`].
@@ -263,7 +265,8 @@ pub struct Topology {
     services: Box<[Option<Arc<Services>>]>,
     nat: Box<[Option<Arc<Nat>>]>,
     affinity: Option<Arc<Affinity>>,
-    vteps: Box<[(NetworkId, IpAddr)]>,
+    /// By network.
+    ends: Box<[Option<OwnEnd>]>,
 }
 
 /// What a burst from a port is received by.
@@ -458,7 +461,7 @@ impl Topology {
             services: plan.services.clone().into(),
             nat: plan.nat.clone().into(),
             affinity: plan.affinity.clone(),
-            vteps: plan.vteps.clone().into(),
+            ends: OwnEnd::by_network(&plan.ends, plan.networks.len()),
         }
     }
 
@@ -512,10 +515,10 @@ impl Topology {
         self.affinity.as_deref()
     }
 
-    /// The address of this node alone in an overlay, to which other nodes answer.
+    /// What this node alone has in an overlay, where it has something.
     #[inline]
-    pub fn vtep(&self, overlay: NetworkId) -> Option<IpAddr> {
-        self.vteps.iter().find(|(network, _)| *network == overlay).map(|(_, address)| *address)
+    pub fn own_end(&self, overlay: NetworkId) -> Option<&OwnEnd> {
+        self.ends.get(overlay.index())?.as_ref()
     }
 
     /// Datagrams of which fragments are under way, where there are connections.

@@ -8,6 +8,8 @@ mod external;
 #[path = "routing/lab.rs"]
 mod lab;
 mod node;
+#[path = "services/own_end.rs"]
+mod own_end;
 #[path = "services/remote.rs"]
 mod remote;
 

@@ -68,7 +68,7 @@ pub struct Applied {
 
 /// True when the network's gateway comes, goes, or speaks for other addresses.
 fn changes_gateway(change: &NetworkChange) -> bool {
-    change.keys.iter().any(|key| matches!(*key, "router" | "gateways" | "gateway_mac" | "vtep"))
+    change.keys.iter().any(|key| matches!(*key, "router" | "gateways" | "gateway_mac" | "vtep" | "node_ips"))
 }
 
 impl Control {

@@ -11,7 +11,7 @@ use shunt_ffi::clock;
 use super::durations::Durations;
 use super::learn::Given;
 use super::ports::PortState;
-use super::{Control, host, overlay, routes, services};
+use super::{Control, host, overlay, routes};
 use crate::flow::execute::Rewrites;
 use crate::ids::PortId;
 use crate::table::fdb::Place;
@@ -221,7 +221,7 @@ impl Control {
         plan.services = self.services.planned(&self.config);
         plan.nat = self.config.routers.iter().map(|router| Nat::build(router).map(Arc::new)).collect();
         plan.affinity = self.services.affinity();
-        plan.vteps = services::vteps(&self.config);
+        plan.ends = overlay::own_ends(&self.config);
         self.policies.set_ports(&self.config, &self.ports);
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
@@ -245,7 +245,7 @@ impl Control {
                 }),
             });
         }
-        for ((_, domain), mut given) in self.domains.iter().zip(given) {
+        for ((id, domain), mut given) in self.domains.iter().zip(given) {
             let Some(network) = self.config.networks.get(domain.network) else { continue };
             // The addresses of a bridge are in its untagged domain.
             let whole = domain.vlan.is_none();
@@ -255,7 +255,11 @@ impl Control {
             }
             if let Some(Gateway { mac, addresses, .. }) = &gateway {
                 let own = Neighbor { mac: *mac, own: true, fixed: true };
-                given.neighbors.extend(addresses.iter().map(|(address, _)| (*address, own)));
+                let end = plan.ends.iter().find(|end| end.network == id);
+                given.neighbors.extend(addresses.iter().map(|(address, _)| {
+                    let alone = end.filter(|end| end.addresses.contains(address)).and_then(|end| end.mac);
+                    (*address, Neighbor { mac: alone.unwrap_or(*mac), ..own })
+                }));
                 given
                     .neighbors
                     .extend(self.services.answered(&network.name).iter().map(|address| (*address, own)));

@@ -9,7 +9,6 @@ use shunt_config::{Affinity as Stays, Config, FloatingIp, IpNet, NetworkName, Ro
 
 use super::Control;
 use super::start;
-use crate::ids::NetworkId;
 use crate::pipeline::nat;
 use crate::pipeline::service::RULE;
 use crate::state::{Affinity, Connection, affinity};
@@ -125,12 +124,6 @@ fn own_addresses(config: &Config, router: &RouterName) -> Vec<IpAddr> {
     let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
     let outside = joined.filter(|network| network.overlay().is_none());
     outside.flat_map(|network| &network.gateways).map(IpNet::addr).collect()
-}
-
-/// The addresses of this node alone in overlays: tunnel ends of L3 overlays. In an L2 overlay all nodes have the same.
-pub(super) fn vteps(config: &Config) -> Vec<(NetworkId, IpAddr)> {
-    let numbered = (0..).map(NetworkId).zip(&config.networks).filter(|(_, network)| network.is_l3_overlay());
-    numbered.filter_map(|(id, network)| Some((id, network.overlay()?.vtep?))).collect()
 }
 
 impl Control {

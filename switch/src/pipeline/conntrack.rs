@@ -59,13 +59,14 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
 /// True when a connection may be looked for with the packet that has `key`: before any stage has seen it, so that its
 /// fragments can be told apart first.
 #[inline]
-pub fn may_track(ingress: &Ingress<'_>, key: &FlowKey) -> bool {
+pub fn may_track(topology: &Topology, ingress: &Ingress<'_>, key: &FlowKey) -> bool {
     let network = ingress.network;
     let gateway = network.gateway.as_ref().is_some_and(|gateway| gateway.mac == key.dst());
+    let own = topology.own_end(network.id).is_some_and(|end| end.mac == Some(key.dst()));
     // Frames without an Ethernet header are for the router, and so may be what is sent to another one.
     let bare = ingress.port.l3.is_some() || ingress.peer.is_some();
     let other = (network.tracks_bridged || network.crossing.local_route) && !key.dst().is_group();
-    network.zone.is_some() && (gateway || bare || other)
+    network.zone.is_some() && (gateway || own || bare || other)
 }
 
 /// Makes a packet one of a connection.

@@ -167,14 +167,18 @@ pub fn masquerade(
         return Ok(());
     }
     let Some(opens) = packet.opens.as_mut().filter(|opens| opens.source.is_none()) else { return Ok(()) };
-    let is_v4 = opens.tuple.is_v4();
+    let client = opens.tuple.parts().source;
     let gateway = egress.gateway.as_ref().ok_or(DropReason::ServiceNoSource)?;
     let source = match place {
-        // Each node has the gateway's address; of the node's own in an L3 overlay there is its tunnel end's.
-        Some(Place::Peer(_)) => topology.vtep(egress.id),
+        Some(Place::Port(_)) => gateway.source_for(hop),
+        // Each node has the gateway's address: the backend's own would take the answer.
+        _ if topology.overlay(egress.id).is_some() => {
+            topology.own_end(egress.id).and_then(|end| end.like(client))
+        }
         _ => gateway.source_for(hop),
     };
-    let source = source.filter(|source| source.is_ipv4() == is_v4).ok_or(DropReason::ServiceNoSource)?;
+    let source = source.filter(|source| source.is_ipv4() == client.is_ipv4());
+    let source = source.ok_or(DropReason::ServiceNoSource)?;
     see.step(Step::Masquerade(source));
     opens.source = Some(Guise { address: source, shared: egress.host.is_some(), keeps_port: false });
     Ok(())

@@ -400,7 +400,7 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
     };
     let services = services_alike(old.services(before), new.services(after));
     services
-        && old.vteps == new.vteps
+        && old.ends == new.ends
         && old.nat(before) == new.nat(after)
         && Arc::ptr_eq(&one.fib, &other.fib)
         && gateways(old, before) == gateways(new, after)
