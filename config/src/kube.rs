@@ -305,6 +305,8 @@ fn router(name: RouterName) -> Router {
         routes: Routes::default(),
         external_ips: Vec::new(),
         floating_ips: Vec::new(),
+        port_forwards: Vec::new(),
+        static_snat: Vec::new(),
         snat_pool: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! `[[router]]`: joins the networks that name it. Its routes to their subnets come by themselves; others are given.
 
 pub(crate) mod floating;
+pub(crate) mod forward;
 
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
@@ -16,6 +17,7 @@ use crate::raw::{Raw, quote};
 use crate::section::Section;
 use crate::value;
 use floating::FloatingIp;
+use forward::{PortForward, StaticSnat};
 
 /// Most addresses in a router's pool for source NAT: each is looked at when a connection is opened.
 const POOL: usize = 64;
@@ -39,6 +41,24 @@ pub struct Router {
     /// they are; a station always with the same one (RFC 4787 REQ-2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub snat_pool: Vec<IpAddr>,
+    /// Single ports outside that lead to a station inside, in the order of the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub port_forwards: Vec<PortForward>,
+    /// With which address the connections of a prefix leave, in the order of the text; of several the longest prefix counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub static_snat: Vec<StaticSnat>,
+}
+
+impl Router {
+    /// True when it sends what comes to one address on to another.
+    pub fn forwards(&self) -> bool {
+        !self.floating_ips.is_empty() || !self.port_forwards.is_empty()
+    }
+
+    /// True when it translates besides what its networks and services ask for, so that it has connections.
+    pub fn translates(&self) -> bool {
+        self.forwards() || !self.static_snat.is_empty()
+    }
 }
 
 /// The routes of a router: a list that copies of a configuration share, for there may be 100,000 and most changes are elsewhere.
@@ -132,6 +152,20 @@ pub(crate) const KEYS: &[Key] = &[
         default: "[]",
         meaning: "what masqueraded connections leave with through the network in whose subnet they are, in place of the router's address there",
     },
+    Key {
+        name: "port_forwards",
+        kinds: &[],
+        takes: "array of `{ protocol = \"tcp\", external = \"ADDRESS:PORT\", internal = \"ADDRESS:PORT\" }`; `protocol` is `\"tcp\"` or `\"udp\"`",
+        default: "[]",
+        meaning: "single ports, of the router's own addresses or of others, that lead to a port of a station inside; its other connections they are not about",
+    },
+    Key {
+        name: "static_snat",
+        kinds: &[],
+        takes: "array of `{ source = PREFIX, address = ADDRESS }`",
+        default: "[]",
+        meaning: "what connections of a prefix leave with through the network in whose subnet the address is, be they masqueraded or not; the longest prefix counts",
+    },
 ];
 
 const ROUTE_KEYS: &[Key] = &[
@@ -150,6 +184,8 @@ pub(crate) struct Draft {
     pub(crate) external_ips: Option<Vec<IpNet>>,
     pub(crate) floating_ips: Option<Vec<Option<FloatingIp>>>,
     pub(crate) snat_pool: Option<Vec<IpAddr>>,
+    pub(crate) port_forwards: Option<Vec<Option<PortForward>>>,
+    pub(crate) static_snat: Option<Vec<Option<StaticSnat>>>,
 }
 
 impl Draft {
@@ -160,6 +196,8 @@ impl Draft {
             external_ips: self.external_ips?,
             floating_ips: self.floating_ips?.into_iter().collect::<Option<_>>()?,
             snat_pool: self.snat_pool?,
+            port_forwards: self.port_forwards?.into_iter().collect::<Option<_>>()?,
+            static_snat: self.static_snat?.into_iter().collect::<Option<_>>()?,
         })
     }
 }
@@ -170,8 +208,20 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let external_ips = section.list("external_ips", prefix);
     let floating_ips = section.tables("floating_ips", floating::KEYS, floating::EXAMPLE, floating::read).ok();
     let snat_pool = pool(section).ok();
+    let forwards =
+        section.tables("port_forwards", forward::FORWARD_KEYS, forward::FORWARD_EXAMPLE, forward::read);
+    let snat = section.tables("static_snat", forward::SNAT_KEYS, forward::SNAT_EXAMPLE, forward::snat);
     section.refuse_others(None);
-    Draft { path, name, routes: routes.ok(), external_ips: external_ips.ok(), floating_ips, snat_pool }
+    Draft {
+        path,
+        name,
+        routes: routes.ok(),
+        external_ips: external_ips.ok(),
+        floating_ips,
+        snat_pool,
+        port_forwards: forwards.ok(),
+        static_snat: snat.ok(),
+    }
 }
 
 fn pool(section: &mut Section<'_, '_>) -> Result<Vec<IpAddr>, Reported> {

@@ -82,6 +82,8 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "external_ips" => ("[]", "[\"203.0.113.0/28\"]"),
         "floating_ips" => ("[]", "[{ external = \"192.0.2.7\", internal = \"10.0.0.7\" }]"),
         "snat_pool" => ("[]", "[\"10.0.0.77\"]"),
+        "port_forwards" => ("[]", "[{ external = \"192.0.2.7:80\", internal = \"10.0.0.7:8080\" }]"),
+        "static_snat" => ("[]", "[{ source = \"10.1.0.0/24\", address = \"10.0.0.77\" }]"),
         "routes" => ("[]", "[{ to = \"::/0\", blackhole = true }]"),
         other => panic!("no values for the new key {other}: add some, and see that diff() compares it"),
     }

@@ -4,6 +4,8 @@
 mod cluster;
 #[path = "services/external.rs"]
 mod external;
+#[path = "services/forwards.rs"]
+mod forwards;
 #[allow(dead_code, reason = "the tests of routing use more of it")]
 #[path = "routing/lab.rs"]
 mod lab;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use std::sync::Arc;
 
-use shunt_config::{KeyFields, Network, PortName};
+use shunt_config::{KeyFields, Network, PortName, Router};
 use shunt_ffi::clock;
 
 use super::durations::Durations;
@@ -308,11 +308,11 @@ impl Control {
 
 impl Control {
     /// True when the router of `network` sends what comes to one address to another: answers may be sent straight to a client of
-    /// the same subnet.
+    /// the same subnet. Or when it translates what no network says.
     fn has_backends(&self, network: &Network) -> bool {
         network.router.as_ref().is_some_and(|name| {
             let router = self.config.router(name.as_str());
-            self.services.of(name).is_some() || router.is_some_and(|router| !router.floating_ips.is_empty())
+            self.services.of(name).is_some() || router.is_some_and(Router::translates)
         })
     }
 }

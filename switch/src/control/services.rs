@@ -2,10 +2,13 @@
 //! end of connections whose backend or service is gone.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use shunt_config::{Affinity as Stays, Config, FloatingIp, IpNet, NetworkName, RouterName, Service};
+use shunt_config::{
+    Affinity as Stays, Config, FloatingIp, IpNet, Network, NetworkName, PortForward, Router,
+    RouterName, Service, StaticSnat,
+};
 
 use super::Control;
 use super::start;
@@ -57,9 +60,16 @@ impl Tables {
         }
         for router in &config.routers {
             let floating = router.floating_ips.iter().map(|floating| floating.external);
-            for address in floating.chain(router.snat_pool.iter().copied()) {
+            let forwards = router.port_forwards.iter().map(|forward| forward.external.ip());
+            let sourced = router.static_snat.iter().map(|rule| rule.address);
+            for address in floating.chain(router.snat_pool.iter().copied()).chain(forwards).chain(sourced) {
                 let Some(network) = near(config, &router.name, address) else { continue };
-                self.answered.entry(network.clone()).or_default().push(address);
+                let known = self.answered.entry(network.name.clone()).or_default();
+                // The gateway answers for its own.
+                let own = network.gateways.iter().any(|net| net.addr() == address);
+                if !own && !known.contains(&address) {
+                    known.push(address);
+                }
             }
         }
         let stays = |service: &Arc<Service>| service.affinity == Stays::ClientIp;
@@ -100,11 +110,10 @@ impl Tables {
 }
 
 /// The network of `router` outside of overlays in whose subnet `address` is.
-fn near<'c>(config: &'c Config, router: &RouterName, address: IpAddr) -> Option<&'c NetworkName> {
+fn near<'c>(config: &'c Config, router: &RouterName, address: IpAddr) -> Option<&'c Network> {
     let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
     let mut outside = joined.filter(|network| network.overlay().is_none());
-    let near = |network: &&shunt_config::Network| network.gateways.iter().any(|net| net.contains(&address));
-    outside.find(near).map(|network| &network.name)
+    outside.find(|network| network.gateways.iter().any(|net| net.contains(&address)))
 }
 
 /// Where this node is.
@@ -124,6 +133,35 @@ fn own_addresses(config: &Config, router: &RouterName) -> Vec<IpAddr> {
     let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
     let outside = joined.filter(|network| network.overlay().is_none());
     outside.flat_map(|network| &network.gateways).map(IpNet::addr).collect()
+}
+
+/// True when `router` still has what translates `connection`.
+fn is_static(router: &Router, connection: &Connection) -> bool {
+    let (original, reply) = (connection.original.parts(), connection.reply.parts());
+    match connection.rule {
+        nat::FORWARD => forwarded(router, connection) == Some((reply.source, reply.source_port).into()),
+        nat::SOURCED => {
+            let rule = |rule: &StaticSnat| {
+                rule.source.contains(&original.source) && rule.address == reply.destination
+            };
+            router.static_snat.iter().any(rule)
+        }
+        _ => {
+            let inward = FloatingIp { external: original.destination, internal: reply.source };
+            let outward = FloatingIp { external: reply.destination, internal: original.source };
+            router.floating_ips.iter().any(|known| [inward, outward].contains(known))
+        }
+    }
+}
+
+/// Where the port that `connection` was sent to leads by `router`.
+fn forwarded(router: &Router, connection: &Connection) -> Option<SocketAddr> {
+    let original = connection.original.parts();
+    let external = SocketAddr::new(original.destination, original.destination_port);
+    let fits = |forward: &&PortForward| {
+        forward.external == external && forward.protocol.number() == original.protocol
+    };
+    router.port_forwards.iter().find(fits).map(|forward| forward.internal)
 }
 
 impl Control {
@@ -175,15 +213,17 @@ impl Control {
         {
             return false;
         }
-        if connection.rule == nat::RULE {
-            let router = router.and_then(|router| self.config.router(router.as_str()));
-            let inward = FloatingIp { external: original.destination, internal: reply.source };
-            let outward = FloatingIp { external: reply.destination, internal: original.source };
-            let stands = |known: &FloatingIp| [inward, outward].contains(known);
-            return router.is_some_and(|router| router.floating_ips.iter().any(stands));
-        }
-        if connection.rule != RULE {
-            return true;
+        let router = router.and_then(|router| self.config.router(router.as_str()));
+        match connection.rule {
+            nat::RULE | nat::FORWARD | nat::SOURCED => {
+                return router.is_some_and(|router| is_static(router, connection));
+            }
+            RULE => {}
+            // It went elsewhere before the port led inside.
+            _ => {
+                let leads = |router: &Router| forwarded(router, connection).is_some();
+                return !router.is_some_and(leads);
+            }
         }
         services.is_some_and(|services| {
             let backend = (reply.source, reply.source_port);

@@ -105,7 +105,9 @@ pub fn masquerade(
     }
     let (Some(zone), Some(gateway)) = (ingress.network.zone, &egress.gateway) else { return Ok(()) };
     let Some((source, _)) = packet.key().addresses() else { return Ok(()) };
-    let Some(guise) = nat::guise(topology, ingress, (egress, gateway), hop, source)? else { return Ok(()) };
+    let Some((guise, rule)) = nat::guise(topology, ingress, (egress, gateway), hop, source)? else {
+        return Ok(());
+    };
     let mut opens = match packet.opens {
         Some(opens) => opens,
         None => Opens::plain(Tuple::of(packet.key(), zone).ok_or(DropReason::Untracked)?),
@@ -119,8 +121,8 @@ pub fn masquerade(
     }
     see.step(Step::Masquerade(guise.address));
     opens.source = Some(guise);
-    if guise.keeps_port && opens.rule == 0 {
-        opens.rule = nat::RULE;
+    if opens.rule == 0 {
+        opens.rule = rule;
     }
     packet.opens = Some(opens);
     Ok(())

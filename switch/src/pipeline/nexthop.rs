@@ -49,6 +49,10 @@ pub fn resolve<'t>(
         }));
     };
     see.step(Step::Neighbor(hop.address, Some(neighbor.mac)));
+    // One that the switch answers for, to translate it, but nothing that it translates.
+    if neighbor.own && neighbor.mac == gateway.mac {
+        return Err(packet.reject(DropReason::ForSwitch, Answer::Own));
+    }
     conntrack::masquerade(topology, ingress, network, hop.address, packet, see)?;
     packet.actions.set_macs(network.mac_on_wire(&neighbor), gateway.mac);
     packet.rests_on.station(network.id, neighbor.mac);

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::Ingress;
+use super::{Ingress, nat};
 use super::observe::{Observe, Step};
 use super::packet::{Guise, Opens, Packet, Stays, Target};
 use crate::drop::DropReason;
@@ -163,7 +163,10 @@ pub fn masquerade(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<(), DropReason> {
-    if !packet.masquerades {
+    // What leads to a station behind a peer comes back by this node, too.
+    let away = matches!(place, Some(Place::Peer(_)));
+    let forwarded = away && packet.opens.is_some_and(|opens| opens.rule == nat::FORWARD);
+    if !packet.masquerades && !forwarded {
         return Ok(());
     }
     let Some(opens) = packet.opens.as_mut().filter(|opens| opens.source.is_none()) else { return Ok(()) };
