@@ -8,6 +8,7 @@ mod attachment;
 mod crossing;
 mod diff;
 mod identity;
+mod management;
 mod own_end;
 mod router;
 pub mod stamps;
@@ -36,6 +37,7 @@ pub use attachment::{Member, Tag, Vlans, retagged};
 pub use crossing::Crossing;
 pub use diff::{Change, diff};
 pub use identity::Identity;
+pub use management::Management;
 pub use own_end::OwnEnd;
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
 pub use stamps::Stamps;
@@ -207,6 +209,8 @@ pub struct Plan {
     pub nat: Vec<Option<Arc<Nat>>>,
     /// Which backends clients of services are to stay with.
     pub affinity: Option<Arc<Affinity>>,
+    /// The management port of each router, by its index; routers at the end may be left out.
+    pub management: Vec<Option<Management>>,
     /// What this node alone has in overlays, of those in which it has something.
     pub ends: Vec<OwnEnd>,
 }
@@ -265,6 +269,8 @@ pub struct Topology {
     services: Box<[Option<Arc<Services>>]>,
     nat: Box<[Option<Arc<Nat>>]>,
     affinity: Option<Arc<Affinity>>,
+    /// By router.
+    management: Box<[Option<Management>]>,
     /// By network.
     ends: Box<[Option<OwnEnd>]>,
 }
@@ -461,6 +467,7 @@ impl Topology {
             services: plan.services.clone().into(),
             nat: plan.nat.clone().into(),
             affinity: plan.affinity.clone(),
+            management: plan.management.clone().into(),
             ends: OwnEnd::by_network(&plan.ends, plan.networks.len()),
         }
     }
@@ -513,6 +520,12 @@ impl Topology {
     #[inline]
     pub fn affinity(&self) -> Option<&Affinity> {
         self.affinity.as_deref()
+    }
+
+    /// The management port of a router, where it has one.
+    #[inline]
+    pub fn management(&self, router: RouterId) -> Option<&Management> {
+        self.management.get(router.index())?.as_ref()
     }
 
     /// What this node alone has in an overlay, where it has something.

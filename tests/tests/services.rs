@@ -10,6 +10,8 @@ mod forwards;
 #[path = "routing/lab.rs"]
 mod lab;
 mod node;
+#[path = "services/gateway_mode.rs"]
+mod gateway_mode;
 #[path = "services/own_end.rs"]
 mod own_end;
 #[path = "services/remote.rs"]

@@ -130,6 +130,8 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
                 internal: "10.99.0.2:5353".parse().unwrap(),
             }],
             static_snat: Vec::new(),
+            gateway_mode: Default::default(),
+            management_port: None,
         };
         let s = Router {
             name: router("s"),
@@ -139,6 +141,8 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             snat_pool: Vec::new(),
             port_forwards: Vec::new(),
             static_snat: Vec::new(),
+            gateway_mode: Default::default(),
+            management_port: None,
         };
         (std::iter::once(r).chain(second.then_some(s)).collect(), networks)
     })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use std::sync::Arc;
 
-use shunt_config::{KeyFields, Network, PortName, Router};
+use shunt_config::{GatewayMode, KeyFields, Network, PortName, Router};
 use shunt_ffi::clock;
 
 use super::durations::Durations;
@@ -18,7 +18,7 @@ use crate::table::fdb::Place;
 use crate::table::nat::Nat;
 use crate::table::neighbor::Neighbor;
 use crate::topology::{
-    self, Answers, Crossing, Demux, Gateway, Identity, Plan, PlannedNetwork, Port, Topology,
+    self, Answers, Crossing, Demux, Gateway, Identity, Management, Plan, PlannedNetwork, Port, Topology,
 };
 use crate::wire::ethernet::Mac;
 
@@ -222,6 +222,7 @@ impl Control {
         plan.nat = self.config.routers.iter().map(|router| Nat::build(router).map(Arc::new)).collect();
         plan.affinity = self.services.affinity();
         plan.ends = overlay::own_ends(&self.config);
+        plan.management = self.config.routers.iter().map(|router| self.management(router)).collect();
         self.policies.set_ports(&self.config, &self.ports);
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
@@ -307,6 +308,23 @@ impl Control {
 }
 
 impl Control {
+    /// The management port of `router`, while it is there.
+    fn management(&self, router: &Router) -> Option<Management> {
+        let name = router.management_port.as_ref()?;
+        let port = self.ports.iter().find(|port| port.config.name == *name)?;
+        let (network, _) = self.domains.attached(name)?;
+        Some(Management {
+            port: port.id,
+            network: *network,
+            addresses: {
+                let own = port.config.kind.addresses().iter().map(|net| net.addr());
+                let given = port.config.endpoints.iter().flat_map(|endpoint| endpoint.ip.iter().copied());
+                own.chain(given).collect()
+            },
+            leads_out: router.gateway_mode == GatewayMode::Local,
+        })
+    }
+
     /// True when the router of `network` sends what comes to one address to another: answers may be sent straight to a client of
     /// the same subnet. Or when it translates what no network says.
     fn has_backends(&self, network: &Network) -> bool {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use shunt_config::{
-    Affinity as Stays, Config, FloatingIp, IpNet, Network, NetworkName, PortForward, Router,
+    Affinity as Stays, Config, FloatingIp, GatewayMode, IpNet, LOCAL_NODE_PORTS, Network, NetworkName, PortForward, Router,
     RouterName, Service, StaticSnat,
 };
 
@@ -128,11 +128,14 @@ fn site(config: &Config) -> Site {
 }
 
 /// The node's own addresses at `router`, at which node ports are: those of gateways, but in overlays, where every node has
-/// the same.
+/// the same; and those by which the node's own stack passes on what came to it for node ports.
 fn own_addresses(config: &Config, router: &RouterName) -> Vec<IpAddr> {
     let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
     let outside = joined.filter(|network| network.overlay().is_none());
-    outside.flat_map(|network| &network.gateways).map(IpNet::addr).collect()
+    let own = outside.flat_map(|network| &network.gateways).map(IpNet::addr);
+    let local = |router: &Router| router.gateway_mode == GatewayMode::Local;
+    let passes_on = config.router(router.as_str()).is_some_and(local);
+    own.chain(LOCAL_NODE_PORTS.into_iter().filter(|_| passes_on)).collect()
 }
 
 /// True when `router` still has what translates `connection`.

@@ -17,7 +17,7 @@ use crate::state::Tuple;
 use crate::state::affinity::Client;
 use crate::table::fdb::Place;
 use crate::table::service::{Found, Front, Kind, Pick, Scope};
-use crate::topology::{Gateway, Network, Topology};
+use crate::topology::{Gateway, Management, Network, Topology};
 
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 6;
@@ -54,6 +54,16 @@ pub fn translate(
         false if whole => Found::Address(destination),
         false => Found::Nothing,
     };
+    // What comes from outside for a service goes through the node's own stack, and comes back from that.
+    let passes = |management: &Management| management.leads_out;
+    if ingress.network.host.is_some_and(|host| host != ingress.port.id)
+        && !matches!(found, Found::Nothing)
+        && topology.management(gateway.router).is_some_and(passes)
+    {
+        see.step(Step::Matched("for a service: the node's own stack passes it on"));
+        packet.by_host = true;
+        return Ok(());
+    }
     match found {
         Found::Front(front) => open(topology, (ingress, gateway), (&front, tuple, source), packet, see),
         Found::Address(_) => {
@@ -82,7 +92,7 @@ fn open(
         packet.rests_on.service(gateway.router, front.number);
         return Err(DropReason::ServiceSourceRefused);
     }
-    let inside = is_inside(topology, ingress);
+    let inside = is_inside(topology, ingress) && !is_passed_on(topology, ingress, gateway, source);
     let scope = front.row.scope(front.kind, inside);
     let affinity = front.row.affinity();
     let client = Client { service: front.port.id, address: source };
@@ -128,6 +138,14 @@ fn open(
 /// backend is his, whatever the policy for others.
 fn is_inside(topology: &Topology, ingress: &Ingress<'_>) -> bool {
     ingress.network.masquerade || topology.overlay(ingress.network.id).is_some()
+}
+
+/// True for what somebody outside has sent, and the node's own stack passes on.
+fn is_passed_on(topology: &Topology, ingress: &Ingress<'_>, gateway: &Gateway, source: IpAddr) -> bool {
+    let management = topology.management(gateway.router);
+    management.is_some_and(|it| {
+        it.leads_out && it.port == ingress.port.id && !it.addresses.contains(&source)
+    })
 }
 
 /// The hash of a connection, the same on every node: without the zone, which each numbers for itself.

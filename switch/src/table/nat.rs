@@ -107,6 +107,8 @@ mod tests {
                     address: address.parse().unwrap(),
                 })
                 .into(),
+            gateway_mode: Default::default(),
+            management_port: None,
         };
         Nat::build(&router).unwrap()
     }
