@@ -67,17 +67,13 @@ pub enum GatewayMode {
 
 /// Where node ports are for the node's own stack, in gateway mode `local`: it sends what comes to them there by the management
 /// port (the `host-etp-local` masquerade addresses of OVN-Kubernetes).
-pub const LOCAL_NODE_PORTS: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 3)),
-    IpAddr::V6(Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, 3)),
-];
+pub const LOCAL_NODE_PORTS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 3)), IpAddr::V6(Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, 3))];
 
 /// Who the node's own stack sees when a service sends back to it what it has sent by the management port: with its own address it
 /// would take the packet for a forgery. It has a route there by its host port (the masquerade addresses of OVN-Kubernetes).
-pub const NODE_MASQUERADE: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 1)),
-    IpAddr::V6(Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, 1)),
-];
+pub const NODE_MASQUERADE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 1)), IpAddr::V6(Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, 1))];
 
 impl Router {
     /// True when it sends what comes to one address on to another.

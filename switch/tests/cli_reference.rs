@@ -454,6 +454,10 @@ fn translations_are_rules_of_iptables() {
          -A UPCS-MASQUERADE -j MASQUERADE\n\
          COMMIT\n",
     );
-    let pairs = all.replacen("masquerade = true", "masquerade = true\nsnat = [{ to = \"outside\", source = \"none\" }]", 1);
+    let pairs = all.replacen(
+        "masquerade = true",
+        "masquerade = true\nsnat = [{ to = \"outside\", source = \"none\" }]",
+        1,
+    );
     assert!(rules(&pairs, false).contains("-A POSTROUTING -s 10.16.0.0/16 -o outside -j ACCEPT\n"));
 }

@@ -196,7 +196,8 @@ fn default_by_biz() -> String {
     let biz = "routes = [{ to = \"0.0.0.0/0\", via = \"10.186.155.30\" }]\n";
     let leg = "peer_mac = \"02:62:69:7a:55:01\"\nnetwork = \"biz.1155\"\naddresses = [\"10.186.155.1/27\"]\n";
     let text = text.replacen(legs, biz, 1).replacen(legs, "", 1);
-    let text = text.replacen(leg, &format!("network = \"biz.1155\"\naddresses = [\"10.186.155.1/27\"]\n{biz}"), 1);
+    let text =
+        text.replacen(leg, &format!("network = \"biz.1155\"\naddresses = [\"10.186.155.1/27\"]\n{biz}"), 1);
     let routed = "host_port = \"vlan.1155\"\nrouter = \"node\"\ngateways = [\"10.186.155.1/27\"]\n";
     text.replacen("host_port = \"vlan.1155\"\n", routed, 1).replacen("vtep =", "masquerade = true\nvtep =", 1)
 }
@@ -219,13 +220,18 @@ fn production_with_the_default_route_by_biz() {
         }
     };
     // A pod of the overlay and the node itself, both as the node in that VLAN; an underlay pod as itself.
-    let outside = |frame: &[u8]| frame.get(12..14) == Some(&[8, 0]) && frame.get(30..34) == Some(&[8, 8, 8, 8]);
+    let outside =
+        |frame: &[u8]| frame.get(12..14) == Some(&[8, 0]) && frame.get(30..34) == Some(&[8, 8, 8, 8]);
     for (from, source) in
         [("pod-9-60", [10, 186, 155, 1]), ("node1", [10, 186, 155, 1]), ("pod_a", [10, 186, 155, 6])]
     {
         answered(from, "8.8.8.8");
         let sent = biz.wait(PATIENCE, |frame| outside(frame) && frame[26..30] == source).unwrap();
-        assert_eq!(sent.get(6..12), Some(&[0x8e, 0x78, 0x9c, 0x32, 0xb5, 0x72][..]), "{from}: one MAC address");
+        assert_eq!(
+            sent.get(6..12),
+            Some(&[0x8e, 0x78, 0x9c, 0x32, 0xb5, 0x72][..]),
+            "{from}: one MAC address"
+        );
     }
     // The control plane and the tunnels stay where they are.
     answered("node1", "10.186.152.101");

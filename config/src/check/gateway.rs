@@ -28,7 +28,8 @@ fn management(
     let key = format!("{}.management_port", draft.path);
     let Some(port) = ports.iter().find(|port| port.name.as_ref() == Some(name)) else {
         if all_ports {
-            let taps = ports.iter().filter(|port| port.kind.as_ref().is_some_and(|kind| kind.name() == "tap"));
+            let taps =
+                ports.iter().filter(|port| port.kind.as_ref().is_some_and(|kind| kind.name() == "tap"));
             let known: Vec<_> = taps.filter_map(|port| Some(port.name.as_ref()?.as_str())).collect();
             sink.report(&key, unknown("port", name.as_str(), &known));
         }
@@ -49,7 +50,9 @@ fn management(
     let found = joined.networks.iter().find(|known| known.name.as_ref() == Some(network));
     let Some(found) = found.filter(|found| found.routing) else { return };
     if found.network.router.is_none() || found.network.router != draft.name {
-        let message = format!("port {name} is in network {network}, which is none of the router; name a port in one of its networks");
+        let message = format!(
+            "port {name} is in network {network}, which is none of the router; name a port in one of its networks"
+        );
         sink.report(&key, message);
     }
 }
@@ -63,7 +66,8 @@ fn local(draft: &router::Draft, joined: &Joined<'_>, sink: &mut Sink) {
     }
     let judged = joined.all_networks && joined.networks.iter().all(|network| network.routing && network.kind);
     let outside = |network: &crate::Network| {
-        network.router == draft.name && network.underlay().is_some_and(|underlay| underlay.host_port.is_some())
+        network.router == draft.name
+            && network.underlay().is_some_and(|underlay| underlay.host_port.is_some())
     };
     if judged && draft.name.is_some() && !joined.networks.iter().any(|known| outside(&known.network)) {
         let message = "the node's own stack has no way out: none of the router's networks has a host_port; add one to an underlay";

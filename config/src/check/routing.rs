@@ -232,7 +232,8 @@ fn singles(draft: &router::Draft, subnets: &[Subnet], sink: &mut Sink) {
             sink.report(&key("external"), message);
         }
         if let Some(own) = subnets.iter().find(|subnet| subnet.net.addr() == internal) {
-            let message = format!("{internal} is the router's own address in {}; name a station", own.network);
+            let message =
+                format!("{internal} is the router's own address in {}; name a station", own.network);
             sink.report(&key("internal"), message);
         } else if let Some(message) = whole(internal, subnets) {
             sink.report(&key("internal"), message);
@@ -242,7 +243,8 @@ fn singles(draft: &router::Draft, subnets: &[Subnet], sink: &mut Sink) {
     for (at, rule) in snat.filter_map(|(at, one)| Some((at, (*one)?))) {
         let address = rule.address;
         let near = subnets.iter().any(|subnet| subnet.net.contains(&address));
-        let far = || format!("{address} is in no subnet of the router's networks; {}", instead(address, subnets));
+        let far =
+            || format!("{address} is in no subnet of the router's networks; {}", instead(address, subnets));
         if let Some(message) = whole(address, subnets).or_else(|| (!near).then(far)) {
             sink.report(&format!("{}.static_snat[{at}].address", draft.path), message);
         }

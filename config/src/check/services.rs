@@ -279,10 +279,12 @@ fn forwarded(placed: &Placed<'_>, reach: &Reach<'_>, sink: &mut Sink) {
     let taken = |protocol: ServiceProtocol, end: SocketAddr| {
         reach.forwards.iter().any(|forward| forward.protocol == protocol && forward.external == end)
     };
-    let message = |what: String| format!("{what} is in port_forwards of router {}; choose another", service.router);
+    let message =
+        |what: String| format!("{what} is in port_forwards of router {}; choose another", service.router);
     for (key, at, address) in placed.addresses() {
         // A cluster address has no ports but the service's.
-        let whole = key == "cluster_ips" && reach.forwards.iter().any(|forward| forward.external.ip() == address);
+        let whole =
+            key == "cluster_ips" && reach.forwards.iter().any(|forward| forward.external.ip() == address);
         let clash = service.ports.iter().find(|port| taken(port.protocol, (address, port.port).into()));
         if whole || clash.is_some() {
             placed.report(&format!("{key}[{at}]"), message(address.to_string()), sink);

@@ -39,7 +39,14 @@ pub struct Peer {
 impl Peer {
     /// A peer with nothing behind it.
     pub fn new(address: IpAddr) -> Peer {
-        Peer { address, vtep: None, mac: None, node_ips: Vec::new(), prefixes: Vec::new(), endpoints: Vec::new() }
+        Peer {
+            address,
+            vtep: None,
+            mac: None,
+            node_ips: Vec::new(),
+            prefixes: Vec::new(),
+            endpoints: Vec::new(),
+        }
     }
 
     /// Its address in an L3 overlay: as configured, else the outer one.
@@ -69,7 +76,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("address", &[], "address", "required", "where the outer packets go"),
     key("vtep", &[], "address", "`address`", "its address in an L3 overlay"),
     key("mac", &[], "MAC address", "derived from `vtep`", "its Ethernet address in an L3 overlay"),
-    key("node_ips", &[], "array of addresses", "[]", "its own `node_ips` in an L2 overlay, in the same order"),
+    key(
+        "node_ips",
+        &[],
+        "array of addresses",
+        "[]",
+        "its own `node_ips` in an L2 overlay, in the same order",
+    ),
     key("prefixes", &[], "array of prefixes", "[]", "what is routed to it in an L3 overlay"),
     key("endpoints", &[], "array of endpoints", "[]", "stations behind it in an L2 overlay"),
 ];

@@ -41,7 +41,12 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, mea
 
 pub(super) const FORWARD_KEYS: &[Key] = &[
     key("protocol", "`\"tcp\"` or `\"udp\"`", "\"tcp\"", "the protocol"),
-    key("external", "address and port", "required", "what others send to: an address of the router, or another, for which it then answers"),
+    key(
+        "external",
+        "address and port",
+        "required",
+        "what others send to: an address of the router, or another, for which it then answers",
+    ),
     key("internal", "address and port", "required", "the station inside that gets it"),
 ];
 
@@ -93,7 +98,8 @@ fn end(raw: Raw<'_>) -> Result<SocketAddr, String> {
     if end.port() == 0 {
         return Err(format!("{shown} has no port that anybody listens on; choose 1 to 65535"));
     }
-    value::usable(end.ip()).ok_or_else(|| format!("{shown} is not a unicast address of a station; use another"))?;
+    value::usable(end.ip())
+        .ok_or_else(|| format!("{shown} is not a unicast address of a station; use another"))?;
     Ok(end)
 }
 
@@ -108,11 +114,14 @@ pub(crate) fn repeated(
     for (at, one) in forwards.iter().enumerate().filter_map(|(at, one)| Some((at, (*one)?))) {
         let key = format!("port_forwards[{at}].external");
         if let Some(first) = external.insert((one.protocol, one.external), at) {
-            let message =
-                format!("{} {} leads elsewhere by port_forwards[{first}]; remove one of the two", one.protocol, one.external);
+            let message = format!(
+                "{} {} leads elsewhere by port_forwards[{first}]; remove one of the two",
+                one.protocol, one.external
+            );
             found.push((key, message));
         } else if floating.contains(&one.external.ip()) {
-            let message = format!("{} is a floating address, with all its ports; use another", one.external.ip());
+            let message =
+                format!("{} is a floating address, with all its ports; use another", one.external.ip());
             found.push((key, message));
         }
     }

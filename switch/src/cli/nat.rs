@@ -116,7 +116,8 @@ fn pairs(config: &Config, network: &Network, networks: &[&Network], v6: bool, na
 fn pool(router: &Router, networks: &[&Network], v6: bool, nat: &mut String) {
     let mut pool: Vec<_> = router.snat_pool.iter().copied().filter(|it| it.is_ipv6() == v6).collect();
     pool.sort_unstable();
-    for range in pool.chunk_by(|one, next| follows(*one, *next) && by(networks, *one) == by(networks, *next)) {
+    for range in pool.chunk_by(|one, next| follows(*one, *next) && by(networks, *one) == by(networks, *next))
+    {
         let (Some(first), Some(last)) = (range.first(), range.last()) else { continue };
         let out = by(networks, *first);
         let range = if first == last { first.to_string() } else { format!("{first}-{last}") };

@@ -23,8 +23,8 @@ use crate::encap;
 use crate::ids::NetworkId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
-use crate::topology::{OwnEnd, PlannedOverlay};
 use crate::topology::tunnels::PlannedPeer;
+use crate::topology::{OwnEnd, PlannedOverlay};
 use crate::wire::ethernet::Mac;
 
 pub(super) use numbers::{Gone, Numbers};

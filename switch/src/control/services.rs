@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use shunt_config::{
-    Affinity as Stays, Config, FloatingIp, GatewayMode, IpNet, LOCAL_NODE_PORTS, Network, NetworkName, PortForward, Router,
-    RouterName, Service, StaticSnat,
+    Affinity as Stays, Config, FloatingIp, GatewayMode, IpNet, LOCAL_NODE_PORTS, Network, NetworkName,
+    PortForward, Router, RouterName, Service, StaticSnat,
 };
 
 use super::Control;

@@ -50,7 +50,10 @@ pub fn route(
     let own = |network| Hop { network, address: destination, own: true };
     // Before all else: an address of ours may be link-local.
     let owns = |gateway: &Gateway| gateway.owns(destination);
-    if packet.by_host || host::has(ingress.network, destination) || ingress.network.gateway.as_ref().is_some_and(owns) {
+    if packet.by_host
+        || host::has(ingress.network, destination)
+        || ingress.network.gateway.as_ref().is_some_and(owns)
+    {
         return Ok(own(ingress.network.id));
     }
     if !may_be_routed(source, destination) {

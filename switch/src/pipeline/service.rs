@@ -7,9 +7,9 @@
 
 use std::net::IpAddr;
 
-use super::{Ingress, nat};
 use super::observe::{Observe, Step};
 use super::packet::{Guise, Opens, Packet, Stays, Target};
+use super::{Ingress, nat};
 use crate::drop::DropReason;
 use crate::flow::Answer;
 use crate::flow::hash::fold;
@@ -143,9 +143,7 @@ fn is_inside(topology: &Topology, ingress: &Ingress<'_>) -> bool {
 /// True for what somebody outside has sent, and the node's own stack passes on.
 fn is_passed_on(topology: &Topology, ingress: &Ingress<'_>, gateway: &Gateway, source: IpAddr) -> bool {
     let management = topology.management(gateway.router);
-    management.is_some_and(|it| {
-        it.leads_out && it.port == ingress.port.id && !it.addresses.contains(&source)
-    })
+    management.is_some_and(|it| it.leads_out && it.port == ingress.port.id && !it.addresses.contains(&source))
 }
 
 /// The hash of a connection, the same on every node: without the zone, which each numbers for itself.

@@ -29,7 +29,11 @@ impl Nat {
             inward: pairs().collect(),
             outward: pairs().map(|(external, internal)| (internal, external)).collect(),
             pool: router.snat_pool.clone().into(),
-            forwards: router.port_forwards.iter().map(|it| ((it.protocol.number(), it.external), it.internal)).collect(),
+            forwards: router
+                .port_forwards
+                .iter()
+                .map(|it| ((it.protocol.number(), it.external), it.internal))
+                .collect(),
             snat: {
                 let mut rules: Vec<_> = router.static_snat.iter().map(|it| (it.source, it.address)).collect();
                 rules.sort_by_key(|(source, _)| std::cmp::Reverse(source.prefix_len()));

@@ -89,11 +89,7 @@ const SCENES: &[(&str, &[Hello], &[&str])] = &[
             ("ens33", None, "02:00:0a:b8:86:53", "10.184.134.83"),
             ("ens33", None, "02:00:0a:b8:86:07", "10.184.134.7"),
         ],
-        &[
-            "003-local-pod-out",
-            "003-local-node-port",
-            "003-local-node-port-on",
-        ],
+        &["003-local-pod-out", "003-local-node-port", "003-local-node-port-on"],
     ),
 ];
 

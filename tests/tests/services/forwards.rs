@@ -137,11 +137,9 @@ fn connections_of_a_prefix_leave_with_its_address() {
     );
     for masquerade in [true, false] {
         told(&node, masquerade, &rules);
-        for (pod, at, peer) in [
-            (first, &outside.v4, LENT[0]),
-            (first, &outside.v6, LENT[1]),
-            (second, &outside.v4, "10.0.2.91"),
-        ] {
+        for (pod, at, peer) in
+            [(first, &outside.v4, LENT[0]), (first, &outside.v6, LENT[1]), (second, &outside.v4, "10.0.2.91")]
+        {
             assert_eq!(http_at_last(&node, pod, at, 8080), seen(&node, 2, peer), "masquerade {masquerade}");
             assert_eq!(datagram(pod, at, 8080), Ok(seen(&node, 2, peer)), "{:?}", node.drops());
         }

@@ -142,7 +142,8 @@ impl Lab {
 /// What is the same for everybody outside and inside, whichever way it takes; and that it takes the way of the mode.
 fn in_mode(mode: &'static str) {
     let lab = Lab::start(mode);
-    let [here, there] = PODS.map(|pod| if pod == PODS[0] { format!("{pod} node1") } else { format!("{pod} node2") });
+    let [here, there] =
+        PODS.map(|pod| if pod == PODS[0] { format!("{pod} node1") } else { format!("{pod} node2") });
     let itself = format!("{NODE} node1");
     lab.has("cluster", &[&here]);
     // A pod out; programs of the node in and out, who have nothing to do with services.

@@ -33,8 +33,10 @@ fn config(node: usize, encap: &str, own: bool, known: bool) -> String {
     if node == 1 {
         return text;
     }
-    let endpoints: Vec<_> =
-        BACKEND.iter().map(|at| format!("{{ address = \"{at}\", ports = {{ t = 8080, u = 8080 }} }}")).collect();
+    let endpoints: Vec<_> = BACKEND
+        .iter()
+        .map(|at| format!("{{ address = \"{at}\", ports = {{ t = 8080, u = 8080 }} }}"))
+        .collect();
     format!(
         "{text}[[service]]\nname = \"shop/web\"\nrouter = \"ovn-cluster\"\nports = [{{ name = \"t\", port = 80, node_port = 30080 }}, \
          {{ name = \"u\", protocol = \"udp\", port = 80, node_port = 30080 }}]\ncluster_ips = [\"10.96.0.10\", \"fd00:96::10\"]\n\

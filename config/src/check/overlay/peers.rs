@@ -88,7 +88,8 @@ fn own(draft: &Draft, overlay: &Overlay, l3: bool, inner: &mut Claims<Inner>, si
         return;
     }
     if l3 {
-        let message = "each node has an address of its own in an L3 overlay, its vtep; remove it, or set vtep";
+        let message =
+            "each node has an address of its own in an L3 overlay, its vtep; remove it, or set vtep";
         sink.report(&draft.key("node_ips"), message);
     } else if draft.network.router.is_none() {
         let message = "nothing is routed here; add router and gateways, or remove it";

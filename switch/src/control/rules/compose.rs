@@ -176,10 +176,8 @@ impl Rules<'_> {
         let refused = vec![of.clone(), format!("dl_src={mac}")];
         self.add(RuleId::None, ingress::TABLE, priority::REFUSE, refused, drop());
         let terms = vec![of, format!("dl_dst={mac}")];
-        let again = vec![
-            format!("mod_dl_dst:{}", words::mac(gateway.mac)),
-            format!("resubmit(,{})", ingress::TABLE),
-        ];
+        let again =
+            vec![format!("mod_dl_dst:{}", words::mac(gateway.mac)), format!("resubmit(,{})", ingress::TABLE)];
         self.add(RuleId::None, ingress::TABLE, priority::REFUSE, terms, again);
     }
 
