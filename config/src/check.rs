@@ -3,6 +3,7 @@
 
 mod claims;
 pub(crate) mod cluster;
+pub(crate) mod gateway;
 pub(crate) mod overlay;
 pub(crate) mod routing;
 pub(crate) mod services;

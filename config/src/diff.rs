@@ -319,7 +319,7 @@ fn network_kind_keys(old: &Network, new: &Network) -> Vec<&'static str> {
         (NetworkKind::Overlay(old), NetworkKind::Overlay(new)) => differing!(old, new;
             encap "encap", vni "vni", payload "payload", transport "transport", local "local", port "port",
             cidr "cidr", learning "learning", flood "flood", udp_checksum "udp_checksum", dscp "dscp",
-            ovn_ports "ovn_ports", vtep "vtep", returns "return", peers "peers", peers_file "peers_file", file_peers "peers"),
+            ovn_ports "ovn_ports", vtep "vtep", node_ips "node_ips", returns "return", peers "peers", peers_file "peers_file", file_peers "peers"),
         _ => vec!["kind"],
     }
 }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use crate::check;
 use crate::error::{ConfigError, Place, Reported, Sink};
 use crate::network::Network;
-use crate::router::{Router, Routes};
+use crate::router::{GatewayMode, Router, Routes};
 use crate::{Config, ConfigErrors, RouterName, Service, ServiceName};
 pub use applied::{AppliedObject, ObjectChange, ObjectName};
 use concerned::Concerned;
@@ -305,6 +305,10 @@ fn router(name: RouterName) -> Router {
         routes: Routes::default(),
         external_ips: Vec::new(),
         floating_ips: Vec::new(),
+        port_forwards: Vec::new(),
+        static_snat: Vec::new(),
+        gateway_mode: GatewayMode::default(),
+        management_port: None,
         snat_pool: Vec::new(),
     }
 }

@@ -98,6 +98,8 @@ pub use port::{Port, QUEUES_MAX};
 pub use protocol::Protocol;
 pub use read::{load, parse, parse_port, with_ports};
 pub use router::floating::FloatingIp;
+pub use router::forward::{PortForward, StaticSnat};
+pub use router::{GatewayMode, LOCAL_NODE_PORTS, NODE_MASQUERADE};
 pub use router::{Router, Routes, StaticRoute};
 pub use service::endpoint::ServiceEndpoint;
 pub use service::name::{ServiceName, ServiceNameError};

@@ -184,6 +184,7 @@ fn read_document(document: &DeTable<'_>, sink: &mut Sink) -> Option<Config> {
     check::underlay::give_parent_macs(&mut drafts, around.networks(), sink);
     check::ports(&drafts, &around, sink);
     check::underlay::host_ports(&networks, &drafts, all_ports, sink);
+    check::gateway::all(&joined, &drafts, all_ports, sink);
 
     let mut services = Vec::new();
     let sections = repeated(document, "service", sink);

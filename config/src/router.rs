@@ -1,8 +1,9 @@
 //! `[[router]]`: joins the networks that name it. Its routes to their subnets come by themselves; others are given.
 
 pub(crate) mod floating;
+pub(crate) mod forward;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Reported;
 use crate::keys::Key;
-use crate::names::RouterName;
+use crate::names::{PortName, RouterName};
 use crate::raw::{Raw, quote};
 use crate::section::Section;
 use crate::value;
 use floating::FloatingIp;
+use forward::{PortForward, StaticSnat};
 
 /// Most addresses in a router's pool for source NAT: each is looked at when a connection is opened.
 const POOL: usize = 64;
@@ -39,6 +41,50 @@ pub struct Router {
     /// they are; a station always with the same one (RFC 4787 REQ-2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub snat_pool: Vec<IpAddr>,
+    /// Single ports outside that lead to a station inside, in the order of the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub port_forwards: Vec<PortForward>,
+    /// With which address the connections of a prefix leave, in the order of the text; of several the longest prefix counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub static_snat: Vec<StaticSnat>,
+    /// By which way what pods send leaves the node, and what comes for services.
+    pub gateway_mode: GatewayMode,
+    /// The port by which the node's own stack and pods reach each other: a TAP port with addresses in one of the networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management_port: Option<PortName>,
+}
+
+/// The way out of the node and into it (the gateway modes of OVN-Kubernetes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayMode {
+    /// From the switch itself.
+    #[default]
+    Shared,
+    /// Through the node's own stack, by the management port.
+    Local,
+}
+
+/// Where node ports are for the node's own stack, in gateway mode `local`: it sends what comes to them there by the management
+/// port (the `host-etp-local` masquerade addresses of OVN-Kubernetes).
+pub const LOCAL_NODE_PORTS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 3)), IpAddr::V6(Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, 3))];
+
+/// Who the node's own stack sees when a service sends back to it what it has sent by the management port: with its own address it
+/// would take the packet for a forgery. It has a route there by its host port (the masquerade addresses of OVN-Kubernetes).
+pub const NODE_MASQUERADE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 1)), IpAddr::V6(Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, 1))];
+
+impl Router {
+    /// True when it sends what comes to one address on to another.
+    pub fn forwards(&self) -> bool {
+        !self.floating_ips.is_empty() || !self.port_forwards.is_empty()
+    }
+
+    /// True when it translates besides what its networks and services ask for, so that it has connections.
+    pub fn translates(&self) -> bool {
+        self.forwards() || !self.static_snat.is_empty()
+    }
 }
 
 /// The routes of a router: a list that copies of a configuration share, for there may be 100,000 and most changes are elsewhere.
@@ -132,6 +178,34 @@ pub(crate) const KEYS: &[Key] = &[
         default: "[]",
         meaning: "what masqueraded connections leave with through the network in whose subnet they are, in place of the router's address there",
     },
+    Key {
+        name: "port_forwards",
+        kinds: &[],
+        takes: "array of `{ protocol = \"tcp\", external = \"ADDRESS:PORT\", internal = \"ADDRESS:PORT\" }`; `protocol` is `\"tcp\"` or `\"udp\"`",
+        default: "[]",
+        meaning: "single ports, of the router's own addresses or of others, that lead to a port of a station inside; its other connections they are not about",
+    },
+    Key {
+        name: "static_snat",
+        kinds: &[],
+        takes: "array of `{ source = PREFIX, address = ADDRESS }`",
+        default: "[]",
+        meaning: "what connections of a prefix leave with through the network in whose subnet the address is, be they masqueraded or not; the longest prefix counts",
+    },
+    Key {
+        name: "gateway_mode",
+        kinds: &[],
+        takes: "`\"shared\"` or `\"local\"`",
+        default: "\"shared\"",
+        meaning: "by which way what pods send leaves for networks with a `host_port`, and for services comes in by them: from the switch itself, or through the node's own stack by `management_port`, as its routes and rules say",
+    },
+    Key {
+        name: "management_port",
+        kinds: &[],
+        takes: "name of a `tap` port with `addresses`",
+        default: "none",
+        meaning: "the port by which the node's own stack and pods reach each other (`ovn-k8s-mp0`), in a network of the router; `local` needs it",
+    },
 ];
 
 const ROUTE_KEYS: &[Key] = &[
@@ -150,6 +224,11 @@ pub(crate) struct Draft {
     pub(crate) external_ips: Option<Vec<IpNet>>,
     pub(crate) floating_ips: Option<Vec<Option<FloatingIp>>>,
     pub(crate) snat_pool: Option<Vec<IpAddr>>,
+    pub(crate) port_forwards: Option<Vec<Option<PortForward>>>,
+    pub(crate) static_snat: Option<Vec<Option<StaticSnat>>>,
+    pub(crate) gateway_mode: Option<GatewayMode>,
+    /// `None` where it holds a mistake.
+    pub(crate) management_port: Option<Option<PortName>>,
 }
 
 impl Draft {
@@ -160,6 +239,10 @@ impl Draft {
             external_ips: self.external_ips?,
             floating_ips: self.floating_ips?.into_iter().collect::<Option<_>>()?,
             snat_pool: self.snat_pool?,
+            port_forwards: self.port_forwards?.into_iter().collect::<Option<_>>()?,
+            static_snat: self.static_snat?.into_iter().collect::<Option<_>>()?,
+            gateway_mode: self.gateway_mode?,
+            management_port: self.management_port?,
         })
     }
 }
@@ -170,8 +253,25 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let external_ips = section.list("external_ips", prefix);
     let floating_ips = section.tables("floating_ips", floating::KEYS, floating::EXAMPLE, floating::read).ok();
     let snat_pool = pool(section).ok();
+    let forwards =
+        section.tables("port_forwards", forward::FORWARD_KEYS, forward::FORWARD_EXAMPLE, forward::read);
+    let snat = section.tables("static_snat", forward::SNAT_KEYS, forward::SNAT_EXAMPLE, forward::snat);
+    const MODES: &[(&str, GatewayMode)] = &[("shared", GatewayMode::Shared), ("local", GatewayMode::Local)];
+    let gateway_mode = section.or("gateway_mode", GatewayMode::default(), value::one_of(MODES));
+    let management_port = section.optional("management_port", value::parsed::<PortName>);
     section.refuse_others(None);
-    Draft { path, name, routes: routes.ok(), external_ips: external_ips.ok(), floating_ips, snat_pool }
+    Draft {
+        path,
+        name,
+        routes: routes.ok(),
+        external_ips: external_ips.ok(),
+        floating_ips,
+        snat_pool,
+        port_forwards: forwards.ok(),
+        static_snat: snat.ok(),
+        gateway_mode: gateway_mode.ok(),
+        management_port: management_port.ok(),
+    }
 }
 
 fn pool(section: &mut Section<'_, '_>) -> Result<Vec<IpAddr>, Reported> {

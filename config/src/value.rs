@@ -146,6 +146,11 @@ pub(crate) fn unicast(raw: Raw<'_>) -> Result<IpAddr, String> {
     Ok(address)
 }
 
+/// `address`, if it may be a station's.
+pub(crate) fn usable(address: IpAddr) -> Option<IpAddr> {
+    is_unicast(address).then_some(address)
+}
+
 fn is_unicast(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)

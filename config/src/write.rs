@@ -32,10 +32,18 @@ impl Config {
             push(
                 &mut text,
                 "[[router]]",
-                &Router { routes: Routes::default(), floating_ips: Vec::new(), ..router.clone() },
+                &Router {
+                    routes: Routes::default(),
+                    floating_ips: Vec::new(),
+                    port_forwards: Vec::new(),
+                    static_snat: Vec::new(),
+                    ..router.clone()
+                },
             );
             push_tables(&mut text, "routes", router.routes.as_slice());
             push_tables(&mut text, "floating_ips", &router.floating_ips);
+            push_tables(&mut text, "port_forwards", &router.port_forwards);
+            push_tables(&mut text, "static_snat", &router.static_snat);
         }
         for network in &self.networks {
             let mut alone = network.clone();

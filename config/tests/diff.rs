@@ -38,6 +38,7 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "snat" => ("[]", "[{ to = \"t0\", source = \"none\" }]"),
         "return" => ("\"symmetric\"", "\"gateway\""),
         "vtep" => ("\"10.20.9.0\"", "\"10.20.8.0\""),
+        "node_ips" => ("[\"10.0.0.2\"]", "[\"10.0.0.3\"]"),
         "peers" => ("[]", "[{ address = \"10.1.0.2\" }]"),
         "peers_file" => ("\"/a\"", "\"/b\""),
         "mtu" => ("1500", "1400"),
@@ -83,6 +84,10 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "external_ips" => ("[]", "[\"203.0.113.0/28\"]"),
         "floating_ips" => ("[]", "[{ external = \"192.0.2.7\", internal = \"10.0.0.7\" }]"),
         "snat_pool" => ("[]", "[\"10.0.0.77\"]"),
+        "port_forwards" => ("[]", "[{ external = \"192.0.2.7:80\", internal = \"10.0.0.7:8080\" }]"),
+        "gateway_mode" => ("\"shared\"", "\"local\""),
+        "management_port" => ("\"h0\"", "\"h1\""),
+        "static_snat" => ("[]", "[{ source = \"10.1.0.0/24\", address = \"10.0.0.77\" }]"),
         "routes" => ("[]", "[{ to = \"::/0\", blackhole = true }]"),
         other => panic!("no values for the new key {other}: add some, and see that diff() compares it"),
     }
@@ -199,7 +204,7 @@ fn needed(kind: &str, key: &str) -> Vec<(&'static str, &'static str)> {
     };
     match key {
         "router" | "gateways" | "gateway_mac" | "proxy_arp" | "mss_clamp" | "masquerade" | "snat"
-        | "local_route" | "cidr" | "vtep" => {
+        | "local_route" | "cidr" | "vtep" | "node_ips" => {
             keys.extend([("router", "\"r\""), ("gateways", "[\"10.0.0.1/24\"]")]);
         }
         "closed" => {
@@ -268,6 +273,35 @@ fn each_key_of_each_network_kind_alone() {
     }
 }
 
+/// An underlay of router `r` with a host port, and two ports of the node's own in network `n`.
+const OWN_STACK: &str = r#"
+    [[network]]
+    name = "phy"
+    [[network]]
+    name = "br-ex"
+    kind = "underlay"
+    bridge = "phy"
+    mode = "bridged"
+    router = "r"
+    gateways = ["10.7.0.1/24"]
+    host_port = "ex"
+    [[port]]
+    name = "ex"
+    kind = "tap"
+    network = "br-ex"
+    addresses = ["10.7.0.1/24"]
+    [[port]]
+    name = "h0"
+    kind = "tap"
+    network = "n"
+    addresses = ["10.0.0.2/24"]
+    [[port]]
+    name = "h1"
+    kind = "tap"
+    network = "n"
+    addresses = ["10.0.0.3/24"]
+"#;
+
 #[test]
 fn each_key_of_the_other_sections_alone() {
     let cluster = ["namespace", "pod", "policy", "admin_policy"];
@@ -281,7 +315,17 @@ fn each_key_of_the_other_sections_alone() {
                     .to_owned(),
                 name => format!("[{name}]\n"),
             };
-            let [old, new] = [first, second].map(|value| config(&format!("{head}{} = {value}\n", key.name)));
+            // A way in and out of the node's own stack, for those who need one.
+            let tail = match key.name {
+                "gateway_mode" => "management_port = \"h0\"\n",
+                _ => "",
+            };
+            let stack = match key.name {
+                "gateway_mode" | "management_port" => OWN_STACK,
+                _ => "",
+            };
+            let text = |value: &str| format!("{stack}{head}{} = {value}\n{tail}", key.name);
+            let [old, new] = [first, second].map(|value| config(&text(value)));
             let found = diff(&old, &new);
             if section.name == "router" {
                 let change = &found.changed_routers[0];

@@ -80,8 +80,8 @@ fn each_kind_has_its_example_and_each_example_loads() {
     assert_eq!(parse(&config.to_toml(), "service"), Ok(config), "services written out");
     let policies = parse(&examples["policies"], "policies").unwrap();
     assert_eq!(parse(&policies.to_toml(), "policies"), Ok(policies), "policies written out");
-    // Besides these: the embedded default, routing, masquerading, services, policies, metrics.
-    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 6, "an example nobody checks");
+    // Besides these: the embedded default, routing, masquerading, services, policies, metrics, gateway modes.
+    assert_eq!(examples.len(), KINDS.len() + NETWORK_EXAMPLES.len() + 7, "an example nobody checks");
 }
 
 #[test]

@@ -67,6 +67,11 @@ fn mistakes_of_tunnels() {
 }
 
 #[test]
+fn mistakes_of_gateway_modes() {
+    compare("gateway_mode");
+}
+
+#[test]
 fn mistakes_between_overlays_and_underlays() {
     compare("crossing");
 }

@@ -8,12 +8,14 @@ mod attachment;
 mod crossing;
 mod diff;
 mod identity;
+mod management;
 mod meter;
+mod own_end;
 mod router;
 pub mod stamps;
 pub mod tunnels;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use shunt_config::{NetworkName, PortName};
@@ -36,7 +38,9 @@ pub use attachment::{Member, Tag, Vlans, retagged};
 pub use crossing::Crossing;
 pub use diff::{Change, diff};
 pub use identity::Identity;
+pub use management::Management;
 pub use meter::Meter;
+pub use own_end::OwnEnd;
 pub use router::{Gateway, PlannedRouter, Router, RouterId};
 pub use stamps::Stamps;
 pub use tunnels::PlannedOverlay;
@@ -224,8 +228,10 @@ pub struct Plan {
     pub nat: Vec<Option<Arc<Nat>>>,
     /// Which backends clients of services are to stay with.
     pub affinity: Option<Arc<Affinity>>,
-    /// The address of this node alone in an overlay, of those that have one.
-    pub vteps: Vec<(NetworkId, IpAddr)>,
+    /// The management port of each router, by its index; routers at the end may be left out.
+    pub management: Vec<Option<Management>>,
+    /// What this node alone has in overlays, of those in which it has something.
+    pub ends: Vec<OwnEnd>,
 }
 
 /// A network in a [`Plan`].
@@ -286,7 +292,10 @@ pub struct Topology {
     services: Box<[Option<Arc<Services>>]>,
     nat: Box<[Option<Arc<Nat>>]>,
     affinity: Option<Arc<Affinity>>,
-    vteps: Box<[(NetworkId, IpAddr)]>,
+    /// By router.
+    management: Box<[Option<Management>]>,
+    /// By network.
+    ends: Box<[Option<OwnEnd>]>,
 }
 
 /// What a burst from a port is received by.
@@ -496,7 +505,8 @@ impl Topology {
             services: plan.services.clone().into(),
             nat: plan.nat.clone().into(),
             affinity: plan.affinity.clone(),
-            vteps: plan.vteps.clone().into(),
+            management: plan.management.clone().into(),
+            ends: OwnEnd::by_network(&plan.ends, plan.networks.len()),
         }
     }
 
@@ -565,10 +575,16 @@ impl Topology {
         self.affinity.as_deref()
     }
 
-    /// The address of this node alone in an overlay, to which other nodes answer.
+    /// The management port of a router, where it has one.
     #[inline]
-    pub fn vtep(&self, overlay: NetworkId) -> Option<IpAddr> {
-        self.vteps.iter().find(|(network, _)| *network == overlay).map(|(_, address)| *address)
+    pub fn management(&self, router: RouterId) -> Option<&Management> {
+        self.management.get(router.index())?.as_ref()
+    }
+
+    /// What this node alone has in an overlay, where it has something.
+    #[inline]
+    pub fn own_end(&self, overlay: NetworkId) -> Option<&OwnEnd> {
+        self.ends.get(overlay.index())?.as_ref()
     }
 
     /// Datagrams of which fragments are under way, where there are connections.

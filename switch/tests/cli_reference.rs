@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use shunt_switch::cli::options::{Command, Options, Record};
-use shunt_switch::cli::{Failure, ip, ovs, tcpdump};
+use shunt_switch::cli::{Failure, ip, nat, ovs, tcpdump};
 use shunt_switch::control::api::proto;
 
 fn parse(words: &[&str]) -> Command {
@@ -403,4 +403,81 @@ fn a_capture_takes_the_words_of_tcpdump() {
     assert_eq!(some, Ok(wanted("pod1", "tcp port 80", 96)));
     let wrong = request(&["port", "http"]).unwrap_err();
     assert_eq!(wrong.message, "shunt: port in the filter takes a port number from 0 to 65535, not \"http\"");
+}
+
+/// Reference 002's three lines, with its addresses (002-18); and the rest of what a router translates.
+#[test]
+fn translations_are_rules_of_iptables() {
+    let rules = |text: &str, v6: bool| {
+        let config = shunt_config::parse(text, "node.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        nat::rules(&config, &config.routers[0], v6)
+    };
+    let production = include_str!("../../tests/scenes/production/node1.toml");
+    let plain = rules(production, false);
+    assert!(!plain.contains("-A "), "nothing is masqueraded there: {plain}");
+    let masqueraded = production.replacen("vtep =", "masquerade = true\nvtep =", 1);
+    golden(
+        &rules(&masqueraded, false),
+        "# iptables of router node\n\
+         *mangle\n\
+         :PREROUTING ACCEPT [0:0]\n\
+         -A PREROUTING -s 10.20.0.0/16 -j MARK --set-xmark 0x100/0x100\n\
+         COMMIT\n\
+         *nat\n\
+         :PREROUTING ACCEPT [0:0]\n\
+         :POSTROUTING ACCEPT [0:0]\n\
+         :UPCS-MASQUERADE - [0:0]\n\
+         -A POSTROUTING -m mark --mark 0x100/0x100 -j UPCS-MASQUERADE\n\
+         -A UPCS-MASQUERADE -d 10.20.0.0/16 -j RETURN\n\
+         -A UPCS-MASQUERADE -j MASQUERADE\n\
+         COMMIT\n",
+    );
+    assert!(!rules(&masqueraded, true).contains("-A "), "no IPv6 there");
+    let all = include_str!("../../config/examples/masquerade.toml");
+    golden(
+        &rules(all, false),
+        "# iptables of router r\n\
+         *mangle\n\
+         :PREROUTING ACCEPT [0:0]\n\
+         -A PREROUTING -s 10.16.0.0/16 -j MARK --set-xmark 0x100/0x100\n\
+         -A PREROUTING -s 10.17.0.0/16 -j MARK --set-xmark 0x100/0x100\n\
+         COMMIT\n\
+         *nat\n\
+         :PREROUTING ACCEPT [0:0]\n\
+         :POSTROUTING ACCEPT [0:0]\n\
+         :UPCS-MASQUERADE - [0:0]\n\
+         -A PREROUTING -d 192.168.50.7/32 -j DNAT --to-destination 10.16.0.11\n\
+         -A POSTROUTING -s 10.16.0.11/32 -j SNAT --to-source 192.168.50.7\n\
+         -A PREROUTING -d 192.168.50.2/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.17.0.5:80\n\
+         -A POSTROUTING -s 10.17.5.0/24 -o outside -j SNAT --to-source 192.168.50.9\n\
+         -A POSTROUTING -m mark --mark 0x100/0x100 -j UPCS-MASQUERADE\n\
+         -A UPCS-MASQUERADE -d 10.16.0.0/16 -j RETURN\n\
+         -A UPCS-MASQUERADE -d 10.17.0.0/16 -j RETURN\n\
+         -A UPCS-MASQUERADE -o outside -j SNAT --to-source 192.168.50.16-192.168.50.17 --persistent\n\
+         -A UPCS-MASQUERADE -j MASQUERADE\n\
+         COMMIT\n",
+    );
+    golden(
+        &rules(all, true),
+        "# ip6tables of router r\n\
+         *mangle\n\
+         :PREROUTING ACCEPT [0:0]\n\
+         -A PREROUTING -s fd00:16::/64 -j MARK --set-xmark 0x100/0x100\n\
+         COMMIT\n\
+         *nat\n\
+         :PREROUTING ACCEPT [0:0]\n\
+         :POSTROUTING ACCEPT [0:0]\n\
+         :UPCS-MASQUERADE - [0:0]\n\
+         -A PREROUTING -d fd00:50::53/128 -p udp -m udp --dport 53 -j DNAT --to-destination [fd00:16::5]:5353\n\
+         -A POSTROUTING -m mark --mark 0x100/0x100 -j UPCS-MASQUERADE\n\
+         -A UPCS-MASQUERADE -d fd00:16::/64 -j RETURN\n\
+         -A UPCS-MASQUERADE -j MASQUERADE\n\
+         COMMIT\n",
+    );
+    let pairs = all.replacen(
+        "masquerade = true",
+        "masquerade = true\nsnat = [{ to = \"outside\", source = \"none\" }]",
+        1,
+    );
+    assert!(rules(&pairs, false).contains("-A POSTROUTING -s 10.16.0.0/16 -o outside -j ACCEPT\n"));
 }

@@ -174,3 +174,28 @@ fn a_capture_shows_frames_on_both_ports_and_why_they_are_dropped() {
     let refused = node.shuntd.cli_cmd(&["tcpdump", "-i", "pod9"]).unwrap().run().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
 }
+
+/// Reference 002's listing of the rules that masquerade, with the words that one greps for there.
+#[test]
+fn masquerading_is_listed_as_rules_of_iptables() {
+    require!(root(), tool("grep"), shuntd());
+    let network = format!("{ROUTED}masquerade = true\n");
+    let router = "[[router]]\nname = \"r\"\nsnat_pool = [\"192.0.2.7\"]\n[[network]]\nname = \"outside\"\nrouter = \"r\"\n\
+                  gateways = [\"192.0.2.1/24\"]\n";
+    let node = Node::start(&Plan { pods: &[Kind::Veth], network: &network, tail: router, ..Plan::default() });
+    let marked = grep(&node, "nat rules", &["-e", "--set-xmark 0x100/0x100"]);
+    assert_eq!(marked, "-A PREROUTING -s 10.0.0.0/24 -j MARK --set-xmark 0x100/0x100\n");
+    let chain = grep(&node, "nat rules r", &["^-A.*UPCS-MASQUERADE"]);
+    assert_eq!(
+        chain.lines().collect::<Vec<_>>(),
+        [
+            "-A POSTROUTING -m mark --mark 0x100/0x100 -j UPCS-MASQUERADE",
+            "-A UPCS-MASQUERADE -d 10.0.0.0/24 -j RETURN",
+            "-A UPCS-MASQUERADE -o outside -j SNAT --to-source 192.0.2.7 --persistent",
+            "-A UPCS-MASQUERADE -j MASQUERADE",
+        ]
+    );
+    let wrong = node.shuntd.cli_cmd(&["nat", "rules", "q"]).unwrap().run().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(wrong.stderr.contains("there is no router q; there are: r"), "{}", wrong.stderr);
+}

@@ -191,6 +191,59 @@ fn production() {
     );
 }
 
+/// Node 1 of the scene with the default route of the reference's picture: by `biz`, which is VLAN 1155 here, for pods and for the node
+/// itself; `ctl` is left with its own subnet and the outer packets of the overlay.
+fn default_by_biz() -> String {
+    let text = include_str!("../scenes/production/node1.toml");
+    let legs = "routes = [{ to = \"0.0.0.0/0\", via = \"10.186.152.254\" }]\n";
+    let biz = "routes = [{ to = \"0.0.0.0/0\", via = \"10.186.155.30\" }]\n";
+    let leg = "peer_mac = \"02:62:69:7a:55:01\"\nnetwork = \"biz.1155\"\naddresses = [\"10.186.155.1/27\"]\n";
+    let text = text.replacen(legs, biz, 1).replacen(legs, "", 1);
+    let text =
+        text.replacen(leg, &format!("network = \"biz.1155\"\naddresses = [\"10.186.155.1/27\"]\n{biz}"), 1);
+    let routed = "host_port = \"vlan.1155\"\nrouter = \"node\"\ngateways = [\"10.186.155.1/27\"]\n";
+    text.replacen("host_port = \"vlan.1155\"\n", routed, 1).replacen("vtep =", "masquerade = true\nvtep =", 1)
+}
+
+/// 002-6: the text of the reference has the default route by `ctl`, as the scene does; its picture by `biz`.
+#[test]
+fn production_with_the_default_route_by_biz() {
+    require!(root(), tool("ethtool"), file(DAEMON), file("/dev/net/tun"), shuntd());
+    let scene = scene::make("production").unwrap_or_else(|error| panic!("{error}"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node1.toml");
+    std::fs::write(&file, default_by_biz()).unwrap();
+    scene.node("node1").shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
+    let [ctl, biz] = ["ctl", "vlan.1155"].map(|leg| Wire::on(scene.place("router"), leg).unwrap());
+    let answered = |from: &str, to: &str| {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while Ping::to(to).run(scene.place(from)).unwrap().received == 0 {
+            let drops = scene.node("node1").shuntd.cli_text(&["show", "drops"]).unwrap();
+            assert!(std::time::Instant::now() < deadline, "{from} to {to}: {drops}");
+        }
+    };
+    // A pod of the overlay and the node itself, both as the node in that VLAN; an underlay pod as itself.
+    let outside =
+        |frame: &[u8]| frame.get(12..14) == Some(&[8, 0]) && frame.get(30..34) == Some(&[8, 8, 8, 8]);
+    for (from, source) in
+        [("pod-9-60", [10, 186, 155, 1]), ("node1", [10, 186, 155, 1]), ("pod_a", [10, 186, 155, 6])]
+    {
+        answered(from, "8.8.8.8");
+        let sent = biz.wait(PATIENCE, |frame| outside(frame) && frame[26..30] == source).unwrap();
+        assert_eq!(
+            sent.get(6..12),
+            Some(&[0x8e, 0x78, 0x9c, 0x32, 0xb5, 0x72][..]),
+            "{from}: one MAC address"
+        );
+    }
+    // The control plane and the tunnels stay where they are.
+    answered("node1", "10.186.152.101");
+    answered("pod-9-60", "10.20.6.10");
+    answered("node1", "10.186.152.254");
+    assert!(!ctl.seen().iter().any(|frame| outside(frame)), "nothing goes outside by ctl");
+    assert!(!biz.seen().iter().any(|frame| frame.get(30..33) == Some(&[10, 186, 152])), "nor ctl by biz");
+}
+
 /// The last bytes of the source address of what arrives at `to` when `from` pings it.
 #[track_caller]
 fn source_seen(scene: &Scene, from: &str, to: &str, address: [u8; 4]) -> [u8; 4] {

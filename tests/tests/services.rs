@@ -4,10 +4,16 @@
 mod cluster;
 #[path = "services/external.rs"]
 mod external;
+#[path = "services/forwards.rs"]
+mod forwards;
+#[path = "services/gateway_mode.rs"]
+mod gateway_mode;
 #[allow(dead_code, reason = "the tests of routing use more of it")]
 #[path = "routing/lab.rs"]
 mod lab;
 mod node;
+#[path = "services/own_end.rs"]
+mod own_end;
 #[path = "services/remote.rs"]
 mod remote;
 

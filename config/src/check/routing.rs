@@ -1,6 +1,6 @@
 //! Mistakes between routers and networks: a router that is not there, subnets that overlap, routes that lead nowhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -194,7 +194,14 @@ fn translations(draft: &router::Draft, subnets: Option<&[Subnet]>, sink: &mut Si
     for (key, message) in router::floating::repeated(floating, pool) {
         sink.report(&format!("{}.{key}", draft.path), message);
     }
+    let forwards = draft.port_forwards.as_deref().unwrap_or_default();
+    let snat = draft.static_snat.as_deref().unwrap_or_default();
+    let floats: HashSet<IpAddr> = floating.iter().flatten().map(|one| one.external).collect();
+    for (key, message) in router::forward::repeated(forwards, snat, &floats) {
+        sink.report(&format!("{}.{key}", draft.path), message);
+    }
     let Some(subnets) = subnets else { return };
+    singles(draft, subnets, sink);
     let outside = floating.iter().enumerate().filter_map(|(at, one)| Some((at, (*one)?.external)));
     let outside = outside.map(|(at, address)| (format!("floating_ips[{at}].external"), address, false));
     let pooled = pool.iter().enumerate().map(|(at, address)| (format!("snat_pool[{at}]"), *address, true));
@@ -213,6 +220,43 @@ fn translations(draft: &router::Draft, subnets: Option<&[Subnet]>, sink: &mut Si
         };
         sink.report(&format!("{}.{key}", draft.path), message);
     }
+}
+
+/// Ports that lead inside, and addresses of prefixes: both may be the router's own, but not a whole subnet's.
+fn singles(draft: &router::Draft, subnets: &[Subnet], sink: &mut Sink) {
+    let forwards = draft.port_forwards.iter().flatten().enumerate();
+    for (at, forward) in forwards.filter_map(|(at, one)| Some((at, (*one)?))) {
+        let key = |name: &str| format!("{}.port_forwards[{at}].{name}", draft.path);
+        let (external, internal) = (forward.external.ip(), forward.internal.ip());
+        if let Some(message) = whole(external, subnets) {
+            sink.report(&key("external"), message);
+        }
+        if let Some(own) = subnets.iter().find(|subnet| subnet.net.addr() == internal) {
+            let message =
+                format!("{internal} is the router's own address in {}; name a station", own.network);
+            sink.report(&key("internal"), message);
+        } else if let Some(message) = whole(internal, subnets) {
+            sink.report(&key("internal"), message);
+        }
+    }
+    let snat = draft.static_snat.iter().flatten().enumerate();
+    for (at, rule) in snat.filter_map(|(at, one)| Some((at, (*one)?))) {
+        let address = rule.address;
+        let near = subnets.iter().any(|subnet| subnet.net.contains(&address));
+        let far =
+            || format!("{address} is in no subnet of the router's networks; {}", instead(address, subnets));
+        if let Some(message) = whole(address, subnets).or_else(|| (!near).then(far)) {
+            sink.report(&format!("{}.static_snat[{at}].address", draft.path), message);
+        }
+    }
+}
+
+/// What is wrong with an address that stands for all of a subnet.
+fn whole(address: IpAddr, subnets: &[Subnet]) -> Option<String> {
+    let near = subnets.iter().find(|subnet| subnet.net.contains(&address))?;
+    let own = near.net.addr() == address;
+    (!own && !is_station_of(near.net, address))
+        .then(|| format!("{address} stands for all of {}; use another", near.network))
 }
 
 /// What to write for `via`.

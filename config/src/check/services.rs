@@ -2,7 +2,7 @@
 //! (an address with two owners), and with what is around them (routers, subnets, stations).
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -15,6 +15,7 @@ use crate::network::Network;
 use crate::node::Node;
 use crate::port;
 use crate::router;
+use crate::router::forward::PortForward;
 use crate::service::endpoint::ServiceEndpoint;
 use crate::service::port::ServiceProtocol;
 use crate::service::{Draft, Service};
@@ -220,14 +221,16 @@ fn node_ports(services: &[Placed<'_>], sink: &mut Sink) {
 struct Reach<'a> {
     networks: Vec<&'a Network>,
     external: Option<&'a [IpNet]>,
+    forwards: Vec<PortForward>,
 }
 
 fn surroundings(services: &[Placed<'_>], around: &Around<'_>, sink: &mut Sink) {
     let joined = around.joined;
     let mut routers: HashMap<&RouterName, Reach<'_>> = HashMap::new();
-    for router::Draft { name, external_ips, .. } in joined.routers {
+    for router::Draft { name, external_ips, port_forwards, .. } in joined.routers {
         let Some(name) = name else { continue };
-        routers.insert(name, Reach { networks: Vec::new(), external: external_ips.as_deref() });
+        let forwards = port_forwards.iter().flatten().filter_map(|forward| *forward).collect();
+        routers.insert(name, Reach { networks: Vec::new(), external: external_ips.as_deref(), forwards });
     }
     for network in joined.networks.iter().map(|draft| &draft.network) {
         if let Some(reach) = network.router.as_ref().and_then(|router| routers.get_mut(router)) {
@@ -247,6 +250,7 @@ fn surroundings(services: &[Placed<'_>], around: &Around<'_>, sink: &mut Sink) {
             continue;
         };
         external(placed, reach, sink);
+        forwarded(placed, reach, sink);
         if judged {
             subnets(placed, reach, &stations, sink);
             balancers(placed, joined, sink);
@@ -265,6 +269,33 @@ fn external(placed: &Placed<'_>, reach: &Reach<'_>, sink: &mut Sink) {
                 placed.service.router
             );
             placed.report(&format!("external_ips[{at}]"), message, sink);
+        }
+    }
+}
+
+/// What leads to a station already is no service's.
+fn forwarded(placed: &Placed<'_>, reach: &Reach<'_>, sink: &mut Sink) {
+    let service = placed.service;
+    let taken = |protocol: ServiceProtocol, end: SocketAddr| {
+        reach.forwards.iter().any(|forward| forward.protocol == protocol && forward.external == end)
+    };
+    let message =
+        |what: String| format!("{what} is in port_forwards of router {}; choose another", service.router);
+    for (key, at, address) in placed.addresses() {
+        // A cluster address has no ports but the service's.
+        let whole =
+            key == "cluster_ips" && reach.forwards.iter().any(|forward| forward.external.ip() == address);
+        let clash = service.ports.iter().find(|port| taken(port.protocol, (address, port.port).into()));
+        if whole || clash.is_some() {
+            placed.report(&format!("{key}[{at}]"), message(address.to_string()), sink);
+        }
+    }
+    let own = reach.networks.iter().flat_map(|network| &network.gateways).map(IpNet::addr);
+    let own: Vec<_> = own.collect();
+    for (at, port) in service.ports.iter().enumerate() {
+        let Some(number) = port.node_port else { continue };
+        if own.iter().any(|address| taken(port.protocol, (*address, number).into())) {
+            placed.report(&format!("ports[{at}].node_port"), message(number.to_string()), sink);
         }
     }
 }

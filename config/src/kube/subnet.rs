@@ -325,6 +325,7 @@ fn overlay(
             udp_checksum: None,
             dscp: Dscp::default(),
             vtep: None,
+            node_ips: Vec::new(),
             returns: Return::default(),
             ovn_ports: None,
             peers: Vec::new(),

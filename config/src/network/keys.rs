@@ -290,9 +290,17 @@ pub(crate) const KEYS: &[Key] = &[
         "the switch's own address in an L3 overlay, to which peers route; makes the overlay an L3 one",
     ),
     key(
+        "node_ips",
+        OVERLAY,
+        "array of at most one IPv4 and one IPv6 address",
+        "[]",
+        "addresses in the subnets of an L2 overlay that this node alone has, where all nodes have its gateway's: what clients outside \
+         open by a service to a backend behind a peer leaves with them, and answers come back; peers have them as their `node_ips` for it",
+    ),
+    key(
         "peers",
         OVERLAY,
-        "array of `{ address = ADDRESS, vtep = ADDRESS, mac = MAC, prefixes = [PREFIX, ...], endpoints = [...] }`",
+        "array of `{ address = ADDRESS, vtep = ADDRESS, mac = MAC, prefixes = [PREFIX, ...], node_ips = [ADDRESS], endpoints = [...] }`",
         "[]",
         "the other ends of the tunnel and what is behind each",
     ),

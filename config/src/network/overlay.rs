@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
-use super::peer::Peer;
+use super::peer::{Peer, derived};
+use crate::mac::MacAddr;
 use crate::names::NetworkName;
 
 /// UDP port of VXLAN (RFC 7348 section 8).
@@ -140,6 +141,10 @@ pub struct Overlay {
     /// The switch's own address in an L3 overlay as configured, see [`Overlay::vtep`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vtep: Option<IpAddr>,
+    /// Addresses that this node alone has in an L2 overlay, whose gateway all nodes have: one of a family at most. Peers answer
+    /// to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub node_ips: Vec<IpAddr>,
     /// Who may speak for underlay pods, and which way answers to them go.
     #[serde(rename = "return")]
     pub returns: Return,
@@ -158,6 +163,11 @@ impl Overlay {
     /// The switch's own address in an L3 overlay: as configured, else the source of the outer packets.
     pub fn vtep(&self) -> IpAddr {
         self.vtep.unwrap_or(self.local)
+    }
+
+    /// The Ethernet address that goes with [`Overlay::node_ips`], as the other nodes derive it (see [`Peer::node_mac`]).
+    pub fn node_mac(&self) -> Option<MacAddr> {
+        derived(&self.node_ips)
     }
 
     /// True when outer packets to a peer at `peer` have a UDP checksum: as configured, else over IPv6, where receivers

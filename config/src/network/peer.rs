@@ -25,6 +25,9 @@ pub struct Peer {
     /// Its Ethernet address in an L3 overlay as configured, see [`Peer::mac`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
+    /// Addresses that it alone has in an L2 overlay, as its own [`Overlay::node_ips`](crate::Overlay::node_ips).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub node_ips: Vec<IpAddr>,
     /// What is routed to it in an L3 overlay.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<IpNet>,
@@ -36,7 +39,14 @@ pub struct Peer {
 impl Peer {
     /// A peer with nothing behind it.
     pub fn new(address: IpAddr) -> Peer {
-        Peer { address, vtep: None, mac: None, prefixes: Vec::new(), endpoints: Vec::new() }
+        Peer {
+            address,
+            vtep: None,
+            mac: None,
+            node_ips: Vec::new(),
+            prefixes: Vec::new(),
+            endpoints: Vec::new(),
+        }
     }
 
     /// Its address in an L3 overlay: as configured, else the outer one.
@@ -49,6 +59,16 @@ impl Peer {
     pub fn mac(&self) -> MacAddr {
         self.mac.unwrap_or_else(|| MacAddr::derived(&self.vtep().to_string()))
     }
+
+    /// The Ethernet address that goes with [`Peer::node_ips`]: derived from the first, as it derives its own.
+    pub fn node_mac(&self) -> Option<MacAddr> {
+        derived(&self.node_ips)
+    }
+}
+
+/// The Ethernet address of a node with these addresses in an L2 overlay.
+pub(super) fn derived(node_ips: &[IpAddr]) -> Option<MacAddr> {
+    node_ips.first().map(|first| MacAddr::derived(&format!("node {first}")))
 }
 
 /// The keys of one peer.
@@ -56,6 +76,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("address", &[], "address", "required", "where the outer packets go"),
     key("vtep", &[], "address", "`address`", "its address in an L3 overlay"),
     key("mac", &[], "MAC address", "derived from `vtep`", "its Ethernet address in an L3 overlay"),
+    key(
+        "node_ips",
+        &[],
+        "array of addresses",
+        "[]",
+        "its own `node_ips` in an L2 overlay, in the same order",
+    ),
     key("prefixes", &[], "array of prefixes", "[]", "what is routed to it in an L3 overlay"),
     key("endpoints", &[], "array of endpoints", "[]", "stations behind it in an L2 overlay"),
 ];
@@ -68,11 +95,19 @@ pub(crate) fn read(section: &mut Section<'_, '_>) -> Result<Peer, Reported> {
     let address = section.required("address", "\"10.186.152.101\"", value::unicast);
     let vtep = section.optional("vtep", vtep);
     let mac = section.optional("mac", value::station);
+    let node_ips = section.list("node_ips", value::unicast);
     let prefixes = section.list("prefixes", prefix);
     let endpoints = section.tables("endpoints", endpoint::KEYS, endpoint::EXAMPLE, station);
     section.refuse_others(None);
     let endpoints = endpoints?.into_iter().collect::<Option<_>>().ok_or(Reported);
-    Ok(Peer { address: address?, vtep: vtep?, mac: mac?, prefixes: prefixes?, endpoints: endpoints? })
+    Ok(Peer {
+        address: address?,
+        vtep: vtep?,
+        mac: mac?,
+        node_ips: node_ips?,
+        prefixes: prefixes?,
+        endpoints: endpoints?,
+    })
 }
 
 /// An address of a tunnel end within an overlay: of no station, so the first address of a subnet will do.

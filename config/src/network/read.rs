@@ -95,6 +95,7 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
     let flood = section.or("flood", true, value::boolean);
     let dscp = section.or("dscp", Dscp::default(), dscp);
     let vtep = section.optional("vtep", peer::vtep);
+    let node_ips = section.list("node_ips", value::unicast);
     let returns = section.or("return", Return::default(), value::one_of(RETURNS));
     let peers = section.tables("peers", peer::KEYS, peer::EXAMPLE, peer::read);
     let peers_file = section.optional("peers_file", value::file_path);
@@ -121,6 +122,7 @@ fn overlay(section: Keys<'_, '_, '_>) -> Result<NetworkKind, Reported> {
         dscp: dscp?,
         ovn_ports: ovn_ports?,
         vtep: vtep?,
+        node_ips: node_ips?,
         returns: returns?,
         peers: peers.into_iter().collect::<Option<_>>().ok_or(Reported)?,
         peers_file: peers_file?,

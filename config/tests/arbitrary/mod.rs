@@ -15,7 +15,8 @@ use proptest::sample::{select, subsequence};
 use shunt_config::{
     Bond, BondHash, BondMember, BondMode, Config, Daemon, Endpoint, FloatingIp, FlowCache, Hugepages,
     KeyFields, LacpRate, Listen, MacAddr, MemifRole, Memory, Metrics, Mtu, Netns, Network, NetworkName, Poll,
-    Port, PortKind, PortName, Router, RouterName, Routes, Secret, StaticRoute, VhostMode, Workers,
+    Port, PortForward, PortKind, PortName, Router, RouterName, Routes, Secret, ServiceProtocol, StaticRoute,
+    VhostMode, Workers,
 };
 
 const NETWORKS: [&str; 3] = ["default", "blue", "red"];
@@ -123,6 +124,14 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             external_ips,
             floating_ips,
             snat_pool: Vec::new(),
+            port_forwards: vec![PortForward {
+                protocol: ServiceProtocol::Udp,
+                external: "203.0.113.201:53".parse().unwrap(),
+                internal: "10.99.0.2:5353".parse().unwrap(),
+            }],
+            static_snat: Vec::new(),
+            gateway_mode: Default::default(),
+            management_port: None,
         };
         let s = Router {
             name: router("s"),
@@ -130,6 +139,10 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             external_ips: Vec::new(),
             floating_ips: Vec::new(),
             snat_pool: Vec::new(),
+            port_forwards: Vec::new(),
+            static_snat: Vec::new(),
+            gateway_mode: Default::default(),
+            management_port: None,
         };
         (std::iter::once(r).chain(second.then_some(s)).collect(), networks)
     })

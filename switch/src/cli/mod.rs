@@ -13,6 +13,7 @@
 //! | [`ip`], [`ovs`] | the tables in the words of `ip`, `bridge`, `ovs-ofctl`, `ovs-vsctl` |
 //! | [`conntrack`] | connections in the words of conntrack(8) |
 //! | [`doctor`] | what is wrong; making it right |
+//! | [`nat`] | translations in the words of iptables-save(8) |
 //! | [`flows`], [`trace`](mod@trace), [`capture`] | cached flows; where a frame would go; a frame out of a file |
 //! | [`tcpdump`] | frames, live |
 //! | [`ping`] | the switch asks somebody |
@@ -30,6 +31,7 @@ mod feed;
 pub mod flows;
 pub mod ip;
 pub mod man;
+pub mod nat;
 mod objects;
 pub mod options;
 pub mod ovs;
@@ -140,6 +142,7 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         Command::Conntrack(wanted) => {
             conntrack::run(&mut client, wanted, json || wanted.output.is_some()).await
         }
+        Command::Nat { what: options::Nat::Rules(wanted) } => nat::run(&mut client, wanted, json).await,
         Command::Drops(wanted) => policies::drops(&mut client, wanted, json).await,
         Command::List { record, names } => ovs::list(&mut client, *record, names, json).await,
         Command::Show { what } => show::run(&mut client, what, json).await,

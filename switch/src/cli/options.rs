@@ -103,6 +103,12 @@ pub enum Command {
         shunt conntrack -E -p tcp\n\
         shunt conntrack -S")]
     Conntrack(Conntrack),
+    /// What routers translate besides services, in the words of iptables.
+    Nat {
+        /// What of it.
+        #[command(subcommand)]
+        what: Nat,
+    },
     /// Show where a frame would go and why. Nothing is sent and nothing changes; a dropped frame is a result, not an error.
     #[command(after_help = "Examples: shunt trace --in pod1 'ip4.dst==10.0.2.9 && udp.dst==53'\n\
         shunt trace 'inport==\"pod1\" && ip4.src==10.0.1.9 && ip4.dst==10.0.2.9'\n\
@@ -135,6 +141,26 @@ pub enum Command {
         #[arg(value_enum, default_value_t = Page::Shunt)]
         page: Page,
     },
+}
+
+/// What is asked about translations.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Nat {
+    /// Print the rules of each router as iptables-save does: masquerading by a mark and a chain of its own, floating addresses,
+    /// single ports, prefixes. The switch itself uses no iptables.
+    #[command(after_help = "Examples: shunt nat rules | grep MASQUERADE\n\
+        shunt nat rules -6 ovn-cluster")]
+    Rules(NatRules),
+}
+
+/// Which rules.
+#[derive(Clone, Debug, Args)]
+pub struct NatRules {
+    /// Only this router's.
+    pub router: Option<String>,
+    /// Those of IPv6, as ip6tables-save does.
+    #[arg(short = '6')]
+    pub v6: bool,
 }
 
 /// A part of what the daemon knows.

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shunt_config::{Config, ConfigErrors, NetworkChange, NetworkName, ObjectName, PortChange, PortName};
+use shunt_config::{
+    Config, ConfigErrors, NetworkChange, NetworkName, ObjectName, PortChange, PortName, Router,
+};
 
 use super::domains::Domains;
 use super::kept::KeptError;
@@ -33,7 +35,7 @@ pub enum ApplyError {
     TooMany(usize),
     /// The connection table does not fit into memory.
     #[error(
-        "{0}; lower `capacity` under [connections], or have no service and no floating address, and masquerade no network"
+        "{0}; lower `capacity` under [connections], or have no service and no floating address, forward no port, and masquerade no network"
     )]
     Connections(#[from] NoTable),
     /// Ports that did not open, one line each.
@@ -68,7 +70,7 @@ pub struct Applied {
 
 /// True when the network's gateway comes, goes, or speaks for other addresses.
 fn changes_gateway(change: &NetworkChange) -> bool {
-    change.keys.iter().any(|key| matches!(*key, "router" | "gateways" | "gateway_mac" | "vtep"))
+    change.keys.iter().any(|key| matches!(*key, "router" | "gateways" | "gateway_mac" | "vtep" | "node_ips"))
 }
 
 impl Control {
@@ -180,7 +182,10 @@ impl Control {
             self.reports.policies_applied(begun.elapsed());
         }
         let translated = |config: &Config| -> Vec<_> {
-            config.routers.iter().map(|router| router.floating_ips.clone()).collect()
+            let rules = |router: &Router| {
+                (router.floating_ips.clone(), router.port_forwards.clone(), router.static_snat.clone())
+            };
+            config.routers.iter().map(rules).collect()
         };
         let moved = translated(&running) != translated(&self.config);
         if moved || !diff.changed_services.is_empty() || !diff.removed_services.is_empty() {

@@ -7,7 +7,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shunt_config::{Config, Network, NetworkName, RouterName};
+use shunt_config::{Config, Network, NetworkName, Router, RouterName};
 
 use super::Control;
 use super::status::{ConnectionTableRow, percent};
@@ -90,7 +90,7 @@ impl Connections {
     pub(super) fn provide(&mut self, config: &Config, workers: usize, seed: u64) -> Result<(), NoTable> {
         let needed = !config.services.is_empty()
             || config.cluster.has_policies()
-            || config.routers.iter().any(|router| !router.floating_ips.is_empty())
+            || config.routers.iter().any(Router::translates)
             || config.networks.iter().any(Network::translates);
         if !needed || self.table.is_some() {
             return Ok(());

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shunt_config::NetworkName;
+use shunt_config::{NetworkName, Overlay};
 
 use super::Control;
 use super::neighbors::{Neighbors, has_l3_port, learnable};
@@ -279,11 +279,12 @@ impl Control {
         let neighbor =
             lesson.neighbor.filter(|&(address, mac)| learnable(network, has_l3_port, address, mac));
         let gateway = (!network.gateways.is_empty()).then(|| Mac::from(network.gateway_mac()));
+        let own = [gateway, network.overlay().and_then(Overlay::node_mac).map(Mac::from)];
         let lessons = self.learned.network(&name);
         if let Some((address, mac)) = neighbor {
             lessons.neighbors.learn(address, mac, now);
         }
-        if lesson.source.is_group() || lesson.source == Mac(0) || gateway == Some(lesson.source) {
+        if lesson.source.is_group() || lesson.source == Mac(0) || own.contains(&Some(lesson.source)) {
             return;
         }
         if lessons.fdb.get(lesson.source).is_some_and(Entry::is_fixed) {

@@ -4,8 +4,8 @@
 //! | table | L3 overlay | L2 overlay |
 //! |---|---|---|
 //! | routes ([`routes`]) | prefix -> peer's VTEP address; `cidr` -> unreachable | `cidr` -> unreachable |
-//! | neighbours ([`give`]) | VTEP address -> VTEP's MAC address | endpoint's address -> its MAC address |
-//! | MAC table ([`give`]) | VTEP's MAC address -> peer | endpoint's MAC address -> peer |
+//! | neighbours ([`give`]) | VTEP address -> VTEP's MAC address | address of an endpoint, or of the peer itself -> its MAC address |
+//! | MAC table ([`give`]) | VTEP's MAC address -> peer | that MAC address -> peer |
 
 mod numbers;
 mod routes;
@@ -23,8 +23,8 @@ use crate::encap;
 use crate::ids::NetworkId;
 use crate::table::fdb::Place;
 use crate::table::neighbor::Neighbor;
-use crate::topology::PlannedOverlay;
 use crate::topology::tunnels::PlannedPeer;
+use crate::topology::{OwnEnd, PlannedOverlay};
 use crate::wire::ethernet::Mac;
 
 pub(super) use numbers::{Gone, Numbers};
@@ -44,11 +44,27 @@ pub(super) fn give(network: &Network, numbers: &Numbers, given: &mut Given) {
         };
         if l3 {
             add(peer.mac().into(), &[peer.vtep()]);
+        } else if let Some(mac) = peer.node_mac() {
+            add(mac.into(), &peer.node_ips);
         }
         for endpoint in &peer.endpoints {
             add(endpoint.mac.into(), &endpoint.ip);
         }
     }
+}
+
+/// What this node alone has in overlays: its tunnel ends in L3 overlays, `node_ips` in others. Networks are numbered in the order of
+/// `config`.
+pub(super) fn own_ends(config: &Config) -> Vec<OwnEnd> {
+    let own = |(id, network): (NetworkId, &Network)| {
+        let overlay = network.overlay()?;
+        let (mac, addresses) = match network.is_l3_overlay() {
+            true => (None, overlay.vtep.into_iter().collect()),
+            false => (overlay.node_mac().map(Mac::from), overlay.node_ips.clone().into_boxed_slice()),
+        };
+        (!addresses.is_empty()).then_some(OwnEnd { network: id, mac, addresses })
+    };
+    (0..).map(NetworkId).zip(&config.networks).filter_map(own).collect()
 }
 
 /// The tunnels of `config`. Networks are numbered in its order.

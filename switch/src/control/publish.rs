@@ -5,20 +5,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use std::sync::Arc;
 
-use shunt_config::{KeyFields, MirrorDirection, Network, PortName};
+use shunt_config::{GatewayMode, KeyFields, MirrorDirection, Network, PortName, Router};
 use shunt_ffi::clock;
 
 use super::durations::Durations;
 use super::learn::Given;
 use super::ports::PortState;
-use super::{Control, host, overlay, routes, services};
+use super::{Control, host, overlay, routes};
 use crate::flow::execute::Rewrites;
 use crate::ids::PortId;
 use crate::table::fdb::Place;
 use crate::table::nat::Nat;
 use crate::table::neighbor::Neighbor;
 use crate::topology::{
-    self, Answers, Crossing, Demux, Gateway, Identity, Meter, Mirror, Plan, PlannedNetwork, Port, Topology,
+    self, Answers, Crossing, Demux, Gateway, Identity, Management, Meter, Mirror, Plan, PlannedNetwork, Port,
+    Topology,
 };
 use crate::wire::ethernet::Mac;
 
@@ -237,7 +238,8 @@ impl Control {
         plan.services = self.services.planned(&self.config);
         plan.nat = self.config.routers.iter().map(|router| Nat::build(router).map(Arc::new)).collect();
         plan.affinity = self.services.affinity();
-        plan.vteps = services::vteps(&self.config);
+        plan.ends = overlay::own_ends(&self.config);
+        plan.management = self.config.routers.iter().map(|router| self.management(router)).collect();
         self.policies.set_ports(&self.config, &self.ports);
         let mut given: Vec<Given> = self.domains.iter().map(|_| Given::default()).collect();
         for port in self.ports.iter() {
@@ -260,7 +262,7 @@ impl Control {
                 meter: Meter::of(port.config.police),
             });
         }
-        for ((_, domain), mut given) in self.domains.iter().zip(given) {
+        for ((id, domain), mut given) in self.domains.iter().zip(given) {
             let Some(network) = self.config.networks.get(domain.network) else { continue };
             // The addresses of a bridge are in its untagged domain.
             let whole = domain.vlan.is_none();
@@ -270,7 +272,11 @@ impl Control {
             }
             if let Some(Gateway { mac, addresses, .. }) = &gateway {
                 let own = Neighbor { mac: *mac, own: true, fixed: true };
-                given.neighbors.extend(addresses.iter().map(|(address, _)| (*address, own)));
+                let end = plan.ends.iter().find(|end| end.network == id);
+                given.neighbors.extend(addresses.iter().map(|(address, _)| {
+                    let alone = end.filter(|end| end.addresses.contains(address)).and_then(|end| end.mac);
+                    (*address, Neighbor { mac: alone.unwrap_or(*mac), ..own })
+                }));
                 given
                     .neighbors
                     .extend(self.services.answered(&network.name).iter().map(|address| (*address, own)));
@@ -329,12 +335,29 @@ impl Control {
         Some(Mirror { to, ingress, egress })
     }
 
+    /// The management port of `router`, while it is there.
+    fn management(&self, router: &Router) -> Option<Management> {
+        let name = router.management_port.as_ref()?;
+        let port = self.ports.iter().find(|port| port.config.name == *name)?;
+        let (network, _) = self.domains.attached(name)?;
+        Some(Management {
+            port: port.id,
+            network: *network,
+            addresses: {
+                let own = port.config.kind.addresses().iter().map(|net| net.addr());
+                let given = port.config.endpoints.iter().flat_map(|endpoint| endpoint.ip.iter().copied());
+                own.chain(given).collect()
+            },
+            leads_out: router.gateway_mode == GatewayMode::Local,
+        })
+    }
+
     /// True when the router of `network` sends what comes to one address to another: answers may be sent straight to a client of
-    /// the same subnet.
+    /// the same subnet. Or when it translates what no network says.
     fn has_backends(&self, network: &Network) -> bool {
         network.router.as_ref().is_some_and(|name| {
             let router = self.config.router(name.as_str());
-            self.services.of(name).is_some() || router.is_some_and(|router| !router.floating_ips.is_empty())
+            self.services.of(name).is_some() || router.is_some_and(Router::translates)
         })
     }
 }

@@ -141,14 +141,14 @@ fn next_agreement(old: &[StaticRoute], new: &[StaticRoute]) -> Option<(usize, us
 pub(super) fn gateway(config: &Config, network: &Network) -> Option<Gateway> {
     let name = network.router.as_ref()?;
     let router = config.routers.iter().position(|router| router.name == *name)?;
-    // The VTEP's address in an L3 overlay is one of ours, which no other node has; the last, so that whoever takes the first of a
-    // family takes the gateway's.
+    // What this node alone has in an overlay is ours, too; the last, so that whoever takes the first of a family takes the gateway's.
     let vtep = network.overlay().filter(|_| network.is_l3_overlay()).and_then(|overlay| overlay.vtep);
-    let vtep =
-        vtep.map(IpNet::from).filter(|vtep| !network.gateways.iter().any(|own| own.addr() == vtep.addr()));
+    let vtep = vtep.filter(|vtep| !network.gateways.iter().any(|own| own.addr() == *vtep));
+    let node = network.overlay().map(|overlay| overlay.node_ips.as_slice()).unwrap_or_default();
+    let alone: Vec<_> = vtep.iter().chain(node).copied().map(IpNet::from).collect();
     Some(Gateway {
         mac: network.gateway_mac().into(),
-        addresses: network.gateways.iter().chain(&vtep).map(|net| (net.addr(), net.prefix_len())).collect(),
+        addresses: network.gateways.iter().chain(&alone).map(|net| (net.addr(), net.prefix_len())).collect(),
         router: RouterId(router as u16),
     })
 }

@@ -5,13 +5,16 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shunt_config::{Affinity as Stays, Config, IpNet, NetworkName, RouterName, Service};
+use shunt_config::{
+    Affinity as Stays, Config, GatewayMode, IpNet, LOCAL_NODE_PORTS, Network, NetworkName, Router,
+    RouterName, Service,
+};
 
 use super::Control;
 use super::start;
-use crate::ids::NetworkId;
 use crate::pipeline::keep::keeps;
 use crate::state::{Affinity, Connection, affinity};
+use crate::table::nat::Nat;
 use crate::table::service::{Services, Site};
 
 /// What the control thread has of services.
@@ -57,9 +60,16 @@ impl Tables {
         }
         for router in &config.routers {
             let floating = router.floating_ips.iter().map(|floating| floating.external);
-            for address in floating.chain(router.snat_pool.iter().copied()) {
+            let forwards = router.port_forwards.iter().map(|forward| forward.external.ip());
+            let sourced = router.static_snat.iter().map(|rule| rule.address);
+            for address in floating.chain(router.snat_pool.iter().copied()).chain(forwards).chain(sourced) {
                 let Some(network) = near(config, &router.name, address) else { continue };
-                self.answered.entry(network.clone()).or_default().push(address);
+                let known = self.answered.entry(network.name.clone()).or_default();
+                // The gateway answers for its own.
+                let own = network.gateways.iter().any(|net| net.addr() == address);
+                if !own && !known.contains(&address) {
+                    known.push(address);
+                }
             }
         }
         let stays = |service: &Arc<Service>| service.affinity == Stays::ClientIp;
@@ -100,11 +110,10 @@ impl Tables {
 }
 
 /// The network of `router` outside of overlays in whose subnet `address` is.
-fn near<'c>(config: &'c Config, router: &RouterName, address: IpAddr) -> Option<&'c NetworkName> {
+fn near<'c>(config: &'c Config, router: &RouterName, address: IpAddr) -> Option<&'c Network> {
     let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
     let mut outside = joined.filter(|network| network.overlay().is_none());
-    let near = |network: &&shunt_config::Network| network.gateways.iter().any(|net| net.contains(&address));
-    outside.find(near).map(|network| &network.name)
+    outside.find(|network| network.gateways.iter().any(|net| net.contains(&address)))
 }
 
 /// Where this node is.
@@ -119,17 +128,14 @@ fn site(config: &Config) -> Site {
 }
 
 /// The node's own addresses at `router`, at which node ports are: those of gateways, but in overlays, where every node has
-/// the same.
+/// the same; and those by which the node's own stack passes on what came to it for node ports.
 fn own_addresses(config: &Config, router: &RouterName) -> Vec<IpAddr> {
     let joined = config.networks.iter().filter(|network| network.router.as_ref() == Some(router));
     let outside = joined.filter(|network| network.overlay().is_none());
-    outside.flat_map(|network| &network.gateways).map(IpNet::addr).collect()
-}
-
-/// The addresses of this node alone in overlays: tunnel ends of L3 overlays. In an L2 overlay all nodes have the same.
-pub(super) fn vteps(config: &Config) -> Vec<(NetworkId, IpAddr)> {
-    let numbered = (0..).map(NetworkId).zip(&config.networks).filter(|(_, network)| network.is_l3_overlay());
-    numbered.filter_map(|(id, network)| Some((id, network.overlay()?.vtep?))).collect()
+    let own = outside.flat_map(|network| &network.gateways).map(IpNet::addr);
+    let local = |router: &Router| router.gateway_mode == GatewayMode::Local;
+    let passes_on = config.router(router.as_str()).is_some_and(local);
+    own.chain(LOCAL_NODE_PORTS.into_iter().filter(|_| passes_on)).collect()
 }
 
 impl Control {
@@ -172,10 +178,7 @@ impl Control {
     fn is_kept(&self, connection: &Connection) -> bool {
         let router = self.zones.router(connection.original.zone());
         let services = router.and_then(|router| self.services.of(router));
-        let router = router.and_then(|router| self.config.router(router.as_str()));
-        keeps(connection, services.map(|services| &**services), |external| {
-            let mut floating = router.into_iter().flat_map(|router| &router.floating_ips);
-            floating.find(|floating| floating.external == external).map(|floating| floating.internal)
-        })
+        let nat = router.and_then(|router| self.config.router(router.as_str())).and_then(Nat::build);
+        keeps(connection, services.map(|services| &**services), nat.as_ref())
     }
 }

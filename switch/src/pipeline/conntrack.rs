@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::observe::{Observe, Step};
 use super::packet::{Known, Opens, Packet};
-use super::{Ingress, nat, related, service};
+use super::{Ingress, nat, related};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::{Actions, FlowKey};
@@ -59,13 +59,14 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
 /// True when a connection may be looked for with the packet that has `key`: before any stage has seen it, so that its
 /// fragments can be told apart first.
 #[inline]
-pub fn may_track(ingress: &Ingress<'_>, key: &FlowKey) -> bool {
+pub fn may_track(topology: &Topology, ingress: &Ingress<'_>, key: &FlowKey) -> bool {
     let network = ingress.network;
     let gateway = network.gateway.as_ref().is_some_and(|gateway| gateway.mac == key.dst());
+    let own = topology.own_end(network.id).is_some_and(|end| end.mac == Some(key.dst()));
     // Frames without an Ethernet header are for the router, and so may be what is sent to another one.
     let bare = ingress.port.l3.is_some() || ingress.peer.is_some();
     let other = (network.tracks_bridged || network.crossing.local_route) && !key.dst().is_group();
-    network.zone.is_some() && (gateway || bare || other)
+    network.zone.is_some() && (gateway || own || bare || other)
 }
 
 /// Makes a packet one of a connection.
@@ -104,7 +105,9 @@ pub fn masquerade(
     }
     let (Some(zone), Some(gateway)) = (ingress.network.zone, &egress.gateway) else { return Ok(()) };
     let Some((source, _)) = packet.key().addresses() else { return Ok(()) };
-    let Some(guise) = nat::guise(topology, ingress, (egress, gateway), hop, source)? else { return Ok(()) };
+    let Some((guise, rule)) = nat::guise(topology, ingress, (egress, gateway), hop, source)? else {
+        return Ok(());
+    };
     let mut opens = match packet.opens {
         Some(opens) => opens,
         None => Opens::plain(Tuple::of(packet.key(), zone).ok_or(DropReason::Untracked)?),
@@ -118,9 +121,7 @@ pub fn masquerade(
     }
     see.step(Step::Masquerade(guise.address));
     opens.source = Some(guise);
-    if guise.keeps_port {
-        opens.rule = if opens.rule == service::RULE { service::FLOATING_RULE } else { nat::RULE };
-    }
+    opens.rule |= rule;
     packet.opens = Some(opens);
     Ok(())
 }

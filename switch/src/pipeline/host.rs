@@ -4,12 +4,17 @@
 
 use std::net::IpAddr;
 
+use shunt_config::NODE_MASQUERADE;
+
 use super::observe::{Observe, Step};
-use super::packet::Packet;
+use super::packet::{Guise, Packet};
+use super::route::Hop;
 use super::{Ingress, leave};
 use crate::drop::DropReason;
 use crate::flow::{Answer, Verdict};
-use crate::topology::{Gateway, Network};
+use crate::state::Direction;
+use crate::table::fib::Route;
+use crate::topology::{Gateway, Management, Network, Topology};
 
 /// True when the frame came from the node's own stack: the gateway's MAC address is its own.
 #[inline]
@@ -17,8 +22,58 @@ pub fn is_ingress(ingress: &Ingress<'_>) -> bool {
     ingress.peer.is_none() && ingress.network.host == Some(ingress.port.id)
 }
 
+/// The next hop of a packet that leaves the node through its own stack (gateway mode `local`): the node's address at the management
+/// port. `None` for what goes by `route` itself.
+pub fn way_out(
+    topology: &Topology,
+    ingress: &Ingress<'_>,
+    gateway: &Gateway,
+    route: Option<Route>,
+    packet: &Packet<'_>,
+    see: &mut impl Observe,
+) -> Option<Hop> {
+    let management = topology.management(gateway.router).filter(|it| it.leads_out)?;
+    // From outside, and from the node itself, it would go round in a circle.
+    if ingress.network.host.is_some() || ingress.port.id == management.port {
+        return None;
+    }
+    let through = match route {
+        Some(Route::Connected(network) | Route::Via(network, _)) => Some(topology.network(network)?),
+        // The node may know.
+        None => None,
+        Some(Route::Blackhole | Route::Unreachable) => return None,
+    };
+    if through.is_some_and(|network| network.host.is_none()) {
+        return None;
+    }
+    let (source, _) = packet.key().addresses()?;
+    // What has an address of the switch's there since before the mode was chosen is answered there.
+    let known = packet.connection.filter(|known| known.found.direction == Direction::Original);
+    if known.is_some_and(|known| known.to.source() != source) {
+        return None;
+    }
+    let address = management.like(packet.destination()?)?;
+    see.step(Step::Matched("outside: by the node's own stack"));
+    Some(Hop { network: management.network, address, own: false })
+}
+
+/// A packet of the node's own stack that a service sends back to the node leaves with an address for that ([`NODE_MASQUERADE`]).
+fn disguise(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>, see: &mut impl Observe) {
+    let Some(gateway) = &ingress.network.gateway else { return };
+    let own = |management: &Management| management.port == ingress.port.id;
+    let Some(opens) = packet.opens.as_mut().filter(|opens| opens.source.is_none()) else { return };
+    if !topology.management(gateway.router).is_some_and(own) {
+        return;
+    }
+    let like = |address: &IpAddr| address.is_ipv4() == opens.tuple.is_v4();
+    let Some(address) = NODE_MASQUERADE.into_iter().find(like) else { return };
+    see.step(Step::Masquerade(address));
+    opens.source = Some(Guise { address, shared: false, keeps_port: false });
+}
+
 /// A packet for an address that the switch has in `network`.
 pub fn deliver(
+    topology: &Topology,
     ingress: &Ingress<'_>,
     network: &Network,
     packet: &mut Packet<'_>,
@@ -31,6 +86,7 @@ pub fn deliver(
         return Err(DropReason::SamePort);
     }
     see.step(Step::Matched("an address of the node"));
+    disguise(topology, ingress, packet, see);
     if network.id != ingress.network.id {
         packet.actions.set_macs(gateway.mac, gateway.mac);
     }

@@ -56,6 +56,15 @@ pub fn admit(
     } else if is_gateway(ingress, source) && !host::is_ingress(ingress) {
         return Err(DropReason::SourceIsGateway);
     }
+    if let Some(mac) = topology.own_end(ingress.network.id).and_then(|end| end.mac) {
+        if source == mac {
+            return Err(DropReason::SourceIsGateway);
+        }
+        // What is for this node alone is for its router, as what is for the address that all nodes have.
+        if packet.dst == mac {
+            packet.dst = ingress.network.gateway.as_ref().ok_or(DropReason::NoRoute)?.mac;
+        }
+    }
     packet.rests_on.source(ingress.network.id, source);
     if ingress.network.has_l3 {
         return answer(ingress, packet, see);

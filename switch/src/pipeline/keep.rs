@@ -1,36 +1,61 @@
-//! Which connections go on when services or floating addresses change. Established ones keep where they go whatever becomes of
+//! Which connections go on when services or static translations change. Established ones keep where they go whatever becomes of
 //! that short of its end (table 4 finds them before any other stage is asked), so whoever changes the tables goes through
 //! them and ends the others.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::{nat, service};
 use crate::state::Connection;
+use crate::state::tuple::Parts;
+use crate::table::nat::Nat;
 use crate::table::service::Services;
 
-/// True when a connection of a router with `services` goes on: the service that made it still has the backend, and the
-/// floating address that it has still stands for its station; `inward` says for which one an address stands. All others are
-/// kept but those to where a service or a floating address has come to be: they would go by it for ever otherwise, as a
-/// resolver's that asked too early.
-pub fn keeps(
-    connection: &Connection,
-    services: Option<&Services>,
-    inward: impl Fn(IpAddr) -> Option<IpAddr>,
-) -> bool {
+/// True when a connection of a router with `services` and `nat` goes on: what sends it inside still does, and it still leaves with
+/// what it left with. All others are kept but those to where a service, a floating address or a forwarded port has come to be:
+/// they would go by it for ever otherwise, as a resolver's that asked too early.
+pub fn keeps(connection: &Connection, services: Option<&Services>, nat: Option<&Nat>) -> bool {
     let (original, reply) = (connection.original.parts(), connection.reply.parts());
+    let rule = connection.rule;
+    is_sent_there(rule & nat::INWARD, &original, &reply, services, nat)
+        && leaves_so(rule & nat::OUTWARD, &original, &reply, nat)
+}
+
+/// Whether its first packet would go there again.
+fn is_sent_there(
+    rule: u32,
+    original: &Parts,
+    reply: &Parts,
+    services: Option<&Services>,
+    nat: Option<&Nat>,
+) -> bool {
     let (to, protocol, port) = (original.destination, original.protocol, original.destination_port);
-    let leaves = || inward(reply.destination) == Some(original.source);
-    let served = || {
-        let backend = (reply.source, reply.source_port);
-        services.is_some_and(|services| services.keeps(to, protocol, port, backend))
-    };
-    match connection.rule {
-        service::RULE => served(),
-        service::FLOATING_RULE => served() && leaves(),
-        _ if services.is_some_and(|services| services.is_front(to, protocol, port)) => false,
-        rule => match inward(to) {
-            Some(station) => station == reply.source,
-            None => rule != nat::RULE || leaves(),
-        },
+    let there = SocketAddr::new(reply.source, reply.source_port);
+    if rule == service::RULE {
+        return services
+            .is_some_and(|services| services.keeps(to, protocol, port, (there.ip(), there.port())));
+    }
+    if services.is_some_and(|services| services.is_front(to, protocol, port)) {
+        return false;
+    }
+    if let Some(station) = nat.and_then(|nat| nat.inward(to)) {
+        return station == there.ip();
+    }
+    let forwarded = nat.and_then(|nat| nat.forward(protocol, SocketAddr::new(to, port)));
+    match rule {
+        nat::RULE => false,
+        nat::FORWARD => forwarded == Some(there),
+        _ => forwarded.is_none(),
+    }
+}
+
+/// Whether it would leave with that address again.
+fn leaves_so(rule: u32, original: &Parts, reply: &Parts, nat: Option<&Nat>) -> bool {
+    let leaves_with = reply.destination;
+    match rule {
+        nat::LEAVES => nat.and_then(|nat| nat.inward(leaves_with)) == Some(original.source),
+        nat::SOURCED => {
+            nat.and_then(|nat| nat.sourced(original.source, |address| address == leaves_with)).is_some()
+        }
+        _ => true,
     }
 }

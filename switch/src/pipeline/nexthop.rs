@@ -28,7 +28,7 @@ pub fn resolve<'t>(
     let network = topology.network(hop.network).ok_or(DropReason::NoRoute)?;
     let gateway = network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
     if hop.own {
-        return Ok((network, Next::Done(host::deliver(ingress, network, packet, see)?)));
+        return Ok((network, Next::Done(host::deliver(topology, ingress, network, packet, see)?)));
     }
     // A route by way of the switch itself leads nowhere. (The address of an L3 port is ours for ARP only.)
     if gateway.owns(hop.address) {

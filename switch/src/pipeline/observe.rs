@@ -1,6 +1,6 @@
 //! Watching the stages decide.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::flow::Verdict;
 use crate::state::Tuple;
@@ -39,6 +39,8 @@ pub enum Step<'a> {
     Backend(IpAddr, u16),
     /// The destination stands for a station.
     Floating(IpAddr, IpAddr),
+    /// A port that leads to another.
+    Forward(SocketAddr, SocketAddr),
     /// A connection is opened, with this source address.
     Masquerade(IpAddr),
     /// The frame was rewritten.

@@ -139,6 +139,8 @@ pub struct Packet<'f> {
     pub opens: Option<Opens>,
     /// What it opens leaves with an address of this node, whatever network it leaves by: set by table 6.
     pub masquerades: bool,
+    /// The node's own stack passes it on, and decides about it: set by table 6.
+    pub by_host: bool,
     /// What is to be done.
     pub actions: Actions,
     /// Rows that were asked for.
@@ -165,6 +167,7 @@ impl<'f> Packet<'f> {
             connection: None,
             opens: None,
             masquerades: false,
+            by_host: false,
             actions: Actions::unchanged(Verdict::Consume),
             rests_on: Dependencies::NONE,
             teach: Teach::Nothing,

@@ -50,7 +50,10 @@ pub fn route(
     let own = |network| Hop { network, address: destination, own: true };
     // Before all else: an address of ours may be link-local.
     let owns = |gateway: &Gateway| gateway.owns(destination);
-    if host::has(ingress.network, destination) || ingress.network.gateway.as_ref().is_some_and(owns) {
+    if packet.by_host
+        || host::has(ingress.network, destination)
+        || ingress.network.gateway.as_ref().is_some_and(owns)
+    {
         return Ok(own(ingress.network.id));
     }
     if !may_be_routed(source, destination) {
@@ -69,6 +72,9 @@ pub fn route(
         return Err(packet.reject(DropReason::TtlExceeded, Answer::Expired));
     }
     packet.actions.edits = packet.actions.edits.and(ttl);
+    if let Some(hop) = host::way_out(topology, ingress, gateway, route, packet, see) {
+        return Ok(hop);
+    }
     match route {
         Some(Route::Connected(network)) => Ok(Hop { network, address: destination, own: false }),
         Some(Route::Via(network, address)) => Ok(Hop { network, address, own: false }),

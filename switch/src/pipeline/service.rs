@@ -7,9 +7,9 @@
 
 use std::net::IpAddr;
 
-use super::Ingress;
 use super::observe::{Observe, Step};
 use super::packet::{Guise, Opens, Packet, Stays, Target};
+use super::{Ingress, nat};
 use crate::drop::DropReason;
 use crate::flow::Answer;
 use crate::flow::hash::fold;
@@ -17,14 +17,12 @@ use crate::state::Tuple;
 use crate::state::affinity::Client;
 use crate::table::fdb::Place;
 use crate::table::service::{Found, Front, Kind, Pick, Scope};
-use crate::topology::{Gateway, Network, Topology};
+use crate::topology::{Gateway, Management, Network, Topology};
 
 /// Number of this table in traces and flow dumps.
 pub const TABLE: u8 = 6;
 /// What connections that services make have as their rule.
 pub const RULE: u32 = 6;
-/// The same of those that leave with a floating address of their sender.
-pub const FLOATING_RULE: u32 = 7;
 
 /// Chooses the backend of a packet that was sent to a service by way of its network's gateway.
 #[inline]
@@ -56,6 +54,16 @@ pub fn translate(
         false if whole => Found::Address(destination),
         false => Found::Nothing,
     };
+    // What comes from outside for a service goes through the node's own stack, and comes back from that.
+    let passes = |management: &Management| management.leads_out;
+    if ingress.network.host.is_some_and(|host| host != ingress.port.id)
+        && !matches!(found, Found::Nothing)
+        && topology.management(gateway.router).is_some_and(passes)
+    {
+        see.step(Step::Matched("for a service: the node's own stack passes it on"));
+        packet.by_host = true;
+        return Ok(());
+    }
     match found {
         Found::Front(front) => open(topology, (ingress, gateway), (&front, tuple, source), packet, see),
         Found::Address(_) => {
@@ -84,7 +92,7 @@ fn open(
         packet.rests_on.service(gateway.router, front.number);
         return Err(DropReason::ServiceSourceRefused);
     }
-    let inside = is_inside(topology, ingress);
+    let inside = is_inside(topology, ingress) && !is_passed_on(topology, ingress, gateway, source);
     let scope = front.row.scope(front.kind, inside);
     let affinity = front.row.affinity();
     let client = Client { service: front.port.id, address: source };
@@ -132,6 +140,12 @@ fn is_inside(topology: &Topology, ingress: &Ingress<'_>) -> bool {
     ingress.network.masquerade || topology.overlay(ingress.network.id).is_some()
 }
 
+/// True for what somebody outside has sent, and the node's own stack passes on.
+fn is_passed_on(topology: &Topology, ingress: &Ingress<'_>, gateway: &Gateway, source: IpAddr) -> bool {
+    let management = topology.management(gateway.router);
+    management.is_some_and(|it| it.leads_out && it.port == ingress.port.id && !it.addresses.contains(&source))
+}
+
 /// The hash of a connection, the same on every node: without the zone, which each numbers for itself.
 fn spread(tuple: &Tuple) -> u64 {
     let parts = tuple.parts();
@@ -165,18 +179,25 @@ pub fn masquerade(
     packet: &mut Packet<'_>,
     see: &mut impl Observe,
 ) -> Result<(), DropReason> {
-    if !packet.masquerades {
+    // What leads to a station behind a peer comes back by this node, too.
+    let away = matches!(place, Some(Place::Peer(_)));
+    let forwarded = away && packet.opens.is_some_and(|opens| opens.rule == nat::FORWARD);
+    if !packet.masquerades && !forwarded {
         return Ok(());
     }
     let Some(opens) = packet.opens.as_mut().filter(|opens| opens.source.is_none()) else { return Ok(()) };
-    let is_v4 = opens.tuple.is_v4();
+    let client = opens.tuple.parts().source;
     let gateway = egress.gateway.as_ref().ok_or(DropReason::ServiceNoSource)?;
     let source = match place {
-        // Each node has the gateway's address; of the node's own in an L3 overlay there is its tunnel end's.
-        Some(Place::Peer(_)) => topology.vtep(egress.id),
+        Some(Place::Port(_)) => gateway.source_for(hop),
+        // Each node has the gateway's address: the backend's own would take the answer.
+        _ if topology.overlay(egress.id).is_some() => {
+            topology.own_end(egress.id).and_then(|end| end.like(client))
+        }
         _ => gateway.source_for(hop),
     };
-    let source = source.filter(|source| source.is_ipv4() == is_v4).ok_or(DropReason::ServiceNoSource)?;
+    let source = source.filter(|source| source.is_ipv4() == client.is_ipv4());
+    let source = source.ok_or(DropReason::ServiceNoSource)?;
     see.step(Step::Masquerade(source));
     opens.source = Some(Guise { address: source, shared: egress.host.is_some(), keeps_port: false });
     Ok(())

@@ -399,7 +399,8 @@ fn routes_alike(old: &Topology, before: RouterId, new: &Topology, after: RouterI
     };
     let services = services_alike(old.services(before), new.services(after));
     services
-        && old.vteps == new.vteps
+        && old.ends == new.ends
+        && old.management(before) == new.management(after)
         && old.nat(before) == new.nat(after)
         && Arc::ptr_eq(&one.fib, &other.fib)
         && gateways(old, before) == gateways(new, after)

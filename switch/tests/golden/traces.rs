@@ -66,6 +66,31 @@ const SCENES: &[(&str, &[Hello], &[&str])] = &[
         ],
         &["003-inter-node", "003-other-subnet", "003-broadcast"],
     ),
+    (
+        "scenes/ovn-kubernetes/shared.toml",
+        &[
+            ("ens33", None, "02:00:0a:b8:86:53", "10.184.134.83"),
+            ("ens33", None, "02:00:0a:b8:86:07", "10.184.134.7"),
+        ],
+        &[
+            "003-shared-pod-out",
+            "003-shared-node-port",
+            "003-shared-node-port-there",
+            "003-pod-cluster-ip",
+            "003-host-cluster-ip",
+            "003-host-cluster-ip-itself",
+            "003-host-in",
+            "003-host-out",
+        ],
+    ),
+    (
+        "scenes/ovn-kubernetes/local.toml",
+        &[
+            ("ens33", None, "02:00:0a:b8:86:53", "10.184.134.83"),
+            ("ens33", None, "02:00:0a:b8:86:07", "10.184.134.7"),
+        ],
+        &["003-local-pod-out", "003-local-node-port", "003-local-node-port-on"],
+    ),
 ];
 
 fn file(name: &str) -> PathBuf {
@@ -154,6 +179,16 @@ fn underlay_routed() {
 #[test]
 fn overlay_geneve() {
     compare("overlay-geneve");
+}
+
+#[test]
+fn gateway_mode_shared() {
+    compare("ovn-kubernetes/shared");
+}
+
+#[test]
+fn gateway_mode_local() {
+    compare("ovn-kubernetes/local");
 }
 
 /// Reference 002's numbered steps (002-28), by name and in number: what the words behind them say is in the files.

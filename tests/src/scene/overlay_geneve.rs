@@ -37,6 +37,10 @@ pub(super) fn make() -> Result<Scene, LabError> {
     for node in ["node1", "node2", "node3"] {
         build.cable(node, &Interface { name: "ens33", ..Interface::default() }, &[])?;
     }
+    // A host outside, which knows no route to the overlay.
+    build.machine("outside", false)?;
+    let addrs = &["10.184.134.7/24", "fd00:184::7/64"];
+    build.cable("outside", &Interface { addrs, ..Interface::default() }, &[])?;
     for (name, device, node, mac, addrs, routes) in PODS {
         build.pod(&Pod { name, node, device, mac: Some(mac), addrs, mtu: MTU, routes })?;
     }

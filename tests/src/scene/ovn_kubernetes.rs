@@ -13,6 +13,9 @@ pub(super) fn make() -> Result<Scene, LabError> {
     for node in ["node1", "node2"] {
         build.cable(node, &Interface { name: "ens33", ..Interface::default() }, &[])?;
     }
+    // A host outside, which knows no route to the overlay.
+    build.machine("outside", false)?;
+    build.cable("outside", &Interface { addrs: &["10.184.134.7/24"], ..Interface::default() }, &[])?;
     let pods = [
         ("pod_a", "node1", "veth_pod_a", "0a:58:0a:80:00:05", "10.128.0.5/23", "default via 10.128.0.1"),
         ("pod_b", "node2", "veth_pod_b", "0a:58:0a:82:00:05", "10.130.0.5/23", "default via 10.130.0.1"),

@@ -45,7 +45,7 @@ while (my @some = $ready->can_read) {
 "#;
 
 /// Speaks over one socket: for each line of input a line, or datagram, is sent, and what comes back is printed.
-const TALK: &str = r#"
+pub(crate) const TALK: &str = r#"
 use strict; use IO::Socket::IP; $| = 1;
 my ($proto, $host, $port) = @ARGV;
 my $s = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Proto => $proto, Timeout => 5) or do { print "failed: $!\n"; exit 0 };
@@ -83,7 +83,7 @@ pub(crate) fn serve(pod: &Pod, port: u16) -> Backend {
     Backend(program)
 }
 
-fn bracketed(host: &str) -> String {
+pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 

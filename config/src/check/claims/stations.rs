@@ -8,6 +8,7 @@ use crate::error::Sink;
 use crate::mac::MacAddr;
 use crate::names::RouterName;
 use crate::network::Network;
+use crate::network::overlay::Overlay;
 use crate::network::peer::Peer;
 use crate::port::Draft;
 use crate::port::kind::PortKind;
@@ -30,8 +31,11 @@ pub(super) fn addresses(ports: &[Draft], around: &Around<'_>, sink: &mut Sink) {
         for net in &network.gateways {
             claims.claim((domain_of(network), net.addr()), || format!("the gateway of network {name}"));
         }
+        for ip in network.overlay().iter().flat_map(|overlay| &overlay.node_ips) {
+            claims.claim((domain_of(network), *ip), || format!("this node (node_ips of network {name})"));
+        }
         for peer in peers(network) {
-            for ip in peer.endpoints.iter().flat_map(|endpoint| &endpoint.ip) {
+            for ip in peer.endpoints.iter().flat_map(|endpoint| &endpoint.ip).chain(&peer.node_ips) {
                 claims.claim((domain_of(network), *ip), || format!("peer {}", peer.address));
             }
         }
@@ -81,6 +85,9 @@ pub(super) fn macs(ports: &[Draft], around: &Around<'_>, sink: &mut Sink) {
         let mac = network.gateway_mac();
         if !network.gateways.is_empty() && network.parent_mac() != Some(mac) {
             claims.claim((domain_of(network), mac), || format!("the gateway of network {name}"));
+        }
+        if let Some(mac) = network.overlay().and_then(Overlay::node_mac) {
+            claims.claim((domain_of(network), mac), || format!("this node (node_ips of network {name})"));
         }
         for peer in peers(network) {
             for endpoint in &peer.endpoints {

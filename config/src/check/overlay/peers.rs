@@ -43,6 +43,9 @@ pub(crate) fn all(draft: &Draft, overlay: &Overlay, transport: Option<&Draft>, s
         whole(draft, overlay, l3, sink);
     }
     let (mut outer, mut inner) = (Claims::new(), Claims::new());
+    if draft.routing {
+        own(draft, overlay, l3, &mut inner, sink);
+    }
     for (index, peer) in overlay.peers.iter().enumerate() {
         let at = At { draft, overlay, peer, index };
         let mut twice = false;
@@ -79,6 +82,57 @@ fn whole(draft: &Draft, overlay: &Overlay, l3: bool, sink: &mut Sink) {
     }
 }
 
+/// What this node alone has in an L2 overlay.
+fn own(draft: &Draft, overlay: &Overlay, l3: bool, inner: &mut Claims<Inner>, sink: &mut Sink) {
+    if overlay.node_ips.is_empty() {
+        return;
+    }
+    if l3 {
+        let message =
+            "each node has an address of its own in an L3 overlay, its vtep; remove it, or set vtep";
+        sink.report(&draft.key("node_ips"), message);
+    } else if draft.network.router.is_none() {
+        let message = "nothing is routed here; add router and gateways, or remove it";
+        sink.report(&draft.key("node_ips"), message);
+    } else {
+        let place = Place { draft, label: "this node".to_owned() };
+        node(&place, &overlay.node_ips, |at| draft.key(&format!("node_ips[{at}]")), inner, sink);
+    }
+}
+
+/// Whose addresses are looked at.
+struct Place<'a> {
+    draft: &'a Draft,
+    label: String,
+}
+
+/// The addresses of a node in an L2 overlay: one of a family, in a subnet of the gateways, nobody else's.
+fn node(
+    place: &Place<'_>,
+    addresses: &[IpAddr],
+    key: impl Fn(usize) -> String,
+    inner: &mut Claims<Inner>,
+    sink: &mut Sink,
+) {
+    let network = &place.draft.network;
+    for (at, ip) in addresses.iter().enumerate() {
+        let before = addresses[..at].iter().find(|other| other.is_ipv4() == ip.is_ipv4());
+        let message = if let Some(first) = before {
+            Some(format!("{ip} and {first} are of one family; give one of the two"))
+        } else if let Some(message) = misplaced(network, *ip) {
+            Some(message)
+        } else if network.gateways.iter().any(|net| net.addr() == *ip) {
+            Some(format!("{ip} is the address of the gateway, which every node has; choose another"))
+        } else {
+            let first = inner.claim(Inner::Ip(*ip), || place.label.clone());
+            first.map(|first| format!("{ip} is already an address of {first}; choose another"))
+        };
+        if let Some(message) = message {
+            sink.report(&key(at), message);
+        }
+    }
+}
+
 /// The outer address: another node's, and of a family that the transport has an address of.
 fn reached(at: At<'_>, transport: &Draft, sink: &mut Sink) {
     let (own, address) = (&transport.network.gateways, at.peer.address);
@@ -101,6 +155,10 @@ fn routed(at: At<'_>, twice: bool, inner: &mut Claims<Inner>, sink: &mut Sink) {
         let message = "this overlay routes to its peers (L3); write prefixes instead, or for L2 remove vtep and give it \
                        gateways with subnets";
         sink.report(&at.key("endpoints"), message);
+    }
+    if !peer.node_ips.is_empty() {
+        let message = "this overlay routes to its peers (L3), each of which has a vtep; write that instead";
+        sink.report(&at.key("node_ips"), message);
     }
     // Without vtep it is the outer address, which may be the vtep of another.
     let (vtep, key) = (peer.vtep(), if peer.vtep.is_some() { "vtep" } else { "address" });
@@ -136,6 +194,8 @@ fn switched(at: At<'_>, inner: &mut Claims<Inner>, sink: &mut Sink) {
                        gateways = [\"169.254.1.1/32\"] to the network";
         sink.report(&at.key(key), message);
     }
+    let place = Place { draft, label: at.label() };
+    node(&place, &peer.node_ips, |which| at.key(&format!("node_ips[{which}]")), inner, sink);
     let gateways = &draft.network.gateways;
     for (j, endpoint) in peer.endpoints.iter().enumerate() {
         let key = |name: &str| at.key(&format!("endpoints[{j}].{name}"));

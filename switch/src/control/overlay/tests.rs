@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use shunt_config::{Config, MacAddr, NetworkName};
 
-use super::{Gone, Numbers, dscp, encap, give, locals, planned, routes};
+use super::{Gone, Numbers, dscp, encap, give, locals, own_ends, planned, routes};
 use crate::control::learn::Given;
 use crate::encap::{Dscp, Encap, Payload};
 use crate::ids::NetworkId;
@@ -110,15 +110,20 @@ fn an_l2_peer_is_a_switch_behind_a_tunnel() {
         "[[network]]\nname = \"g\"\nkind = \"overlay\"\nencap = \"geneve\"\nvni = 5\ntransport = \"ctl\"\n\
          router = \"r\"\ngateways = [\"10.16.0.1/16\"]\npeers = [\
          { address = \"192.168.50.2\", endpoints = [{ mac = \"02:00:00:00:00:05\", ip = [\"10.16.0.5\"] }, { mac = \"02:00:00:00:00:06\" }] },\
-         { address = \"192.168.50.3\" }]\n",
+         { address = \"192.168.50.3\", node_ips = [\"10.16.9.3\"] }]\nnode_ips = [\"10.16.9.1\"]\n",
     );
     let mut numbers = Numbers::default();
     numbers.follow(&config);
     let mut given = Given::default();
     give(&config.networks[1], &numbers, &mut given);
     let [five, six] = [5, 6].map(|last| Mac::from(MacAddr([2, 0, 0, 0, 0, last])));
-    assert_eq!(given.stations, [(five, Place::Peer(0)), (six, Place::Peer(0))]);
-    assert_eq!(given.neighbors.len(), 1);
+    let peer = config.networks[1].overlay().unwrap().peers[1].node_mac().map(Mac::from).unwrap();
+    assert_eq!(given.stations, [(five, Place::Peer(0)), (six, Place::Peer(0)), (peer, Place::Peer(1))]);
+    assert_eq!(given.neighbors.len(), 2);
+    assert_eq!((given.neighbors[1].0, given.neighbors[1].1.mac), (address("10.16.9.3"), peer));
+    let [own] = &own_ends(&config)[..] else { panic!("one overlay has one") };
+    assert_eq!((own.network, &own.addresses[..]), (NetworkId(1), &[address("10.16.9.1")][..]));
+    assert!(own.mac.is_some_and(|mac| mac != peer), "each node derives its own");
     assert_eq!((given.neighbors[0].0, given.neighbors[0].1.mac), (address("10.16.0.5"), five));
     assert_eq!(routes(&config, &config.routers[0]).count(), 0, "its subnet is a route already");
     let mut none = Given::default();

@@ -12,7 +12,7 @@ use crate::pipeline::{encap, ingress, lookup, nexthop};
 use crate::table::fdb::Place;
 use crate::table::fib::{Route, Row};
 use crate::topology::tunnels::Blocked;
-use crate::topology::{Network, Port, Router, RouterId, Tag};
+use crate::topology::{Gateway, Network, Port, Router, RouterId, Tag};
 
 /// Table 20, output.
 const OUTPUT: u8 = 20;
@@ -123,6 +123,7 @@ impl Rules<'_> {
         refused(self, format!("dl_src={GROUP}"));
         if let Some(gateway) = &network.gateway {
             refused(self, format!("dl_src={}", words::mac(gateway.mac)));
+            self.own_end(network, gateway);
         }
         let mut own: Vec<_> = network.neighbors.iter().filter(|row| row.neighbor.own).collect();
         own.sort_by_key(|row| row.address);
@@ -165,6 +166,19 @@ impl Rules<'_> {
                 }
             }
         }
+    }
+
+    /// What is for this node alone in an overlay is as what is for the gateway.
+    fn own_end(&mut self, network: &Network, gateway: &Gateway) {
+        let mut known = network.neighbors.iter().filter(|row| gateway.owns(row.address));
+        let Some(own) = known.find(|row| row.neighbor.mac != gateway.mac) else { return };
+        let (of, mac) = (self.of(network.id), words::mac(own.neighbor.mac));
+        let refused = vec![of.clone(), format!("dl_src={mac}")];
+        self.add(RuleId::None, ingress::TABLE, priority::REFUSE, refused, drop());
+        let terms = vec![of, format!("dl_dst={mac}")];
+        let again =
+            vec![format!("mod_dl_dst:{}", words::mac(gateway.mac)), format!("resubmit(,{})", ingress::TABLE)];
+        self.add(RuleId::None, ingress::TABLE, priority::REFUSE, terms, again);
     }
 
     /// Table 16 by MAC address.

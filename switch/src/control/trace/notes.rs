@@ -251,6 +251,11 @@ impl Observe for Notes<'_> {
                 self.note(text.clone());
                 self.found.push(Found::Connection(text));
             }
+            Step::Forward(external, internal) => {
+                let text = format!("port {external} leads to {internal}");
+                self.note(text.clone());
+                self.found.push(Found::Connection(text));
+            }
             Step::Backend(address, port) => {
                 let text = format!("opens a connection to backend {}", SocketAddr::new(address, port));
                 self.note(text.clone());

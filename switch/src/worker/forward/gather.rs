@@ -93,7 +93,7 @@ impl Forwarder {
     ) -> Option<Decision> {
         let fragments = scene.topology.fragments()?;
         let ingress = Ingress::of(scene.topology, &flow.key).ok()?;
-        if !conntrack::may_track(&ingress, &flow.key) {
+        if !conntrack::may_track(scene.topology, &ingress, &flow.key) {
             return None;
         }
         let part = match note(fragments, &ingress, flow, frame, scene.now) {

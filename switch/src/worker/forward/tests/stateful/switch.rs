@@ -172,8 +172,7 @@ impl Switch {
     /// Ends the connections that the last change leaves nowhere to go.
     pub(super) fn clean(&mut self) {
         for row in self.rows() {
-            let inward = |external| self.nat.as_ref().and_then(|nat| nat.inward(external));
-            if !keeps(&row, self.services.as_deref(), inward) {
+            if !keeps(&row, self.services.as_deref(), self.nat.as_deref()) {
                 assert!(matches!(self.table.remove(&mut self.stock, row.conn), Removal::Removed(_)));
             }
         }
@@ -281,6 +280,10 @@ fn nat(world: &World) -> Option<Nat> {
             .flat_map(|it| [false, true].map(|v6| pair(it, v6)))
             .collect(),
         snat_pool: if world.pool { places::pool() } else { Vec::new() },
+        port_forwards: Vec::new(),
+        static_snat: Vec::new(),
+        gateway_mode: Default::default(),
+        management_port: None,
     })
 }
 
