@@ -62,7 +62,6 @@ pub use queue::{VhostRxQueue, VhostTxQueue};
 use driver::Driver;
 use gate::Visits;
 use landing::Landing;
-use queue::Way;
 use relay::{Front, Relay};
 use state::State;
 
@@ -199,7 +198,7 @@ impl VhostPort {
                 landing,
                 pool: options.pool,
                 notify: false,
-                way: Way::default(),
+                way: Box::default(),
                 visits: Visits::default(),
             })
             .collect();
@@ -207,7 +206,7 @@ impl VhostPort {
             .map(|index| VhostTxQueue {
                 state: state.clone(),
                 index,
-                way: Way::default(),
+                way: Box::default(),
                 visits: Visits::default(),
             })
             .collect();

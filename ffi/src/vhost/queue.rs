@@ -31,7 +31,8 @@ pub struct VhostRxQueue {
     pub(super) pool: Mempool,
     /// Whether the guest is asked to kick.
     pub(super) notify: bool,
-    pub(super) way: Way,
+    /// Boxed for its size; made with the queue, for workers do not allocate.
+    pub(super) way: Box<Way>,
     pub(super) visits: Visits,
 }
 
@@ -40,7 +41,8 @@ pub struct VhostRxQueue {
 pub struct VhostTxQueue {
     pub(super) state: Arc<State>,
     pub(super) index: usize,
-    pub(super) way: Way,
+    /// Boxed for its size; made with the queue, for workers do not allocate.
+    pub(super) way: Box<Way>,
     pub(super) visits: Visits,
 }
 

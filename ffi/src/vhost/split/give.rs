@@ -4,7 +4,7 @@ use crate::sys;
 
 use super::super::gate::Inside;
 use super::copy::copy;
-use super::ring::{Base, prefetch};
+use super::ring::Base;
 use super::{BURST, End, HEADER, Straight};
 
 /// Offload state that becomes part of the header.
@@ -78,13 +78,10 @@ impl Straight {
         frames: &[*mut sys::rte_mbuf],
         places: &mut [Place; BURST],
     ) -> usize {
-        for (index, place) in places[..frames.len()].iter_mut().enumerate() {
-            place.head = self.ring.head(base.available.wrapping_add(index as u16));
-            self.ring.prefetch(place.head);
-        }
         for (index, (place, frame)) in places.iter_mut().zip(frames).enumerate() {
             // SAFETY: a live frame, per the contract.
             let frame = unsafe { &**frame };
+            place.head = self.ring.head(base.available.wrapping_add(index as u16));
             let descriptor = self.ring.descriptor(place.head);
             let length = HEADER + u32::from(frame.data_len);
             let fits = self.ring.has(place.head)
@@ -94,8 +91,6 @@ impl Straight {
                 && frame.ol_flags & OFFLOADS == 0;
             let at = if fits { self.map.find(descriptor.address, length.into()) } else { None };
             let Some(at) = at else { return index };
-            prefetch(at);
-            prefetch(at.wrapping_add(HEADER as usize + 48));
             place.at = at;
         }
         frames.len()

@@ -5,8 +5,9 @@
 //! where a ring stands is asked of the library before each burst and told it after, so either can go on where the other
 //! stopped, and what the library tells a front end is true.
 //!
-//! Why it is faster than the library: what costs is lines of cache that two cores want. All descriptors of a burst are
-//! asked for at once, then all headers and frames; used entries and headers that are right already are not written.
+//! Why it is faster than the library: what costs is lines of cache that two cores want. Used entries and headers that are
+//! right already are not written, and the loops are short enough for the processor to have many lines under way at once
+//! (asking for them ahead gained nothing).
 //!
 //! Cost: two calls of the library per burst; docs/performance.md has the figures.
 

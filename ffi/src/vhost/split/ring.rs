@@ -137,12 +137,6 @@ impl Ring {
         head <= self.mask
     }
 
-    /// Asks for the line of a descriptor.
-    #[inline]
-    pub(super) fn prefetch(&self, head: u16) {
-        prefetch(self.descriptors.wrapping_add(usize::from(head & self.mask)).cast());
-    }
-
     /// Reads a descriptor, once.
     #[inline]
     pub(super) fn descriptor(&self, head: u16) -> Descriptor {
@@ -188,16 +182,4 @@ impl Ring {
         // SAFETY: the device lives while we are inside. The library looks at the same words and at the event index.
         unsafe { sys::rte_vhost_vring_call(inside.vid, self.number) };
     }
-}
-
-/// Asks the processor to fetch a line; any address will do.
-#[inline]
-pub(super) fn prefetch(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint that never faults.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast())
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }

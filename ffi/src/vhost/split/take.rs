@@ -5,7 +5,7 @@ use crate::sys;
 
 use super::super::gate::Inside;
 use super::copy::copy;
-use super::ring::{Base, prefetch};
+use super::ring::Base;
 use super::{BURST, End, HEADER, Straight};
 
 /// Shortest frame that is taken here; the library and [`super::super::inspect`] deal with shorter ones.
@@ -70,14 +70,11 @@ impl Straight {
         (plain, if plain < waiting { End::Library } else { End::Done })
     }
 
-    /// Finds the frames of the next entries, up to the first that is not one buffer, and asks for their lines.
+    /// Finds the frames of the next entries, up to the first that is not one buffer.
     #[inline]
     fn locate(&mut self, base: Base, places: &mut [Place], room: u32) -> usize {
         for (index, place) in places.iter_mut().enumerate() {
             place.head = self.ring.head(base.available.wrapping_add(index as u16));
-            self.ring.prefetch(place.head);
-        }
-        for (index, place) in places.iter_mut().enumerate() {
             let descriptor = self.ring.descriptor(place.head);
             let length = descriptor.length.wrapping_sub(HEADER);
             let fits = self.ring.has(place.head)
@@ -86,8 +83,6 @@ impl Straight {
                 && length <= room;
             let at = if fits { self.map.find(descriptor.address, descriptor.length.into()) } else { None };
             let Some(at) = at else { return index };
-            prefetch(at);
-            prefetch(at.wrapping_add(HEADER as usize + 48));
             (place.length, place.at) = (length, at);
         }
         places.len()
