@@ -15,7 +15,9 @@
 //! | `gate` | when does a guest's memory go away, and who is still using it |
 //! | `relay`, `wire`, `rules`, `memory` | what may a front end ask for (it is hostile), and how it reaches the library |
 //! | `driver`, `callbacks`, `state` | the library's side: devices, rings, what workers are told |
-//! | `queue`, `landing`, `inspect`, `apart` | bursts: where frames are put, what is dropped, and what the library gets wrong about checksums |
+//! | `queue` | bursts: which way they go, what is counted |
+//! | `split`, `regions` | the straight way: plain frames by a ring of our own reading, everything else by the library |
+//! | `landing`, `inspect`, `apart` | the library's way: where frames are put, what is dropped, and what it gets wrong about checksums |
 //! | `wake` | how a worker sleeps |
 //! | `fault`, `watch` | a guest that takes its memory away, or makes a worker wait |
 //!
@@ -36,9 +38,11 @@ mod inspect;
 mod landing;
 mod memory;
 mod queue;
+mod regions;
 mod relay;
 mod rules;
 mod socket;
+mod split;
 mod state;
 mod wake;
 mod watch;
@@ -192,13 +196,19 @@ impl VhostPort {
                 state: state.clone(),
                 pair,
                 landing,
+                pool: options.pool,
                 notify: false,
-                told: 0,
+                way: Box::default(),
                 visits: Visits::default(),
             })
             .collect();
         let tx = (0..usize::from(options.tx_queues))
-            .map(|index| VhostTxQueue { state: state.clone(), index, visits: Visits::default() })
+            .map(|index| VhostTxQueue {
+                state: state.clone(),
+                index,
+                way: Box::default(),
+                visits: Visits::default(),
+            })
             .collect();
         Ok(VhostOpened { port, rx, tx })
     }

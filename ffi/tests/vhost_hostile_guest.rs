@@ -78,7 +78,7 @@ fn bad_descriptors_and_headers_harm_nobody() {
     let path = directory.path().join("s");
     let mut port = Port::open(&options(&path));
     type Attack = (&'static str, fn(&mut Guest));
-    let attacks: [Attack; 14] = [
+    let attacks: [Attack; 18] = [
         ("length 0", |g| lone(g, 0x20_0000, 0, 0)),
         ("shorter than the header", |g| lone(g, 0x20_0000, 5, 0)),
         ("only the header", |g| lone(g, 0x20_0000, 12, 0)),
@@ -104,11 +104,29 @@ fn bad_descriptors_and_headers_harm_nobody() {
             g.offer(1, 1);
         }),
         ("a jump of the index", |g| g.set_available(1, 40_000)),
+        ("a frame behind one that is none", |g| {
+            g.descriptor(1, 0, MEMORY, 100, 0, 0);
+            g.descriptor(1, 1, 0x20_0000, 100, 0, 0);
+            g.offer(1, 0);
+            g.offer(1, 1);
+        }),
+        ("a buffer to write where one to read belongs", |g| lone(g, 0x20_0000, 100, 2)),
+        ("the rings themselves as a frame", |g| {
+            let at = g.rings[1].available_ring();
+            lone(g, at, 1500, 0);
+        }),
+        ("the rings themselves as a buffer", |g| {
+            let at = g.rings[0].used_ring();
+            g.descriptor(0, 2, at, 2048, 2, 0);
+            g.offer(0, 2);
+        }),
     ];
     let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
     for (what, attack) in attacks {
         let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
         port.wait_attached();
+        // From the second burst on a ring is read by ourselves, not by the library.
+        until_the_worker_turned(&port, what);
         attack(&mut guest);
         // And on the ring it receives on: buffers that are not there.
         guest.descriptor(0, 0, MEMORY - 1, 2048, 2, 0);
@@ -201,12 +219,17 @@ fn lone(guest: &mut Guest, address: u64, length: u32, flags: u16) {
 
 /// The worker has come round many times since.
 fn until_the_worker_turned(port: &Port, what: &str) {
+    until_turns(port, what, 1000);
+}
+
+/// The same, so many times: each turn offers the guest a frame at least.
+fn until_turns(port: &Port, what: &str, turns: u64) {
     let seen = || {
         let counted = port.opened.port.statistics();
         counted.tx_frames + counted.tx_link_down + counted.tx_ring_full
     };
     let before = seen();
-    until(what, || seen() > before + 1000);
+    until(what, || seen() > before + turns);
 }
 
 #[test]
@@ -271,23 +294,93 @@ fn memory_taken_away_ends_the_guest_not_the_daemon() {
     let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
     // All rings but the used ring of the one it sends on.
     const RINGS: u64 = 0x1_8000;
+    // The first page of buffers, and half of what lies across its end.
+    const PAGE: u64 = 0x20_1000;
     type Touch = (&'static str, u64, fn(&mut Guest));
-    let touches: [Touch; 4] = [
+    let touches: [Touch; 7] = [
         ("the rings", 0, |_| {}),
         ("a frame of one buffer", RINGS, |guest| lone(guest, 0x20_0000, 112, 0)),
         ("a frame of many buffers", RINGS, |guest| lone(guest, 0x20_0000, 60_000, 0)),
         ("a receive buffer", RINGS, |guest| guest.post(0, 1)),
+        ("a frame, in the middle of its copy", PAGE, |guest| lone(guest, PAGE - 700, 1400, 0)),
+        ("a short frame, in the middle of its copy", PAGE, |guest| lone(guest, PAGE - 50, 112, 0)),
+        ("a receive buffer, in the middle of a copy", PAGE, |guest| {
+            guest.descriptor(0, 0, PAGE - 50, 2048, 2, 0);
+            guest.offer(0, 0);
+        }),
     ];
     for round in 0..5 {
         for (what, left, touch) in touches {
             let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
             port.wait_attached();
+            if round % 2 == 1 {
+                until_the_worker_turned(&port, what);
+            }
             guest.front.memory.set_len(left).unwrap();
             touch(&mut guest);
             assert!(guest.front.is_hung_up(), "{what}, round {round}");
             port.wait_detached();
         }
     }
+    let (rx, tx) = worker.stop();
+    port.opened.rx.push(rx);
+    port.opened.tx.push(tx);
+    assert_serves(&mut port, &path);
+    assert_no_leak();
+}
+
+/// Descriptors, indices and headers that change all the time, also between two looks at them.
+#[test]
+fn a_guest_that_scribbles_over_its_rings_harms_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let mut port = Port::open(&options(&path));
+    let worker = Worker::start(port.opened.rx.remove(0), port.opened.tx.remove(0));
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for _ in 0..4 {
+        let mut guest = Guest::attach(FrontEnd::connect(&path), FEATURES, 1, 16, 2048);
+        port.wait_attached();
+        until_the_worker_turned(&port, "a turn");
+        for step in 0..4_000 {
+            if step % 64 == 0 {
+                until_turns(&port, "a turn between", 2);
+            }
+            let (ring, what) = (next() as usize & 1, next());
+            let slot = next() as u16 % 256;
+            match what % 8 {
+                // Addresses and lengths that are right, nearly right, and any.
+                0 => guest.descriptor(ring, slot, next(), next() as u32, next() as u16, next() as u16),
+                1 => guest.descriptor(ring, slot, MEMORY - next() % 4096, next() as u32 % 4096, 2, 0),
+                2 => guest.write(0x20_0000 + next() % 0x1_0000, &next().to_le_bytes()),
+                3 => guest.write(guest.rings[ring].available_ring() + next() % 516, &next().to_le_bytes()),
+                4 => guest.write(guest.rings[ring].used_ring() + next() % 2052, &next().to_le_bytes()),
+                _ => {
+                    let flags = if ring == 0 { 2 } else { 0 };
+                    guest.descriptor(
+                        ring,
+                        slot,
+                        0x20_0000 + next() % 0x1_0000,
+                        20 + next() as u32 % 2000,
+                        flags,
+                        0,
+                    );
+                    guest.offer(ring, slot);
+                }
+            }
+        }
+        until_the_worker_turned(&port, "a turn afterwards");
+        drop(guest);
+        port.wait_detached();
+    }
+    // All rounds together: what one of them leaves of its rings is a matter of luck.
+    let counted = port.opened.port.statistics();
+    assert!(counted.rx_frames > 100 && counted.tx_frames > 100, "too little came through: {counted:?}");
     let (rx, tx) = worker.stop();
     port.opened.rx.push(rx);
     port.opened.tx.push(tx);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use shunt_tests::{Cmd, Hugepages, Netns, shuntd};
 
 use crate::contest::{Rival, hold};
+use crate::cores;
 use crate::figure::{Bar, Cell, Figure, Sample};
 use crate::peer::ovs::{self, Ovs};
 use crate::plan::Plan;
@@ -35,8 +36,9 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
     let mut rate = Figure::new(name(""), what.clone(), "Mpps", bar);
     rate.cell = Some(Cell { scenario: "vhost", flows });
     let _pages = Hugepages::reserve(ovs::PAGES + GUEST_PAGES)?;
-    let peer = Rival { name: "OVS-DPDK, dpdkvhostuser", run: &|| open_vswitch(plan, flows) };
-    hold(plan, &mut rate, &|| ours(plan, flows), Some(peer), None)?;
+    let peer =
+        Rival { name: "OVS-DPDK, dpdkvhostuser", run: &|| with_round_trip(|| open_vswitch(plan, flows)) };
+    hold(plan, &mut rate, &|| with_round_trip(|| ours(plan, flows)), Some(peer), None)?;
     rate.notes.push("as fast as the guest's queue takes frames: what is received a second".into());
     // The distributions belong to the latencies.
     let curves = std::mem::take(&mut rate.ours.curves);
@@ -65,6 +67,15 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
         "highest rate without any loss (RFC 2544)",
     );
     Ok(vec![rate, no_loss, p99, p99_9])
+}
+
+/// A contestant, and beside its figures how far the cores are from each other: the figures of two runs are comparable when that
+/// is alike. Measured before the switch takes its core.
+fn with_round_trip(run: impl FnOnce() -> Result<Sample>) -> Result<Sample> {
+    let near = cores::round_trip()?;
+    let mut sample = run()?;
+    sample.beside.push((cores::ROUND_TRIP, near));
+    Ok(sample)
 }
 
 fn ours(plan: &Plan, flows: u32) -> Result<Sample> {

@@ -53,6 +53,7 @@ fn sockets(plan: &Plan) -> Result<[PathBuf; 2]> {
 }
 
 fn ours(plan: &Plan) -> Result<Sample> {
+    let near = cores::round_trip()?;
     let node = Netns::new()?;
     let sockets = sockets(plan)?;
     let port = |index: usize| {
@@ -71,11 +72,16 @@ fn ours(plan: &Plan) -> Result<Sample> {
     let drops = switch.drops()?;
     ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
     let guest = peer::testpmd::stop_counting_cycles(&mut guests)?;
-    let beside = vec![("switch cycles/packet", work.cycles_per_packet), ("guest cycles/packet", guest)];
-    Ok(Sample::new(mpps, beside))
+    Ok(Sample::new(mpps, beside(work.cycles_per_packet, guest, near)))
+}
+
+/// What is told beside the rate. Rates are comparable when the last of them is alike.
+fn beside(switch: f64, guest: f64, near: f64) -> Vec<(&'static str, f64)> {
+    vec![("switch cycles/packet", switch), ("guest cycles/packet", guest), (cores::ROUND_TRIP, near)]
 }
 
 fn testpmd_io(plan: &Plan) -> Result<Sample> {
+    let near = cores::round_trip()?;
     let sockets = sockets(plan)?;
     let vdevs = vec![testpmd::vhost(0, &sockets[0], 1, false), testpmd::vhost(1, &sockets[1], 1, false)];
     let options = Options { vdevs, memory: Memory::Huge(MEMORY), ..Options::default() };
@@ -90,7 +96,7 @@ fn testpmd_io(plan: &Plan) -> Result<Sample> {
     let mpps = rate(before, received(&mut guests)?);
     let guest = peer::testpmd::stop_counting_cycles(&mut guests)?;
     let cycles = peer::testpmd::stop_counting_cycles(&mut switch)?;
-    Ok(Sample::new(mpps, vec![("switch cycles/packet", cycles), ("guest cycles/packet", guest)]))
+    Ok(Sample::new(mpps, beside(cycles, guest, near)))
 }
 
 fn guests(sockets: &[PathBuf; 2]) -> Result<Testpmd> {

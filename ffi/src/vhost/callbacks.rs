@@ -171,7 +171,6 @@ fn apply(vid: c_int, state: &State, control: &Control) {
             continue;
         }
         if ready {
-            queue.generation.fetch_add(1, Ordering::Relaxed);
             with_kick(vid, ring, |kick| queue.wake.set_kick(kick));
         } else {
             queue.wake.set_kick(None);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::burst::{Burst, MAX_BURST};
+use crate::mempool::Mempool;
 use crate::sys;
 
 use super::apart;
@@ -12,7 +13,8 @@ use super::features::GuestOffloads;
 use super::gate::{Inside, Visits};
 use super::inspect;
 use super::landing::Landing;
-use super::state::{NO_RING, RxState, State, TxState, guest_tx_ring};
+use super::split::{self, End, Straight};
+use super::state::{NO_RING, RxCounters, RxState, State, TxState, guest_tx_ring};
 
 /// Frames one call of the library takes or gives (`MAX_PKT_BURST` of `lib/vhost`).
 pub(super) const LIBRARY_BURST: usize = 32;
@@ -26,9 +28,11 @@ pub struct VhostRxQueue {
     pub(super) state: Arc<State>,
     pub(super) pair: u16,
     pub(super) landing: Landing,
-    /// Whether the guest is asked to kick, and the ring generation that was told so.
+    pub(super) pool: Mempool,
+    /// Whether the guest is asked to kick.
     pub(super) notify: bool,
-    pub(super) told: u32,
+    /// Boxed for its size; made with the queue, for workers do not allocate.
+    pub(super) way: Box<Way>,
     pub(super) visits: Visits,
 }
 
@@ -37,7 +41,41 @@ pub struct VhostRxQueue {
 pub struct VhostTxQueue {
     pub(super) state: Arc<State>,
     pub(super) index: usize,
+    /// Boxed for its size; made with the queue, for workers do not allocate.
+    pub(super) way: Box<Way>,
     pub(super) visits: Visits,
+}
+
+/// How a queue's bursts get through the ring it has in this epoch of the port.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    epoch: u32,
+    ring: u16,
+    /// `None`: all by the library, as the first burst of each epoch, which makes the library look at what has been changed
+    /// (its own addresses; an announcement that it was asked for).
+    straight: Option<Straight>,
+    begun: bool,
+}
+
+impl Way {
+    /// True when `ring` is new to the queue, or may be another than it was.
+    #[inline]
+    fn is_new(&mut self, state: &State, ring: u16) -> bool {
+        let epoch = state.epoch.load(Ordering::Relaxed);
+        if epoch == self.epoch && ring == self.ring {
+            return false;
+        }
+        *self = Self { epoch, ring, straight: None, begun: false };
+        true
+    }
+
+    /// The library has carried a burst.
+    #[inline]
+    fn begin(&mut self, inside: &Inside<'_>, state: &State) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.straight = Straight::new(inside, state, self.ring);
+        }
+    }
 }
 
 impl VhostRxQueue {
@@ -59,27 +97,22 @@ impl VhostRxQueue {
             return 0;
         }
         let Some(inside) = shared.gate.enter(&self.state.line, &mut self.visits) else { return 0 };
-        let generation = shared.generation.load(Ordering::Relaxed);
-        if generation != self.told {
-            self.told = generation;
-            tell_guest(&inside, guest_tx_ring(self.pair), self.notify);
+        let ring = guest_tx_ring(self.pair);
+        if self.way.is_new(&self.state, ring) {
+            tell_guest(&inside, ring, self.notify);
         }
-        // SAFETY: `spare` has at least `room` slots; the ring exists because it is enabled. The library locks the ring itself
-        // against its own control thread.
-        let landed = unsafe {
-            self.landing.dequeue(&inside, guest_tx_ring(self.pair), spare.as_mut_ptr(), room as u16)
+        let spare = &mut spare[..room];
+        let (taken, end) = match &mut self.way.straight {
+            Some(straight) => straight.take(&inside, self.pool, spare),
+            None => (0, End::Library),
         };
+        shared.counters.frames.add(taken);
+        let mut good = taken;
+        if end == End::Library && room - taken >= SMALLEST {
+            good += dequeue(&inside, ring, &mut self.landing, &mut spare[taken..], &shared.counters);
+            self.way.begin(&inside, &self.state);
+        }
         drop(inside);
-        if landed.refused | landed.exhausted != 0 {
-            shared.counters.too_long.add(usize::from(landed.refused));
-            shared.counters.no_buffers.add(usize::from(landed.exhausted));
-        }
-        let count = landed.frames;
-        if count == 0 {
-            return 0;
-        }
-        // SAFETY: the library handed over `count` exclusively owned, well-formed chains in the first slots.
-        let good = unsafe { inspect::keep_good(&mut spare[..usize::from(count)], &shared.counters) };
         // SAFETY: the first `good` slots hold the frames that were kept; the others were freed.
         unsafe { burst.grow(good) };
         good
@@ -113,8 +146,26 @@ impl VhostRxQueue {
     }
 }
 
-/// `rte_vhost_enable_guest_notification`; fails harmlessly while the ring is being set up (the generation is raised
-/// again when it is ready).
+/// A burst by the library, into the front of `spare`; returns how many frames are good.
+fn dequeue(
+    inside: &Inside<'_>,
+    ring: u16,
+    landing: &mut Landing,
+    spare: &mut [*mut sys::rte_mbuf],
+    counters: &RxCounters,
+) -> usize {
+    // SAFETY: the ring exists because it is enabled. The library locks the ring itself against its own control thread.
+    let landed = unsafe { landing.dequeue(inside, ring, spare.as_mut_ptr(), spare.len() as u16) };
+    if landed.refused | landed.exhausted != 0 {
+        counters.too_long.add(usize::from(landed.refused));
+        counters.no_buffers.add(usize::from(landed.exhausted));
+    }
+    // SAFETY: the library handed over so many exclusively owned, well-formed chains in the first slots.
+    unsafe { inspect::keep_good(&mut spare[..usize::from(landed.frames)], counters) }
+}
+
+/// `rte_vhost_enable_guest_notification`; fails harmlessly while the ring is being set up (the epoch is raised
+/// when it is ready).
 fn tell_guest(inside: &Inside<'_>, ring: u16, on: bool) {
     // SAFETY: the device lives while we are inside; the call locks the ring.
     unsafe { sys::rte_vhost_enable_guest_notification(inside.vid, ring, i32::from(on)) };
@@ -139,28 +190,34 @@ impl VhostTxQueue {
             shared.counters.link_down.add(burst.len());
             return 0;
         };
+        let ring = ring as u16;
+        self.way.is_new(&self.state, ring);
         let total = burst.len();
         let mut gone = 0;
         let mut too_large = 0;
-        let unfinished = self.state.offloads().checksum;
+        let turn = self.state.turn(ring);
         let frames = burst.raw();
         while gone < total {
             let batch = (total - gone).min(LIBRARY_BURST);
             let window = &mut frames[gone..gone + batch];
-            // SAFETY: owned frames.
-            let apart = if unfinished { unsafe { apart::take(window) } } else { 0 };
-            // SAFETY: owned frames, read by the library and copied into the guest's memory; it keeps none of them. The
-            // device lives while we are `inside`; the ring exists because it is enabled. Two queues may use one ring:
-            // the library locks it.
-            let sent = usize::from(unsafe {
-                sys::rte_vhost_enqueue_burst(inside.vid, ring as u16, window.as_mut_ptr(), batch as u16)
-            });
+            let (sent, end) = match &mut self.way.straight {
+                // SAFETY: owned frames, copied into the guest's memory; we have the ring to ourselves.
+                Some(straight) => unsafe { straight.give(&inside, window) },
+                None => (0, End::Library),
+            };
             gone += sent;
             if sent == batch {
                 continue;
             }
-            // SAFETY: the same frames, those that stay with us, with the bits of those that were taken apart.
-            unsafe { apart::join(&mut window[sent..], apart >> sent) };
+            if end == End::Library {
+                let rest = &mut window[sent..];
+                let sent = enqueue(&inside, ring, rest, self.state.offloads());
+                self.way.begin(&inside, &self.state);
+                gone += sent;
+                if sent == rest.len() {
+                    continue;
+                }
+            }
             // SAFETY: a live frame of ours.
             if unsafe { (*frames[gone]).pkt_len } <= self.state.offloads().sure_fit() {
                 break;
@@ -168,6 +225,7 @@ impl VhostTxQueue {
             too_large += 1;
             gone += 1;
         }
+        drop(turn);
         drop(inside);
         if gone > 0 {
             burst.free_front(gone);
@@ -195,4 +253,26 @@ impl VhostTxQueue {
     }
 }
 
-const _: () = assert!(LIBRARY_BURST <= MAX_BURST && LIBRARY_BURST <= apart::MOST);
+/// A burst by the library, from the front of `frames`; returns how many left.
+fn enqueue(
+    inside: &Inside<'_>,
+    ring: u16,
+    frames: &mut [*mut sys::rte_mbuf],
+    offloads: GuestOffloads,
+) -> usize {
+    // SAFETY: owned frames.
+    let apart = if offloads.checksum { unsafe { apart::take(frames) } } else { 0 };
+    // SAFETY: owned frames, read by the library and copied into the guest's memory; it keeps none of them. The device lives
+    // while we are `inside`; the ring exists because it is enabled.
+    let sent = usize::from(unsafe {
+        sys::rte_vhost_enqueue_burst(inside.vid, ring, frames.as_mut_ptr(), frames.len() as u16)
+    });
+    if sent < frames.len() {
+        // SAFETY: the same frames, those that stay with us, with the bits of those that were taken apart.
+        unsafe { apart::join(&mut frames[sent..], apart >> sent) };
+    }
+    sent
+}
+
+const _: () =
+    assert!(LIBRARY_BURST <= MAX_BURST && split::BURST <= LIBRARY_BURST && LIBRARY_BURST <= apart::MOST);

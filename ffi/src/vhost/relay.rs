@@ -140,6 +140,7 @@ impl Relay {
     /// Passes messages until the connection ends, which it always does with a reason.
     fn serve(&self, front: BorrowedFd<'_>) -> Result<std::convert::Infallible, End> {
         self.state.forgive();
+        self.state.regions.clear();
         let library = self.driver.connect(&self.state)?;
         let mut session = Session {
             relay: self,
@@ -225,6 +226,7 @@ impl Session<'_> {
     fn change(&mut self, mut message: Message) -> Result<(), End> {
         if message.request == request::SET_MEM_TABLE {
             self.guards.clear();
+            self.relay.state.regions.clear();
         }
         message.flags |= NEED_REPLY;
         let answer = self.ask(&message)?;
@@ -261,6 +263,9 @@ impl Session<'_> {
             ));
         }
         let all = self.guards.len() == regions.len();
+        if all {
+            self.relay.state.regions.set(regions);
+        }
         // SAFETY: allocated with malloc for us; no reference to it is left.
         unsafe { libc::free(table.cast()) };
         if all { Ok(()) } else { Err(End::Failed(request::SET_MEM_TABLE)) }

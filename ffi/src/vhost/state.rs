@@ -10,6 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::VhostEvent;
 use super::features::GuestOffloads;
 use super::gate::{Gate, Line};
+use super::regions::Regions;
 use super::wake::Wake;
 use super::watch;
 
@@ -31,7 +32,13 @@ pub(super) struct State {
     pub(super) path: String,
     /// Read by every worker per burst, written only when a guest comes, goes or is being changed.
     pub(super) line: CachePadded<Line>,
+    /// Raised whenever workers are let in: rings, memory and features may be others than before.
+    pub(super) epoch: AtomicU32,
     offloads: AtomicU32,
+    /// What the library has mapped of the guest's memory.
+    pub(super) regions: Regions,
+    /// Whose turn it is with the rings the guest receives on; used only while there are several transmit queues.
+    turns: Box<[CachePadded<AtomicBool>]>,
     pub(super) rx: Box<[CachePadded<RxState>]>,
     pub(super) tx: Box<[CachePadded<TxState>]>,
     pub(super) events: Box<dyn Fn(VhostEvent) + Send + Sync>,
@@ -73,8 +80,6 @@ pub(super) struct Control {
 pub(super) struct RxState {
     pub(super) gate: Gate,
     pub(super) enabled: AtomicBool,
-    /// Raised whenever the ring is enabled: its notification setting must be made again.
-    pub(super) generation: AtomicU32,
     pub(super) wake: Wake,
     pub(super) counters: RxCounters,
 }
@@ -130,7 +135,6 @@ impl State {
                 Ok(CachePadded::new(RxState {
                     gate: Gate::new(),
                     enabled: AtomicBool::new(false),
-                    generation: AtomicU32::new(0),
                     wake: Wake::new()?,
                     counters: RxCounters::default(),
                 }))
@@ -149,7 +153,10 @@ impl State {
         Ok(Self {
             path,
             line: CachePadded::new(Line::new()),
+            epoch: AtomicU32::new(0),
             offloads: AtomicU32::new(0),
+            regions: Regions::default(),
+            turns: (0..pairs).map(|_| CachePadded::new(AtomicBool::new(false))).collect(),
             rx,
             tx,
             events,
@@ -185,6 +192,7 @@ impl State {
             && !control.paused
             && self.harm() == Harm::None
         {
+            self.epoch.fetch_add(1, Ordering::Relaxed);
             self.line.open(vid);
             // A worker that looked in vain while the line was closed may be asleep, with the guest's kicks off.
             for queue in &self.rx {
@@ -250,6 +258,22 @@ impl State {
         self.offloads.store(offloads.to_bits(), Ordering::Relaxed);
     }
 
+    /// Waits until nobody else sends to `ring` of the guest. The time is a burst of another worker's; should the guest
+    /// make that one wait in its call, [`watch`] ends it.
+    #[inline]
+    pub(super) fn turn(&self, ring: u16) -> Option<Turn<'_>> {
+        if self.tx.len() < 2 {
+            return None;
+        }
+        let taken = &self.turns[usize::from(ring / 2)];
+        while taken.swap(true, Ordering::Acquire) {
+            while taken.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        }
+        Some(Turn(taken))
+    }
+
     /// Keeps workers out of the device and waits for those inside.
     pub(super) fn close(&self) {
         self.line.close();
@@ -267,6 +291,16 @@ impl State {
             let ring = if rings.is_empty() { NO_RING } else { rings[index % rings.len()] };
             queue.ring.store(ring, Ordering::Relaxed);
         }
+    }
+}
+
+/// The right to send to a ring, until it is dropped.
+pub(super) struct Turn<'a>(&'a AtomicBool);
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
