@@ -346,7 +346,12 @@ proptest! {
                 make_partial(&mut frame, &sample, layout);
             }
             let before = (frame.to_vec(), frame.offload().unwrap());
-            there.apply(layout, &mut frame).unwrap();
+            if let Err(reason) = there.apply(layout, &mut frame) {
+                // Ports are in the CRC32c of SCTP, which is of the whole packet: a first piece goes nowhere rather than wrong.
+                prop_assert!(matches!((&sample.kind, &state), (Kind::Sctp, Unlike::Pieces)), "{reason:?}");
+                prop_assert_eq!((reason, frame.to_vec()), (DropReason::FragmentChecksum, before.0));
+                return Ok(());
+            }
             let mut copy = pool().frame(&frame.to_vec()).unwrap();
             copy.set_offload(frame.offload().unwrap()).unwrap();
             complete(&mut copy);
