@@ -84,23 +84,24 @@ fn v6(bytes: &[u8], zone: u16) -> Option<Quoted> {
     behind(bytes, at, Parts { zone, protocol, source, destination, source_port: 0, destination_port: 0 })
 }
 
-/// What is behind the IP header of `parts`.
+/// What is behind the IP header of `parts`; `None` when not even that is quoted whole, with its options or extensions.
 fn behind(bytes: &[u8], l4: usize, mut parts: Parts) -> Option<Quoted> {
+    let transport = bytes.get(l4..)?;
     let v4 = parts.source.is_ipv4();
     match (parts.protocol, v4) {
         (TCP | UDP | SCTP, _) => {
-            let &[a, b, c, d] = bytes.get(l4..)?.first_chunk()?;
+            let &[a, b, c, d] = transport.first_chunk()?;
             (parts.source_port, parts.destination_port) =
                 (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         }
         (ICMP, true) | (ICMPV6, false) => {
-            let &[kind, code, _, _, a, b] = bytes.get(l4..)?.first_chunk()?;
+            let &[kind, code, _, _, a, b] = transport.first_chunk()?;
             (parts.source_port, parts.destination_port) =
                 (u16::from_be_bytes([a, b]), u16::from_be_bytes([kind, code]));
             let tuple = Tuple::new(&parts)?;
             return tuple.echo().map(|_| Quoted { tuple, l4 });
         }
-        // A header that is not all there tells no more than the addresses do.
+        // A transport header that is not all there tells no more than the addresses do.
         _ => {}
     }
     Some(Quoted { tuple: Tuple::new(&parts)?, l4 })

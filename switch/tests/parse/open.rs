@@ -13,11 +13,10 @@ fn inputs() -> Vec<(String, Vec<u8>)> {
     let entries = ["seeds", "crashes"]
         .into_iter()
         .flat_map(|name| fs::read_dir(fuzz.join(name).join("open")).into_iter().flatten());
-    let mut inputs: Vec<_> = entries
-        .map(|entry| {
-            let entry = entry.unwrap();
-            (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap())
-        })
+    // What keeps an empty folder in the repository is no input.
+    let files = entries.map(Result::unwrap).filter(|it| !it.file_name().to_string_lossy().starts_with('.'));
+    let mut inputs: Vec<_> = files
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap()))
         .collect();
     inputs.sort();
     assert!(inputs.len() >= 19, "the seeds are there");

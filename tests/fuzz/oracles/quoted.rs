@@ -16,7 +16,8 @@ pub(crate) fn check(bytes: &[u8]) -> bool {
     let Some(quoted) = quoted else { return false };
     let parts = quoted.tuple.parts();
     assert_eq!(parts.zone, 7);
-    assert!(quoted.l4 < bytes.len() && quoted.l4 >= 20);
+    // Of protocols without ports not even the transport header need be quoted.
+    assert!((20..=bytes.len()).contains(&quoted.l4));
     let (source, destination) = match bytes[0] >> 4 {
         4 => (&bytes[12..16], &bytes[16..20]),
         6 => (&bytes[8..24], &bytes[24..40]),
