@@ -77,7 +77,7 @@ fn a_plane_has_its_rate_on_a_trunk() {
     let node = Node::start(&Plan { tail: &tail, ..Plan::default() });
     let tagged = |n: u16| {
         let mut frame = Frame { dst: [0xff; 6], src: [2, 0, 0, 0, 0, 7], ..Frame::plain() };
-        frame.tags = vec![(0x8100, if n % 2 == 0 { 10 } else { 20 })];
+        frame.tags = vec![(0x8100, if n.is_multiple_of(2) { 10 } else { 20 })];
         if let Body::Ipv4(_, payload) = &mut frame.body {
             *payload = Payload { transport: Transport::Udp(n, 5000, true), data: vec![0; 18] };
         }
