@@ -54,6 +54,14 @@ fn udp(original: Tuple, reply: Tuple) -> New {
     New { original, reply, opening: Opening::untracked(&original).expect("UDP may open"), rule: 0, now: 1 }
 }
 
+/// What a SYN with number 100 opens.
+fn half_open() -> New {
+    let original = tuple(TCP, 1, 1);
+    let syn = Segment { flags: 2, sequence: 100, ..Segment::default() };
+    let opening = tcp::open(&syn, false).expect("a SYN opens");
+    New { original, reply: original.reversed(), opening, rule: 0, now: 1 }
+}
+
 /// Inserts until nobody is in the way.
 fn insert(table: &Table, stock: &mut Stock, new: &New) -> Insert {
     loop {
@@ -219,11 +227,7 @@ fn a_step_of_a_removed_connection_changes_nothing() {
     check(|| {
         let table = table(1);
         let mut stock = Stock::default();
-        let original = tuple(TCP, 1, 1);
-        let syn = Segment { flags: 2, sequence: 100, ..Segment::default() };
-        let opening = tcp::open(&syn, false).expect("a SYN opens");
-        let new = New { original, reply: original.reversed(), opening, rule: 0, now: 1 };
-        let conn = created(insert(&table, &mut stock, &new));
+        let conn = created(insert(&table, &mut stock, &half_open()));
         let other = table.clone();
         let thread = thread::spawn(move || {
             let answer = Segment { flags: 4 | 16, acknowledgement: 101, ..Segment::default() };
@@ -247,11 +251,7 @@ fn lives(table: &Table, conn: super::ConnRef) -> [super::connection::Life; 2] {
 fn the_echo_is_the_life_when_all_is_quiet() {
     check(|| {
         let table = table(1);
-        let original = tuple(TCP, 1, 1);
-        let syn = Segment { flags: 2, sequence: 100, ..Segment::default() };
-        let opening = tcp::open(&syn, false).expect("a SYN opens");
-        let new = New { original, reply: original.reversed(), opening, rule: 0, now: 1 };
-        let conn = created(insert(&table, &mut Stock::default(), &new));
+        let conn = created(insert(&table, &mut Stock::default(), &half_open()));
         let other = table.clone();
         let thread = thread::spawn(move || {
             let answer = Segment { flags: 2 | 16, sequence: 7, acknowledgement: 101, ..Segment::default() };
