@@ -166,7 +166,10 @@ impl Control {
     pub(super) fn clean_some(&mut self) {
         let Some(from) = self.services.cleaning.take() else { return };
         let (rows, next) = self.connections.list_some(from);
-        let gone: Vec<_> = rows.iter().filter(|row| !self.is_kept(row)).map(|row| row.conn).collect();
+        // Once for all of the slice: what a router translates is a few tables.
+        let nats: HashMap<_, _> =
+            self.config.routers.iter().filter_map(|it| Some((it.name.clone(), Nat::build(it)?))).collect();
+        let gone: Vec<_> = rows.iter().filter(|row| !self.is_kept(row, &nats)).map(|row| row.conn).collect();
         let ended = gone.into_iter().filter(|conn| self.connections.remove(*conn)).count();
         if ended > 0 {
             tracing::debug!(ended, "connections ended: their backend or service is gone");
@@ -175,10 +178,10 @@ impl Control {
     }
 
     /// True when what a connection was made by still stands.
-    fn is_kept(&self, connection: &Connection) -> bool {
+    fn is_kept(&self, connection: &Connection, nats: &HashMap<RouterName, Nat>) -> bool {
         let router = self.zones.router(connection.original.zone());
         let services = router.and_then(|router| self.services.of(router));
-        let nat = router.and_then(|router| self.config.router(router.as_str())).and_then(Nat::build);
-        keeps(connection, services.map(|services| &**services), nat.as_ref())
+        let nat = router.and_then(|router| nats.get(router));
+        keeps(connection, services.map(|services| &**services), nat)
     }
 }
