@@ -25,7 +25,7 @@ impl Fabric {
     /// # Errors
     /// The kernel has no bridge.
     pub fn bridge() -> Result<Self, LabError> {
-        let netns = Netns::named("switch")?;
+        let netns = place()?;
         Bridge::new(&netns)?;
         Ok(Self { bonds: RefCell::default(), ovs: None, netns })
     }
@@ -35,7 +35,7 @@ impl Fabric {
     /// # Errors
     /// It does not start.
     pub fn vlan_switch() -> Result<Self, LabError> {
-        let netns = Netns::named("switch")?;
+        let netns = place()?;
         let ovs = Ovs::start_in(&netns)?;
         ovs.add_bridge(BRIDGE)?;
         Ok(Self { bonds: RefCell::default(), ovs: Some(ovs), netns })
@@ -128,4 +128,11 @@ impl Fabric {
     pub fn netns(&self) -> &Netns {
         &self.netns
     }
+}
+
+/// A namespace that only forwards: its kernel says nothing of its own on the cables, as a port of a switch does not.
+fn place() -> Result<Netns, LabError> {
+    let netns = Netns::named("switch")?;
+    netns.exec(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])?;
+    Ok(netns)
 }
