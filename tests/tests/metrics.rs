@@ -107,7 +107,6 @@ fn a_scrape_agrees_with_what_shunt_shows() {
     let generations = node.show("generations").as_array().unwrap().len() as f64;
     assert_eq!(page.value("shunt_topology_build_seconds_count{}"), generations);
     assert_eq!(page.value("shunt_topology_build_seconds_bucket{le=+Inf}"), generations);
-    assert!(page.value("shunt_topology_swap_stall_seconds_count{}") >= 1.0);
     let resident = page.value("process_resident_memory_bytes{}");
     assert!(resident > 1e6, "{resident}");
 }
@@ -140,7 +139,24 @@ fn agrees_on_workers(node: &Node, page: &Page) {
     assert!((busy - cycles("busy")).abs() < 1e-6 && busy > 0.0, "{busy}");
     assert!((page.value("shunt_worker_latency_seconds_sum{worker=0}") - busy).abs() < 1e-6);
     let time = page.value("shunt_worker_time_seconds_total{worker=0}");
-    assert!(time > busy && time <= cycles("total"), "{time}");
+    // A worker that sleeps counts no time either: both may be the same but for their last digit.
+    assert!(time > busy && time <= cycles("total") + 1e-6, "{time}");
+}
+
+/// A worker that slept through a publication was not held up by it: one under traffic is.
+#[test]
+fn a_swap_under_traffic_is_among_the_stalls() {
+    require!(root(), tool("ping"), tool("curl"), file(PARSER), shuntd());
+    let node = start(&[Kind::Veth; 2]);
+    let count = || Page::of(&node).value("shunt_topology_swap_stall_seconds_count{}");
+    let before = count();
+    let flood = ["ping", "-q", "-i", "0.002", "-w", "30", "10.0.0.2"];
+    let _traffic = Cmd::new(flood).within(&node.pods[0].netns).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while count() == before {
+        assert!(Instant::now() < deadline, "no swap found the worker awake");
+        node.cli("resync");
+    }
 }
 
 #[test]
