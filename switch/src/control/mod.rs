@@ -88,6 +88,7 @@ use crate::worker::Lesson;
 use crate::worker::mailbox::Outbox;
 
 pub use apply::{Applied, ApplyError};
+pub(crate) use connections::REFUSED;
 pub use connections::{ConnectionRow, ConnectionStatistics, Watch, WatchError, Which};
 pub use durations::Durations;
 pub use learn::LessonCounts;
