@@ -148,37 +148,20 @@ fn what_is_there_is_found_while_others_come_and_go() {
     });
 }
 
-/// A table whose slot another thread takes from one connection and gives to the next.
-struct Reuse {
-    table: Arc<Table>,
-    before: Tuple,
-    after: Tuple,
-    /// The one before.
-    conn: super::ConnRef,
-    /// The one after.
-    thread: thread::JoinHandle<super::ConnRef>,
-}
-
-fn reuse() -> Reuse {
-    let table = table(1);
-    let mut stock = Stock::default();
-    let (before, after) = (tuple(UDP, 1, 1), tuple(UDP, 2, 1));
-    let conn = created(insert(&table, &mut stock, &udp(before, before.reversed())));
-    let other = table.clone();
-    let thread = thread::spawn(move || {
-        assert!(matches!(other.remove(&mut stock, conn), Removal::Removed(_)));
-        let next = created(insert(&other, &mut stock, &udp(after, after.reversed())));
-        // The very same slot.
-        assert_eq!(next.numbers(), (conn.numbers().0, conn.numbers().1 + 2));
-        next
-    });
-    Reuse { table, before, after, conn, thread }
-}
-
 #[test]
 fn a_reused_slot_is_never_found_as_the_connection_before() {
     check(|| {
-        let Reuse { table, before, after, conn, thread } = reuse();
+        let table = table(1);
+        let mut stock = Stock::default();
+        let (before, after) = (tuple(UDP, 1, 1), tuple(UDP, 2, 1));
+        let conn = created(insert(&table, &mut stock, &udp(before, before.reversed())));
+        let other = table.clone();
+        let thread = thread::spawn(move || {
+            assert!(matches!(other.remove(&mut stock, conn), Removal::Removed(_)));
+            let next = created(insert(&other, &mut stock, &udp(after, after.reversed())));
+            // The very same slot.
+            assert_eq!(next.numbers(), (conn.numbers().0, conn.numbers().1 + 2));
+        });
         if let Some(found) = table.lookup(&before) {
             assert_eq!(found, Found { conn, direction: Direction::Original });
         }
@@ -285,7 +268,15 @@ fn the_echo_is_the_life_when_all_is_quiet() {
 #[test]
 fn a_slot_that_is_reused_translates_nobody_elses_packets() {
     check(|| {
-        let Reuse { table, before, conn, thread, .. } = reuse();
+        let table = table(1);
+        let mut stock = Stock::default();
+        let (before, after) = (tuple(UDP, 1, 1), tuple(UDP, 2, 1));
+        let conn = created(insert(&table, &mut stock, &udp(before, before.reversed())));
+        let other = table.clone();
+        let thread = thread::spawn(move || {
+            assert!(matches!(other.remove(&mut stock, conn), Removal::Removed(_)));
+            created(insert(&other, &mut stock, &udp(after, after.reversed())))
+        });
         let (slot, generation) = conn.numbers();
         for (direction, back) in [(Direction::Original, before.reversed()), (Direction::Reply, before)] {
             let found = table.resume_back(slot, generation as u16, direction);
