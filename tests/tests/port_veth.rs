@@ -14,6 +14,23 @@ fn pods_exchange_everything() {
 }
 
 #[test]
+fn the_switch_alone_forwards() {
+    require!(root(), tool("nft"), shuntd());
+    let mut node = Node::start(&Plan { pods: &[Kind::Veth, Kind::Veth], ..Plan::default() });
+    traffic::ping(&node.pods[0], &node.pods[1], 5, 56).unwrap();
+    for kind in ["bridge", "openvswitch"] {
+        let devices = node.netns.exec(&["ip", "-o", "link", "show", "type", kind]).unwrap().stdout;
+        assert_eq!(devices, "", "{kind}");
+    }
+    let rules = node.netns.exec(&["nft", "list", "ruleset"]).unwrap().stdout;
+    assert_eq!(rules, "", "tables of iptables would be among them");
+    node.shuntd.kill();
+    let answers =
+        Ping { count: 5, wait_ms: 200, ..Ping::to(&node.pods[1].v4) }.run(&node.pods[0].netns).unwrap();
+    assert_eq!((answers.sent, answers.received), (5, 0), "{answers:?}");
+}
+
+#[test]
 fn large_sends_pass_whole_and_the_pod_keeps_its_offloads() {
     require!(root(), tool("iperf3"), tool("ethtool"), shuntd());
     let node = Node::start(&Plan { pods: &[Kind::Veth, Kind::Veth], ..Plan::default() });

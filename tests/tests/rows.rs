@@ -1,11 +1,28 @@
-//! `docs/rows.md` says the truth: every row of the reference documents is on it, every test that it names is there, and names that the
-//! references give to devices are names that a configuration takes.
+//! `docs/rows.md` says the truth: every row of the reference documents is on it, every test that it names is there, names that the
+//! references give to devices are names that a configuration takes, and the source is put together as was asked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rows by document: number of the document, and of its last row.
-const ROWS: [(&str, u32); 5] = [("000", 19), ("001", 8), ("002", 30), ("003", 12), ("004", 6)];
+/// Rows by document: number of the document, and of its last row. B is the shape that the product was asked to have.
+const ROWS: [(&str, u32); 6] = [("000", 19), ("001", 8), ("002", 30), ("003", 12), ("004", 6), ("B", 9)];
+/// Row B-2.
+const PACKAGES: [&str; 7] =
+    ["bindgen", "crossbeam", "etherparse", "smoltcp", "core_affinity", "hdrhistogram", "toml"];
+/// Row B-3, in order, beside what begins with a dot, lock files and what a build leaves.
+const TOP: [&str; 11] = [
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "bench",
+    "config",
+    "docs",
+    "ffi",
+    "rustfmt.toml",
+    "scripts",
+    "switch",
+    "tests",
+];
 /// `vethN` and `upvxN` are patterns.
 const NAMES: &[&str] = &[
     "lo",
@@ -51,7 +68,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// The text of a test binary: its file and those of its folder.
 fn sources(binary: &str) -> String {
-    let places = ["tests/tests", "switch/tests", "config/tests"].map(|place| root().join(place));
+    let places =
+        ["tests/tests", "switch/tests", "config/tests", "bench/tests"].map(|place| root().join(place));
     let mut text = String::new();
     for place in places {
         let folder = fs::read_dir(place.join(binary)).into_iter().flatten();
@@ -115,4 +133,43 @@ fn every_name_of_the_references_names_a_port_and_a_network() {
         let config = shunt_config::parse(&text, name).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(config.port(name).is_some() && config.network(name).is_some());
     }
+}
+
+#[test]
+fn the_top_level_is_as_asked() {
+    let entries = fs::read_dir(root()).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.starts_with('.') && !["Cargo.lock", "target"].contains(&name.as_str()));
+    names.sort();
+    assert_eq!(names, TOP);
+}
+
+/// All Rust files below `folder`.
+fn rust(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// A package that a crate names and uses no line of would be there for show.
+#[test]
+fn packages_that_were_asked_for_are_used() {
+    let crates = ["ffi", "config", "switch"].map(|name| root().join(name));
+    let uses = |folder: &PathBuf, package: &str| {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let mut files = vec![folder.join("build.rs")];
+        rust(&folder.join("src"), &mut files);
+        let code =
+            |line: &str| !line.trim_start().starts_with("//") && line.contains(&format!("{package}::"));
+        let used = |file: &PathBuf| fs::read_to_string(file).is_ok_and(|text| text.lines().any(code));
+        manifest.lines().any(|line| line.starts_with(&format!("{package} ="))) && files.iter().any(used)
+    };
+    let idle = PACKAGES.into_iter().filter(|package| !crates.iter().any(|folder| uses(folder, package)));
+    assert_eq!(idle.collect::<Vec<_>>(), [""; 0]);
 }

@@ -15,6 +15,7 @@ use crate::state::{
     ConnRef, Connection, Fragments, Removal, Size, Stock, Table, Tally, Timeouts, Tuple, table::NoTable,
 };
 
+pub(crate) use watch::REFUSED;
 pub use watch::{ConnectionStatistics, Watch, WatchError};
 
 /// Slots that are looked at in one turn, ten times a second: a table of 262,144 is gone through in about two seconds, and a

@@ -17,7 +17,8 @@
 //! | `overlay` | what peers of overlays put into the tables; their numbers |
 //! | [`kept`] | what was applied beyond the file, over restarts |
 //! | `peer_files` | peers that files say, and what becomes of a file that changes |
-//! | `publish` | plans, generations, reclamation, reports |
+//! | `plan` | what the next topology is built of |
+//! | `publish` | generations, reclamation, reports |
 //! | `host` | what a host port shares with its network's gateway |
 //! | `announce` | who has which address: said when it appears or moves |
 //! | `voice` | what the switch says of its own accord: probes of neighbours, announcements |
@@ -54,6 +55,7 @@ mod overlay;
 mod peer_files;
 pub mod picture;
 pub mod ping;
+mod plan;
 mod policies;
 mod ports;
 mod publish;
@@ -88,6 +90,7 @@ use crate::worker::Lesson;
 use crate::worker::mailbox::Outbox;
 
 pub use apply::{Applied, ApplyError};
+pub(crate) use connections::REFUSED;
 pub use connections::{ConnectionRow, ConnectionStatistics, Watch, WatchError, Which};
 pub use durations::Durations;
 pub use learn::LessonCounts;

@@ -84,29 +84,36 @@ impl Writer<'_> {
     /// A family of counters. Its name is given without its unit, which may be empty, and without `_total`.
     fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
         &mut self,
-        (name, unit): (&str, &str),
+        name: (&str, &str),
         help: &str,
         series: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let unit = unit_of(unit);
-        let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
-        for (labels, value) in series {
-            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let series = series.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+        self.family(name, help, MetricType::Counter, series)
     }
 
     /// A family of gauges. Its name is given without its unit, which may be empty.
     fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
-        (name, unit): (&str, &str),
+        name: (&str, &str),
         help: &str,
         series: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let unit = unit_of(unit);
-        let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-        for (labels, value) in series {
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        let series = series.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+        self.family(name, help, MetricType::Gauge, series)
+    }
+
+    fn family<L: EncodeLabelSet, M: EncodeMetric>(
+        &mut self,
+        (name, unit): (&str, &str),
+        help: &str,
+        kind: MetricType,
+        series: impl Iterator<Item = (L, M)>,
+    ) -> fmt::Result {
+        let unit = (!unit.is_empty()).then(|| Unit::Other(unit.to_owned()));
+        let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
+        for (labels, metric) in series {
+            metric.encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -138,10 +145,6 @@ impl Writer<'_> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Info)?;
         series.into_iter().try_for_each(|labels| family.encode_info(&labels))
     }
-}
-
-fn unit_of(unit: &str) -> Option<Unit> {
-    (!unit.is_empty()).then(|| Unit::Other(unit.to_owned()))
 }
 
 /// The series of a family without labels.

@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::endpoint::{Bound, Endpoint};
 use super::routes;
@@ -121,35 +121,27 @@ async fn accept(listener: &Listener, router: &Router) {
         // Nobody closes it.
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let router = router.clone();
-        let refused = match listener {
-            Listener::Tcp(listener) => match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(async move {
-                        converse(stream, router).await;
-                        drop(place);
-                    });
-                    continue;
-                }
-                Err(error) => error,
-            },
-            Listener::Unix(listener, _) => match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(async move {
-                        converse(stream, router).await;
-                        drop(place);
-                    });
-                    continue;
-                }
-                Err(error) => error,
-            },
+        let accepted = match listener {
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, _)| tokio::spawn(converse(stream, router, place)))
+            }
+            Listener::Unix(listener, _) => {
+                listener.accept().await.map(|(stream, _)| tokio::spawn(converse(stream, router, place)))
+            }
         };
-        tracing::debug!(error = %refused, "a connection for metrics was not accepted");
-        tokio::time::sleep(REFUSED_PAUSE).await;
+        if let Err(error) = accepted {
+            tracing::debug!(%error, "a connection for metrics was not accepted");
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
     }
 }
 
-/// Answers the requests of one connection until it ends.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+/// Answers the requests of one connection until it ends; it has its place until then.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    _place: OwnedSemaphorePermit,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(BUFFER);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));

@@ -18,170 +18,17 @@
 //! # What is not
 //! Addresses within chunks. Each address of an end that has several is a connection of its own, which a HEARTBEAT opens.
 
+mod packet;
+mod tags;
+
 use super::connection::{Direction, Marks, State};
 use super::tcp::{Invalid, Opening};
 
-/// Ports, verification tag, checksum.
-const HEADER: usize = 12;
-/// Type, flags and length of a chunk.
-const CHUNK: usize = 4;
-/// Chunks that are looked at in front of the first DATA.
-const MOST: usize = 64;
-/// Of these, changes from one kind to another.
-const KINDS: usize = 8;
-/// Sent with the tag that the receiver's own packets have (section 8.5.1 B and C).
-const REFLECTED: u8 = 1;
+use packet::is_reflected;
+pub use packet::{Chunk, Packet};
+pub(super) use tags::Tags;
+
 const BOTH_ECHOED: Marks = Marks::ECHOED.of(Direction::Original).and(Marks::ECHOED.of(Direction::Reply));
-
-/// A chunk, as far as it matters to a tracker (RFC 9260 section 3.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Chunk {
-    /// DATA, SACK, and whatever else leaves the state alone.
-    #[default]
-    Other,
-    /// INIT, with the tag that packets to its sender are to carry.
-    Init(u32),
-    /// INIT ACK, with the same.
-    InitAck(u32),
-    /// COOKIE ECHO.
-    CookieEcho,
-    /// COOKIE ACK.
-    CookieAck,
-    /// HEARTBEAT.
-    Heartbeat,
-    /// HEARTBEAT ACK.
-    HeartbeatAck,
-    /// SHUTDOWN.
-    Shutdown,
-    /// SHUTDOWN ACK.
-    ShutdownAck,
-    /// SHUTDOWN COMPLETE; true with the T bit.
-    ShutdownComplete(bool),
-    /// ABORT; true with the T bit.
-    Abort(bool),
-    /// ERROR.
-    Error,
-}
-
-/// What a tracker wants of an SCTP packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
-    tag: u32,
-    chunks: [Chunk; KINDS],
-    count: u8,
-}
-
-impl Packet {
-    /// Reads the packet at the start of `bytes`, which is `length` bytes long and of which more may not be at hand. `None` for what no
-    /// sound sender sends. Control chunks are in front of all DATA (section 6.10), so that nothing behind one is looked at.
-    pub fn read(bytes: &[u8], length: u32) -> Option<Self> {
-        let tag = u32::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
-        let bytes = bytes.get(..length as usize).unwrap_or(bytes);
-        let mut packet = Self { tag, chunks: [Chunk::Other; KINDS], count: 0 };
-        let mut at = HEADER;
-        for _ in 0..MOST {
-            let Some(chunk) = bytes.get(at..).filter(|chunk| chunk.len() >= CHUNK) else {
-                return packet.sound();
-            };
-            let length = usize::from(u16::from_be_bytes([chunk[2], chunk[3]]));
-            if length < CHUNK {
-                return None;
-            }
-            let kind = kind(chunk)?;
-            packet.push(kind)?;
-            // DATA, and I-DATA (RFC 8260).
-            if matches!(chunk[0], 0 | 64) {
-                return packet.sound();
-            }
-            at += length.next_multiple_of(CHUNK);
-        }
-        None
-    }
-
-    /// One with these chunks, as [`Packet::read`] has it.
-    #[cfg(test)]
-    pub(super) fn new(tag: u32, chunks: &[Chunk]) -> Option<Self> {
-        let mut packet = Self { tag, chunks: [Chunk::Other; KINDS], count: 0 };
-        chunks.iter().try_for_each(|chunk| packet.push(*chunk))?;
-        packet.sound()
-    }
-
-    fn push(&mut self, chunk: Chunk) -> Option<()> {
-        let count = usize::from(self.count);
-        if count == 0 || self.chunks[count - 1] != chunk {
-            *self.chunks.get_mut(count)? = chunk;
-            self.count += 1;
-        }
-        Some(())
-    }
-
-    /// It has a chunk; INIT, INIT ACK and SHUTDOWN COMPLETE are alone (section 6.10); INIT and nothing else has no tag (section
-    /// 8.5.1 A).
-    fn sound(self) -> Option<Self> {
-        let chunks = self.chunks();
-        let alone = chunks.len() == 1;
-        let must_be_alone =
-            |chunk: &Chunk| matches!(chunk, Chunk::Init(_) | Chunk::InitAck(_) | Chunk::ShutdownComplete(_));
-        let opens = matches!(chunks.first()?, Chunk::Init(_));
-        ((alone || !chunks.iter().any(must_be_alone)) && opens == (self.tag == 0)).then_some(self)
-    }
-
-    fn chunks(&self) -> &[Chunk] {
-        &self.chunks[..usize::from(self.count)]
-    }
-}
-
-/// What the chunk at the start of these bytes is; `None` for an INIT or INIT ACK that is cut off, or offers no tag.
-fn kind(chunk: &[u8]) -> Option<Chunk> {
-    let reflected = chunk[1] & REFLECTED != 0;
-    let offered = || {
-        let tag = u32::from_be_bytes(*chunk.get(CHUNK..)?.first_chunk()?);
-        (tag != 0).then_some(tag)
-    };
-    Some(match chunk[0] {
-        1 => Chunk::Init(offered()?),
-        2 => Chunk::InitAck(offered()?),
-        4 => Chunk::Heartbeat,
-        5 => Chunk::HeartbeatAck,
-        6 => Chunk::Abort(reflected),
-        7 => Chunk::Shutdown,
-        8 => Chunk::ShutdownAck,
-        9 => Chunk::Error,
-        10 => Chunk::CookieEcho,
-        11 => Chunk::CookieAck,
-        14 => Chunk::ShutdownComplete(reflected),
-        _ => Chunk::Other,
-    })
-}
-
-/// The verification tags of one direction's packets; 0 is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tags {
-    /// The one in force; before the handshake is complete, another candidate.
-    pub(super) held: u32,
-    /// The candidate that was told last or, before the handshake is complete, came back in a COOKIE ECHO.
-    pub(super) offered: u32,
-}
-
-impl Tags {
-    fn has(self, tag: u32) -> bool {
-        tag != 0 && (tag == self.held || tag == self.offered)
-    }
-
-    /// Makes one of two candidates the newest.
-    fn choose(&mut self, tag: u32) {
-        if tag == self.held {
-            std::mem::swap(&mut self.held, &mut self.offered);
-        }
-    }
-
-    /// The newest candidate is in force. Once more, nothing changes: the step is taken again when another packet was faster.
-    fn settle(&mut self) {
-        if self.offered != 0 {
-            *self = Self { held: self.offered, offered: 0 };
-        }
-    }
-}
 
 /// How an association starts whose first packet this is. `loose`: one that is under way is picked up in the middle.
 ///
@@ -192,7 +39,7 @@ pub fn open(packet: &Packet, loose: bool) -> Result<Opening, Invalid> {
         let marks = marks.and(Marks::WATCH);
         Opening { state, marks, end: packet.tag, ack: 0, window: 0, scale: 0, offered: 0 }
     };
-    match packet.chunks[0] {
+    match packet.first() {
         Chunk::Init(offered) => Ok(Opening { offered, ..opening(State::SctpCookieWait, Marks::HALF_OPEN) }),
         Chunk::Heartbeat => Ok(opening(State::SctpHeartbeatSent, Marks::HALF_OPEN)),
         Chunk::Other if loose => Ok(opening(State::SctpEstablished, Marks::PICKED_UP)),
@@ -264,7 +111,7 @@ impl Association {
     /// first packet.
     fn check_tag(&mut self, direction: Direction, packet: &Packet) -> Result<(), Invalid> {
         let tag = packet.tag;
-        let fits = match packet.chunks[0] {
+        let fits = match packet.first() {
             Chunk::Init(_) => true,
             _ if packet.chunks().iter().any(|chunk| is_reflected(*chunk)) => {
                 self.tags(direction.other()).has(tag)
@@ -450,11 +297,6 @@ impl Association {
         self.state = State::SctpClosed;
         Ok(())
     }
-}
-
-/// True for a chunk that has its receiver's tag.
-fn is_reflected(chunk: Chunk) -> bool {
-    matches!(chunk, Chunk::Abort(true) | Chunk::ShutdownComplete(true))
 }
 
 #[cfg(all(test, not(feature = "loom")))]

@@ -138,7 +138,7 @@ impl Tunnels {
                 Some(vlans) if vlans.service => SERVICE_TAG,
                 _ => CUSTOMER_TAG,
             },
-            depth: super::depth(port, networks),
+            depth: port.depth(networks),
             // The sender's address is asked for, whatever the overlay's stages read. Ports are for those who wrap.
             inner: if full_key || tracks { Depth::Transport } else { Depth::Network },
         };

@@ -72,8 +72,8 @@ pub struct ConnectionStatistics {
     pub zones: Vec<(u16, String, u32, u32)>,
 }
 
-/// Reasons that have to do with connections, in the order in which they are shown.
-const REASONS: &[DropReason] = &[
+/// Reasons for which a packet is refused for want of a connection or of a translation, in the order in which they are shown.
+pub(crate) const REFUSED: [DropReason; 10] = [
     DropReason::InvalidState,
     DropReason::Untracked,
     DropReason::ConnectionsFull,
@@ -84,6 +84,9 @@ const REASONS: &[DropReason] = &[
     DropReason::ConnectionGone,
     DropReason::MasqueradePorts,
     DropReason::NoMasqueradeAddress,
+];
+/// Shown behind these: a fragment has no connection before it is known whose it is.
+const FRAGMENTS: [DropReason; 8] = [
     DropReason::FragmentOverlap,
     DropReason::FragmentDuplicate,
     DropReason::FragmentUnfit,
@@ -124,7 +127,7 @@ impl Control {
         }
         let mut totals = self.departed.all().clone();
         self.ports.iter().for_each(|port| totals.add(&self.totals(port)));
-        let counts = REASONS.iter().map(|reason| (*reason, totals.dropped(*reason)));
+        let counts = REFUSED.iter().chain(&FRAGMENTS).map(|reason| (*reason, totals.dropped(*reason)));
         statistics.refused = counts.filter(|(_, count)| *count > 0).collect();
         if let Some(table) = self.connections.table() {
             (statistics.entries, statistics.half_open) = table.count();

@@ -17,10 +17,12 @@
 //! | `ways` | checks of a pair |
 
 pub mod chart;
+mod largest;
 mod networks;
 mod node;
 mod ports;
 mod pulse;
+mod sent;
 mod ways;
 mod who;
 
@@ -245,7 +247,7 @@ impl Control {
         let said = |word: &str| (!word.is_empty()).then(|| word.to_owned());
         let to = said(&complaint.to).map(|word| self.who(&word)).transpose().map_err(unknown)?;
         let from = said(&complaint.from).map(|word| self.who(&word)).transpose().map_err(unknown)?;
-        let flow = ways::flow(&complaint.flow).map_err(unknown)?;
+        let flow = sent::flow(&complaint.flow).map_err(unknown)?;
         if let Some(nowhere) = from.as_ref().filter(|who| who.port.is_none()) {
             return Err(unknown(format!(
                 "nobody here is known to have {}; name its port, or ask the switch of its node",

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::chart::Check;
-use super::{DoctorError, Examination, Findings, ways};
+use super::sent::Size;
+use super::{DoctorError, Examination, Findings};
 use crate::control::Control;
 use crate::control::flows::words;
 use crate::drop::DropReason;
@@ -257,7 +258,7 @@ impl Control {
     ) -> Result<Vec<(String, IpAddr)>, DoctorError> {
         let mut asks = Vec::new();
         for (one, other) in [(from, to), (to, from)] {
-            let Some(traced) = self.trace_pair(one, other, flow, ways::Size::Small)? else { continue };
+            let Some(traced) = self.trace_pair(one, other, flow, Size::Small)? else { continue };
             let near = |address: &IpAddr| {
                 let networks = self.publisher.current().networks().iter();
                 let found =

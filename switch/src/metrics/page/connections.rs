@@ -3,25 +3,11 @@
 use std::fmt;
 
 use super::{OTHERS, Writer, bounded, one};
+use crate::control::REFUSED;
 use crate::control::sample::Sample;
 use crate::drop::DropReason;
 use crate::state::ports::DEFAULT_RANGE;
 use crate::state::tally::{ByProtocol, PROTOCOLS};
-
-/// Reasons for which the first packet of a connection is refused, and what they are called here.
-const REFUSED: [DropReason; 11] = [
-    DropReason::InvalidState,
-    DropReason::Untracked,
-    DropReason::ConnectionsFull,
-    DropReason::ConnectionLimit,
-    DropReason::ConnectionRate,
-    DropReason::ConnectionZone,
-    DropReason::ConnectionBusy,
-    DropReason::ConnectionGone,
-    DropReason::MasqueradePorts,
-    DropReason::NoMasqueradeAddress,
-    DropReason::OverlayNotReachable,
-];
 
 pub(super) fn write(page: &mut Writer<'_>, sample: &Sample) -> fmt::Result {
     table(page, sample)?;
@@ -68,7 +54,10 @@ fn table(page: &mut Writer<'_>, sample: &Sample) -> fmt::Result {
     page.counters(
         ("shunt_connections_refused_frames", ""),
         "Frames that were dropped for want of a connection, by reason.",
-        REFUSED.iter().map(|reason| ([("reason", reason.name())], sample.all_ports.dropped(*reason))),
+        REFUSED
+            .iter()
+            .chain(&[DropReason::OverlayNotReachable])
+            .map(|reason| ([("reason", reason.name())], sample.all_ports.dropped(*reason))),
     )?;
     page.gauges(
         ("shunt_connections_fragmented_datagrams", ""),

@@ -389,6 +389,6 @@ fn a_packet_is_read_as_it_is() {
     assert_eq!(Packet::read(&padded, 16), some(&[Chunk::Other]));
     assert_eq!(Packet::read(&padded[..16], 20), some(&[Chunk::Other]));
     // More chunks than any sender has cause for.
-    let many = [header.as_slice(), &[9, 0, 0, 4].repeat(MOST + 1)].concat();
+    let many = [header.as_slice(), &[9, 0, 0, 4].repeat(packet::MOST + 1)].concat();
     assert_eq!(Packet::read(&many, many.len() as u32), None);
 }

@@ -53,7 +53,7 @@ impl End {
     /// What it answers.
     fn hear(&mut self, heard: &Packet, next_tag: &mut u32) -> Option<Packet> {
         let says = |tag, chunk| Some(packet(tag, &[chunk]));
-        match (heard.chunks[0], self.at) {
+        match (heard.first(), self.at) {
             // A server keeps nothing: each answer offers another tag. The cookie is that tag, by which the COOKIE ECHO comes.
             (Chunk::Init(tag), At::Nothing | At::Established) if self.direction == S => {
                 *next_tag += 1;
