@@ -372,7 +372,7 @@ impl Topology {
                 attached[network.index()].push(Attached { member, up: port.up, l3: port.l3.is_some() });
             }
         }
-        // Flows are told apart inside a tunnel by their ports, too (RFC 7348 section 5).
+        // Flows are told apart inside a tunnel by their addresses, and by ports that are read from each packet.
         let wraps = |id: NetworkId, network: &PlannedNetwork| {
             let router = network.gateway.as_ref().map(|gateway| gateway.router);
             plan.overlays.iter().any(|overlay| {
@@ -434,14 +434,8 @@ impl Topology {
                 crossing: network.crossing.clone(),
                 has_l3,
                 depth: match () {
-                    () if plan.full_key
-                        || wraps(id, network)
-                        || tracks(network)
-                        || network.policies.is_some() =>
-                    {
-                        Depth::Transport
-                    }
-                    () if has_l3 => Depth::Network,
+                    () if plan.full_key || tracks(network) || network.policies.is_some() => Depth::Transport,
+                    () if has_l3 || wraps(id, network) => Depth::Network,
                     () => Depth::Ethernet,
                 },
             }
