@@ -11,6 +11,7 @@
 //! | [`terminator`] | is this packet of a tunnel of ours, of which network, from which peer: [`Terminator`] |
 //! | [`decapsulate`] | taking the outer headers off |
 //! | [`train`] | large sends through a tunnel without a frame for each piece |
+//! | [`entropy`] | what tells the flows of a tunnel apart on the way |
 //! | [`ecn`] | congestion marks, both ways (RFC 6040) |
 //!
 //! Out: the next-hop stage knows the peer, the topology the template; [`Template::push`] is run by `flow::execute`. In:
@@ -18,6 +19,7 @@
 
 pub mod decapsulate;
 pub mod ecn;
+pub mod entropy;
 pub mod geneve;
 pub mod gre;
 pub mod ipip;
@@ -28,14 +30,12 @@ pub mod train;
 pub mod vxlan;
 
 pub use decapsulate::decapsulate;
+pub use entropy::Entropy;
 pub use outer::{Dscp, Outer, Tag};
 pub use template::{Template, TemplateError};
 pub use terminator::{Inner, Opening, Terminator};
 
 use crate::drop::DropReason;
-use crate::flow::FlowKey;
-use crate::flow::hash::fold;
-use crate::flow::key::Fragment;
 use crate::wire::ethernet;
 
 /// What a tunnel carries.
@@ -146,26 +146,6 @@ fn vni_bytes(vni: u32) -> Result<[u8; 3], TemplateError> {
         [0, a, b, c] if vni != 0 => Ok([a, b, c]),
         _ => Err(TemplateError::Vni(vni)),
     }
-}
-
-/// What tells the flows of a tunnel apart on the way (RFC 7348 section 5, RFC 6438): a hash of addresses, protocol and ports,
-/// the same for all packets of a flow, whatever their flags, on every worker and after every restart.
-///
-/// As deep as the key was parsed; of what is not IP, the MAC addresses. The ports of a fragmented packet do not take part, as
-/// only its first fragment has them. Compute it once for a flow, where its actions are compiled.
-pub fn entropy(key: &FlowKey) -> u16 {
-    let words = key.words();
-    let marks = key.marks();
-    let mixed = if key.addresses().is_some() {
-        let ports = if marks.fragment == Fragment::Whole { words[2] as u32 } else { 0 };
-        let above = u64::from(ports) | u64::from(key.protocol()) << 32;
-        let source = fold(words[4] ^ 0x9e37_79b9_7f4a_7c15, words[5] ^ 0xbf58_476d_1ce4_e5b9);
-        let destination = fold(words[6] ^ 0x94d0_49bb_1331_11eb, words[7] ^ 0xd6e8_feb8_6659_fd93);
-        fold(source ^ destination.rotate_left(23), above ^ 0xa076_1d64_78bd_642f)
-    } else {
-        fold(key.dst().0 ^ 0x9e37_79b9_7f4a_7c15, key.src().0 ^ u64::from(key.ethertype()) << 48)
-    };
-    (mixed >> 40) as u16
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Outer headers, prebuilt: written as they are, then the fields that depend on the frame are patched.
 //!
-//! In: the frame that goes into the tunnel, a number that tells its flow apart ([`super::entropy`]). Out: the same buffer with
+//! In: the frame that goes into the tunnel, a number that tells its flow apart ([`super::Entropy::at`]). Out: the same buffer with
 //! the headers in its headroom. Cost: one 64-byte copy and five small stores, nothing is read back.
 //!
 //! Patched: lengths, IPv4 checksum (RFC 1624), traffic class (ECN, and DSCP if inherited: RFC 6040 section 4.1), UDP source
@@ -165,7 +165,7 @@ impl Template {
 
     /// Puts the headers in front of `frame`. Of a tunnel that carries IP packets, the frame's own Ethernet header goes first.
     ///
-    /// `entropy` is the flow's ([`super::entropy`]): 14 bits of it choose the UDP source port (49152 to 65535), all are the
+    /// `entropy` is the flow's ([`super::Entropy::at`]): 14 bits of it choose the UDP source port (49152 to 65535), all are the
     /// flow label over IPv6.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! [`super::execute`] and the worker's output. `Copy`, 32 bytes, no reference into the topology but by index.
 
 use crate::drop::DropReason;
+use crate::encap::Entropy;
 use crate::ids::{NetworkId, PortId};
 use crate::wire::ethernet::Mac;
 
@@ -151,8 +152,8 @@ pub struct Actions {
     pub tci: u16,
     /// Index of the header template, with [`Edits::ENCAP`].
     pub template: u16,
-    /// What tells the flow apart inside a tunnel, with [`Edits::ENCAP`]: see [`crate::encap::entropy`].
-    pub entropy: u16,
+    /// What tells the flow apart inside a tunnel, with [`Edits::ENCAP`].
+    pub entropy: Entropy,
     /// Index of the translation, with [`Edits::TRANSLATE`]; slot of the connection, with [`Edits::TRACK`].
     pub translation: u32,
     /// Low half of the connection's generation, with [`Edits::TRACK`].
@@ -170,7 +171,7 @@ impl Actions {
             macs: [0; 12],
             tci: 0,
             template: 0,
-            entropy: 0,
+            entropy: Entropy::NONE,
             translation: 0,
             generation: 0,
         }

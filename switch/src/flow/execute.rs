@@ -9,7 +9,7 @@
 
 mod straight;
 mod translate;
-mod vlan;
+pub(crate) mod vlan;
 
 use std::sync::Arc;
 
@@ -118,14 +118,20 @@ pub fn edit(
         return edit_rare(actions, layout, rewrites, frame);
     }
     edit_headers(actions, layout, frame.data_mut())?;
-    if actions.edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
+    if actions.edits.has(Edits::ENCAP) { wrap(actions, layout, rewrites, frame) } else { Ok(()) }
 }
 
-/// Puts a tunnel's headers in front.
+/// Puts a tunnel's headers in front of a frame whose headers are where `layout` says.
 #[inline(always)]
-pub(crate) fn wrap(actions: &Actions, rewrites: &Rewrites, frame: &mut Mbuf) -> Result<(), DropReason> {
+pub(crate) fn wrap(
+    actions: &Actions,
+    layout: Layout,
+    rewrites: &Rewrites,
+    frame: &mut Mbuf,
+) -> Result<(), DropReason> {
     let template = rewrites.templates.get(usize::from(actions.template));
-    template.ok_or(DropReason::NoRewrite)?.push(actions.entropy, frame)
+    let entropy = actions.entropy.at(layout, frame.data());
+    template.ok_or(DropReason::NoRewrite)?.push(entropy, frame)
 }
 
 /// TTL and MAC addresses: what every routed packet gets.
@@ -164,7 +170,11 @@ fn edit_rare(
         edit_headers(actions, layout, frame.data_mut())?;
     }
     vlan::edit(actions, frame)?;
-    if edits.has(Edits::ENCAP) { wrap(actions, rewrites, frame) } else { Ok(()) }
+    if edits.has(Edits::ENCAP) {
+        wrap(actions, vlan::edited(actions, layout), rewrites, frame)
+    } else {
+        Ok(())
+    }
 }
 
 /// Decrements the TTL and adds to the checksum what the header lost (RFC 1624; a TTL of 0 stays).

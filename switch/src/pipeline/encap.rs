@@ -8,7 +8,7 @@ use super::observe::{Observe, Step};
 use super::packet::Packet;
 use super::{Ingress, leave};
 use crate::drop::DropReason;
-use crate::encap::entropy;
+use crate::encap::Entropy;
 use crate::flow::actions::Edits;
 use crate::flow::{Answer, Verdict};
 use crate::topology::tunnels::Blocked;
@@ -41,7 +41,7 @@ pub fn encap(
     };
     leave::wrapped(ingress, packet);
     packet.actions.template = way.template;
-    packet.actions.entropy = entropy(packet.key());
+    packet.actions.entropy = Entropy::of(packet.key());
     packet.actions.edits = packet.actions.edits.and(Edits::ENCAP);
     Ok(Verdict::Port(way.port))
 }

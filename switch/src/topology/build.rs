@@ -123,7 +123,9 @@ fn network(plan: &Plan, id: NetworkId, planned: &PlannedNetwork, attached: &[Att
     let asks = planned.answers != Answers::Own || planned.demux.is_some();
     let has_l3 = asks || planned.gateway.is_some() || attached.iter().any(|port| port.l3);
     let tracks = tracks(plan, planned);
-    let deep = plan.full_key || wraps(plan, id, planned) || tracks || planned.policies.is_some();
+    let deep = plan.full_key || tracks || planned.policies.is_some();
+    // Flows are told apart inside a tunnel by their addresses, and by ports that are read from each packet.
+    let wraps = plan.overlays.iter().any(|overlay| overlay.network == id);
     Network {
         id,
         name: planned.name.clone(),
@@ -150,20 +152,10 @@ fn network(plan: &Plan, id: NetworkId, planned: &PlannedNetwork, attached: &[Att
         has_l3,
         depth: match () {
             () if deep => Depth::Transport,
-            () if has_l3 => Depth::Network,
+            () if has_l3 || wraps => Depth::Network,
             () => Depth::Ethernet,
         },
     }
-}
-
-/// True when frames of the network, or of one that its router joins, leave in a tunnel: flows are told apart inside it by
-/// their ports, too (RFC 7348 section 5).
-fn wraps(plan: &Plan, id: NetworkId, network: &PlannedNetwork) -> bool {
-    let router = router(network);
-    plan.overlays.iter().any(|overlay| {
-        let joined = plan.networks.get(overlay.network.index()).and_then(self::router);
-        overlay.network == id || router.is_some() && router == joined
-    })
 }
 
 /// True when what comes in from the network may belong to a connection.

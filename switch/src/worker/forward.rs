@@ -28,7 +28,7 @@ use super::storm::Bucket;
 use super::teacher::Teacher;
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::drop::DropReason;
-use crate::encap::{self, Inner};
+use crate::encap::{Entropy, Inner};
 use crate::flow::actions::Edits;
 use crate::flow::cache::Place;
 use crate::flow::parse::{Layout, Unparsed, parse_frame, parse_into};
@@ -413,7 +413,7 @@ impl Forwarder {
         let wrapped = Actions {
             edits: Edits::ENCAP,
             template: way.template,
-            entropy: encap::entropy(&flow.key),
+            entropy: Entropy::of(&flow.key).without_ports(),
             ..Actions::unchanged(Verdict::Port(way.port))
         };
         execute::edit(&wrapped, flow.layout, scene.topology.rewrites(), &mut frame).ok()?;

@@ -140,7 +140,8 @@ proptest! {
         use crate::ids::PortId;
         let entropy_of = |bytes: &[u8], port| {
             let port = PortId::new(port).unwrap();
-            entropy(&parse(bytes, bytes.len() as u32, port, Depth::Transport).unwrap().0)
+            let (key, layout) = parse(bytes, bytes.len() as u32, port, Depth::Network).unwrap();
+            Entropy::of(&key).at(layout, bytes)
         };
         let bytes = sample.bytes();
         let here = entropy_of(&bytes, 1);
@@ -162,11 +163,16 @@ fn flows_spread_over_the_source_ports() {
     use crate::flow::parse::parse;
     use crate::ids::PortId;
     let mut ports = std::collections::HashSet::new();
+    let mut keys = std::collections::HashSet::new();
     for source in 0..4096 {
         let bytes = Sample { ports: (source, 80), ..Sample::udp() }.bytes();
-        let (key, _) = parse(&bytes, bytes.len() as u32, PortId::new(0).unwrap(), Depth::Transport).unwrap();
-        ports.insert(entropy(&key) & 0x3fff);
+        let (key, layout) =
+            parse(&bytes, bytes.len() as u32, PortId::new(0).unwrap(), Depth::Network).unwrap();
+        ports.insert(Entropy::of(&key).at(layout, &bytes) & 0x3fff);
+        keys.insert(*key.words());
     }
+    // They are one row of the cache all the same.
+    assert_eq!(keys.len(), 1);
     // 4096 balls in 16384 bins leave 3624 bins used on average, standard deviation 20.
     assert!(ports.len() > 3500, "{}", ports.len());
 }

@@ -13,6 +13,7 @@ use shunt_ffi::offload::{Checksum as State, Offload};
 use super::translate::Addresses;
 use super::*;
 use crate::drop::DropReason;
+use crate::encap::Entropy;
 use crate::flow::Depth;
 use crate::flow::actions::Verdict;
 use crate::flow::parse::parse;
@@ -383,6 +384,23 @@ proptest! {
         }
         edit(&with(Edits::POP_VLAN), Layout::default(), &Rewrites::default(), &mut frame).unwrap();
         prop_assert_eq!((frame.to_vec(), frame.offload().unwrap()), before);
+    }
+
+    #[test]
+    fn a_tunnel_tells_flows_apart_whatever_becomes_of_the_tag(sample in sample(), tci: u16) {
+        let bytes = sample.bytes();
+        let (key, layout) = parse(&bytes, bytes.len() as u32, PortId::new(0).unwrap(), Depth::Network).unwrap();
+        let entropy = Entropy::of(&key);
+        let both = Edits::POP_VLAN.and(Edits::PUSH_VLAN);
+        for edits in if sample.tag { [Edits::POP_VLAN, both] } else { [Edits::NONE, Edits::PUSH_VLAN] } {
+            let actions = Actions { tci, ..with(edits) };
+            let mut frame = pool().frame(&bytes).unwrap();
+            edit(&actions, layout, &Rewrites::default(), &mut frame).unwrap();
+            prop_assert_eq!(
+                entropy.at(vlan::edited(&actions, layout), frame.data()),
+                entropy.at(layout, &bytes)
+            );
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use shunt_ffi::Mbuf;
 
 use crate::drop::DropReason;
 use crate::flow::actions::{Actions, Edits};
+use crate::flow::parse::Layout;
 use crate::wire::ethernet::{CUSTOMER_TAG, SERVICE_TAG};
 
 const TAG: usize = 4;
@@ -19,6 +20,18 @@ pub(super) fn edit(actions: &Actions, frame: &mut Mbuf) -> Result<(), DropReason
         (false, true) => push(frame, actions.tci, service),
         (false, false) => Ok(()),
     }
+}
+
+/// Where the headers of a frame are after [`edit`].
+#[inline]
+pub(crate) fn edited(actions: &Actions, layout: Layout) -> Layout {
+    let moved = |at: u16| match (actions.edits.has(Edits::POP_VLAN), actions.edits.has(Edits::PUSH_VLAN)) {
+        // Zero stands for no header.
+        (true, false) => at.saturating_sub(TAG as u16),
+        (false, true) if at > 0 => at + TAG as u16,
+        _ => at,
+    };
+    Layout { l3: moved(layout.l3), l4: moved(layout.l4) }
 }
 
 /// Writes another tag over the outer one: no byte moves.

@@ -152,7 +152,8 @@ impl Forwarder {
             && scene.topology.rewrites().follow(actions, flow.layout, scene.now, &mut frame)
         {
             if actions.edits.has(Edits::ENCAP)
-                && let Err(reason) = execute::wrap(actions, scene.topology.rewrites(), &mut frame)
+                && let Err(reason) =
+                    execute::wrap(actions, flow.layout, scene.topology.rewrites(), &mut frame)
             {
                 self.lose(scene, reason, &frame);
             } else {

@@ -6,8 +6,9 @@ use shunt_ffi::Mbuf;
 use super::{Flow, Forwarder, Scene};
 use crate::drop::DropReason;
 use crate::encap::train;
-use crate::encap::{self, Template};
+use crate::encap::{self, Entropy, Template};
 use crate::flow::actions::Edits;
+use crate::flow::execute::vlan;
 use crate::flow::{Actions, Verdict, execute};
 use crate::ids::NetworkId;
 use crate::offload::segment::segment;
@@ -100,10 +101,9 @@ impl Forwarder {
     ) -> Result<(), DropReason> {
         let inner = Actions { edits: actions.edits.without(Edits::ENCAP), ..*actions };
         execute::edit(&inner, flow.layout, scene.topology.rewrites(), frame)?;
+        let entropy = actions.entropy.at(vlan::edited(&inner, flow.layout), frame.data());
         let pool = self.pool;
-        train::wrap(frame, template, actions.entropy, pool, &mut |train| {
-            self.depart(scene, actions, flow, train)
-        })
+        train::wrap(frame, template, entropy, pool, &mut |train| self.depart(scene, actions, flow, train))
     }
 
     /// Sends a copy of a frame to every peer of an overlay that floods (head-end replication).
@@ -128,7 +128,7 @@ impl Forwarder {
                     let edits = actions.edits.and(Edits::ENCAP);
                     let verdict = Verdict::Port(way.port);
                     let template = way.template;
-                    let entropy = encap::entropy(&flow.key);
+                    let entropy = Entropy::of(&flow.key);
                     let actions = Actions { verdict, edits, template, entropy, ..*actions };
                     self.execute(scene, &actions, flow, copy);
                 }
