@@ -35,6 +35,8 @@ use crate::ids::PortId;
 use crate::port::bond::Sifted;
 use crate::port::{Received, RxQueue};
 use crate::topology::Topology;
+#[cfg(any(test, fuzzing))]
+pub use forward::hostile;
 use forward::{Flows, Forwarder, Openings};
 use mailbox::{Command, Inbox, Reply};
 pub use output::TxPort;

@@ -272,4 +272,10 @@ impl Control {
         self.follow_pulse();
         self.clean_again();
     }
+
+    /// The topology in force and the pool of frames, for who feeds it hostile frames.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn in_force(&self) -> (&Topology, shunt_ffi::Mempool) {
+        (self.publisher.current(), self.site.pool)
+    }
 }

@@ -158,7 +158,8 @@ pub fn heard(frame: &[u8]) -> Option<Heard> {
     match ethertype {
         ethernet::IPV4 => {
             let packet = Ipv4Packet::new_checked(bytes).ok()?;
-            let header = Ipv4Repr::parse(&packet, &caps).ok()?;
+            let header =
+                Ipv4Repr::parse(&packet, &caps).ok().filter(|it| it.next_header == IpProtocol::Icmp)?;
             let message = Icmpv4Packet::new_checked(packet.payload()).ok()?;
             let (from, to): (Ipv4Addr, Ipv4Addr) = (header.src_addr, header.dst_addr);
             let common = |ident, seq, error| Heard {
@@ -185,7 +186,7 @@ pub fn heard(frame: &[u8]) -> Option<Heard> {
         }
         ethernet::IPV6 => {
             let packet = Ipv6Packet::new_checked(bytes).ok()?;
-            let header = Ipv6Repr::parse(&packet).ok()?;
+            let header = Ipv6Repr::parse(&packet).ok().filter(|it| it.next_header == IpProtocol::Icmpv6)?;
             let message = Icmpv6Packet::new_checked(packet.payload()).ok()?;
             let (from, to): (Ipv6Addr, Ipv6Addr) = (header.src_addr, header.dst_addr);
             let common = |ident, seq, error| Heard {

@@ -8,6 +8,8 @@ mod connect;
 pub(crate) mod fit;
 mod gather;
 mod hold;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 mod originate;
 mod police;
 mod resolve;

@@ -1,6 +1,7 @@
 //! Soundness: whatever happened before, to the topology and in the cache, a hit gives what the stages give now, and both
 //! give what a naive model, written from the rules and without tables, says.
 
+mod hostile;
 mod meter;
 mod model;
 mod policy;
