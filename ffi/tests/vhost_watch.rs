@@ -51,7 +51,8 @@ fn until_nobody_looks() {
     let started = Instant::now();
     let (mut last, mut since) = (looks(), Instant::now());
     while since.elapsed() < Duration::from_millis(500) {
-        assert!(started.elapsed() < LIMIT, "somebody looks although nobody is called");
+        // It gives up after two seconds of its own time, of which a busy machine has few.
+        assert!(started.elapsed() < 2 * LIMIT, "somebody looks although nobody is called");
         std::thread::sleep(Duration::from_millis(20));
         let now = looks();
         if now != last {
