@@ -113,6 +113,7 @@ fn ethernet(eal: Eal, pool: Mempool, devargs: &str) -> Fallible<Opened> {
         tx_queues: 1,
         mtu: None,
         descriptors: 1024,
+        tx_free_threshold: None,
         pool,
         interrupts: false,
     };

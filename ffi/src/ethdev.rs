@@ -29,6 +29,9 @@ pub struct EthOptions {
     pub mtu: Option<u16>,
     /// Descriptors per queue; adjusted to the device's limits.
     pub descriptors: u16,
+    /// Free descriptors of a transmit queue below which the driver takes sent buffers back; `None` leaves it the driver's own
+    /// value, for most a few, so that nearly a whole queue of sent buffers is under way (`rte_eth_txconf`).
+    pub tx_free_threshold: Option<u16>,
     /// Where received frames are stored.
     pub pool: Mempool,
     /// Ask for receive interrupts (adaptive polling); silently off when the driver has none.
@@ -375,10 +378,15 @@ impl Port {
                 )
             })?;
         }
+        // Zeroes are the driver's defaults, too.
+        let conf = options
+            .tx_free_threshold
+            .map(|tx_free_thresh| sys::rte_eth_txconf { tx_free_thresh, ..Default::default() });
+        let conf = conf.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         for queue in 0..tx_queues {
-            // SAFETY: as above.
+            // SAFETY: as above; the driver copies what it needs of the configuration.
             DpdkError::check("rte_eth_tx_queue_setup", unsafe {
-                sys::rte_eth_tx_queue_setup(self.id, queue, tx, sys::SOCKET_ID_ANY as u32, std::ptr::null())
+                sys::rte_eth_tx_queue_setup(self.id, queue, tx, sys::SOCKET_ID_ANY as u32, conf)
             })?;
         }
         Ok(())

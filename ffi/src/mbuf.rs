@@ -114,6 +114,18 @@ impl Mbuf {
         prefetch(raw.buf_addr.cast::<u8>().wrapping_add(usize::from(raw.data_off)));
     }
 
+    /// Asks the processor for the first bytes of the frame, to write them: another core may have the line.
+    #[inline]
+    pub fn prefetch_data_to_write(&self) {
+        let raw = self.raw();
+        let address = raw.buf_addr.cast::<u8>().wrapping_add(usize::from(raw.data_off));
+        // SAFETY: a prefetch never faults, whatever the address, and where there is no such instruction it is none. By hand,
+        // because the compiler makes a prefetch for reading of it at the level that we build for.
+        unsafe {
+            core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        }
+    }
+
     /// Free bytes in front of the frame.
     #[inline]
     pub fn headroom(&self) -> u16 {

@@ -50,10 +50,10 @@ impl Times {
         Self { nanoseconds, per_cycle: 1e9 / hz as f64 }
     }
 
-    /// Takes note of a time in cycles; longer than 10 s counts as 10 s.
+    /// Takes note of `frames` frames that took so many cycles each; longer than 10 s counts as 10 s.
     #[inline]
-    pub fn record(&mut self, cycles: u64) {
-        self.nanoseconds.saturating_record((cycles as f64 * self.per_cycle) as u64);
+    pub fn record(&mut self, cycles: u64, frames: u64) {
+        self.nanoseconds.saturating_record_n((cycles as f64 * self.per_cycle) as u64, frames);
     }
 
     /// Forgets everything; allocates nothing.
@@ -91,7 +91,7 @@ mod tests {
     fn quantiles_are_those_of_the_times() {
         let mut times = Times::new(1_000_000_000);
         assert_eq!(times.told(), None);
-        (1..=1000).for_each(|micros| times.record(micros * 1000));
+        (1..=1000).for_each(|micros| times.record(micros * 1000, 1));
         let told = times.told().unwrap();
         let near = |value: f64, wanted: f64| (value - wanted).abs() <= wanted * 0.002;
         assert!(
@@ -100,7 +100,7 @@ mod tests {
         );
         assert!(near(told.min_us, 1.0) && near(told.max_us, 1000.0) && told.frames == 1000, "{told:?}");
         assert!(told.curve.is_sorted_by(|a, b| a.0 <= b.0 && a.1 < b.1), "{:?}", told.curve);
-        times.record(u64::MAX);
+        times.record(u64::MAX, 1);
         assert!(times.told().unwrap().max_us <= 1.01 * LONGEST as f64 / 1e3);
         times.reset();
         assert_eq!(times.told(), None);

@@ -8,11 +8,10 @@ use shunt_ffi::eal::Eal;
 use shunt_ffi::ethdev::{EthDevice, EthOptions, EthRxQueue, EthTxQueue, Opened};
 use shunt_ffi::{Burst, MAX_BURST, Mbuf, Mempool};
 
-use super::latency::Times;
+use super::arrivals::{Arrivals, Look};
 use super::pace::{Load, Pace};
 use super::scenario::Devices;
 use super::stamp::{self, Stamp};
-use super::tracker::{Tracker, Verdict};
 use super::traffic::Traffic;
 use super::trial::{Count, Phase, Sofar, Trial};
 
@@ -43,9 +42,7 @@ pub struct Rig {
     trials: u32,
     out: Burst,
     count: Count,
-    tracker: Tracker,
-    cold: Times,
-    warm: Times,
+    arrivals: Arrivals,
     _devices: Vec<EthDevice>,
 }
 
@@ -71,6 +68,7 @@ impl Rig {
                 tx_queues: 1,
                 mtu: devices.mtu,
                 descriptors: devices.descriptors,
+                tx_free_threshold: devices.tx_free_threshold,
                 pool,
                 interrupts: false,
             };
@@ -89,7 +87,6 @@ impl Rig {
         };
         let rx = rx.context("the receiver has no receive queue")?;
         let hz = clock::tsc_hz();
-        let (cold, warm) = (Times::new(hz), Times::new(hz));
         let mut rig = Self {
             traffic,
             pool,
@@ -100,9 +97,7 @@ impl Rig {
             trials: 0,
             out: Burst::new(),
             count: Count::default(),
-            tracker: Tracker::default(),
-            cold,
-            warm,
+            arrivals: Arrivals::new(hz),
             _devices: all,
         };
         rig.wait_for_carrier()?;
@@ -139,7 +134,7 @@ impl Rig {
             self.send(clock::tsc(), self.count.offered + 1, false);
             let sent = Instant::now();
             while sent.elapsed() < PROBE {
-                if self.receive() > 0 && (self.tracker.received > 0 || !self.traffic.stamped()) {
+                if self.receive() > 0 && (self.arrivals.tracker.received > 0 || !self.traffic.stamped()) {
                     return Ok(());
                 }
             }
@@ -164,9 +159,7 @@ impl Rig {
         self.traffic.begin(self.trials == 0);
         self.trials += 1;
         self.count = Count::default();
-        self.tracker.reset();
-        self.cold.reset();
-        self.warm.reset();
+        self.arrivals.reset();
     }
 
     /// Sends for `length` and receives until silence. `watch` hears of it ten times a second, and may end it.
@@ -210,7 +203,7 @@ impl Rig {
     }
 
     fn received(&self) -> u64 {
-        if self.traffic.stamped() { self.tracker.received } else { self.count.unstamped }
+        if self.traffic.stamped() { self.arrivals.tracker.received } else { self.arrivals.unstamped }
     }
 
     fn drain(&mut self) {
@@ -237,6 +230,8 @@ impl Rig {
             if wanted == 0 || !self.pool.alloc_bulk(&mut self.out, wanted) {
                 return;
             }
+            // Whoever got these buffers before still has their lines.
+            self.out.iter().for_each(Mbuf::prefetch_data_to_write);
             let trial = self.trials as u8;
             for frame in self.out.iter_mut() {
                 self.traffic.write(frame, Stamp::new(trial, self.count.offered, now));
@@ -258,48 +253,41 @@ impl Rig {
         if received == 0 {
             return 0;
         }
-        let now = clock::tsc();
-        let (trial, round) = (self.trials as u8, self.traffic.round());
-        for frame in burst.iter() {
-            let Some(stamp) = tail(frame).and_then(Stamp::read).filter(|_| self.traffic.stamped()) else {
-                self.count.unstamped += 1;
-                continue;
-            };
-            if stamp.trial != trial {
-                self.count.stale += 1;
-            } else if let Verdict::Fresh(number) = self.tracker.record(stamp.sequence, self.count.offered) {
-                if number < round {
-                    self.count.cold += 1;
-                    self.cold.record(stamp.age(now));
-                } else {
-                    self.warm.record(stamp.age(now));
-                }
-            }
-        }
+        let look = Look {
+            trial: self.trials as u8,
+            round: self.traffic.round(),
+            sent: self.count.offered,
+            now: clock::tsc(),
+        };
+        let stamped = self.traffic.stamped();
+        let stamp = |frame: &Mbuf| if stamped { tail(frame).and_then(Stamp::read) } else { None };
+        self.arrivals.note(burst.iter().map(stamp), look);
         received
     }
 
     fn result(&self, load: Load, length: Duration) -> Trial {
-        let (count, received) = (self.count, self.received());
+        let Arrivals { tracker, cold_count, stale, unstamped, .. } = &self.arrivals;
+        let count = Count { stale: *stale, unstamped: *unstamped, cold: *cold_count, ..self.count };
+        let received = self.received();
         let cold = Phase {
             offered: count.offered.min(self.traffic.round()),
             received: count.cold,
-            latency: self.cold.told(),
+            latency: self.arrivals.cold.told(),
         };
         let warm = Phase {
             offered: count.offered - cold.offered,
             received: received - count.cold,
-            latency: self.warm.told(),
+            latency: self.arrivals.warm.told(),
         };
         Trial {
             load,
             length,
             count,
             received,
-            duplicates: self.tracker.duplicates,
-            reordered: self.tracker.reordered,
-            late: self.tracker.late,
-            foreign: self.tracker.foreign,
+            duplicates: tracker.duplicates,
+            reordered: tracker.reordered,
+            late: tracker.late,
+            foreign: tracker.foreign,
             cold,
             warm,
         }

@@ -79,6 +79,8 @@ pub struct Devices {
     /// Descriptors of each queue.
     #[serde(default = "Devices::descriptors")]
     pub descriptors: u16,
+    /// Free descriptors below which the sender takes sent buffers back; the driver's own when left out.
+    pub tx_free_threshold: Option<u16>,
     /// MTU to set; left out, the driver's own.
     pub mtu: Option<u16>,
     /// Take 2 MiB pages, else ordinary ones.

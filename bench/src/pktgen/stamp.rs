@@ -34,15 +34,35 @@ impl Stamp {
         Self { trial, sequence: sequence as u32, time: now & TIME }
     }
 
+    /// For the frame that is made `ahead` frames after this one, at the same time.
+    #[inline]
+    pub fn later(self, ahead: u64) -> Self {
+        Self { sequence: self.sequence.wrapping_add(ahead as u32), ..self }
+    }
+
     /// As bytes.
     #[inline]
     pub fn bytes(self) -> [u8; LENGTH] {
         let mut out = [0; LENGTH];
-        out[0] = MARK;
-        out[1] = self.trial;
-        out[2..6].copy_from_slice(&self.sequence.to_be_bytes());
-        out[6..].copy_from_slice(&self.time.to_be_bytes()[2..]);
+        let (front, time) = self.parts();
+        out[..8].copy_from_slice(&front.to_be_bytes());
+        out[8..].copy_from_slice(&time.to_be_bytes());
         out
+    }
+
+    /// The first eight bytes and the last four.
+    #[inline]
+    fn parts(self) -> (u64, u32) {
+        let front = u64::from(MARK) << 56 | u64::from(self.trial) << 48 | u64::from(self.sequence) << 16;
+        (front | self.time >> 32 & 0xffff, self.time as u32)
+    }
+
+    /// Sum of its words for a checksum (RFC 1071), not folded.
+    #[inline]
+    pub fn sum(self) -> u32 {
+        let (front, time) = self.parts();
+        let words = [front >> 48, front >> 32, front >> 16, front, u64::from(time >> 16), u64::from(time)];
+        words.iter().map(|word| (word & 0xffff) as u32).sum()
     }
 
     /// From the last bytes of a frame; `None` when they are not a stamp.
@@ -76,6 +96,18 @@ mod tests {
         assert_eq!(stamp.sequence, 2);
         assert_eq!(Stamp::read(stamp.bytes()), Some(stamp));
         assert_eq!(Stamp::read([0; LENGTH]), None);
+        let later = Stamp::new(7, 0x1_0000_0005, now);
+        assert_eq!((stamp.later(3), stamp.later(3).time), (later, stamp.time));
+        let last = Stamp { sequence: u32::MAX, ..stamp };
+        assert_eq!(last.later(1).sequence, 0);
+    }
+
+    #[test]
+    fn the_sum_is_that_of_the_bytes() {
+        let stamp = Stamp::new(0xfe, 0x89ab_cdef, 0xfedc_ba98_7654);
+        let words = stamp.bytes();
+        let wanted: u32 = words.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+        assert_eq!(stamp.sum(), wanted);
     }
 
     #[test]

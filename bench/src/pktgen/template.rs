@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
 
-use super::stamp;
+use super::stamp::{self, Stamp};
 
 /// Bytes of the frame check sequence, which sizes include and frames here do not.
 pub const FCS: usize = 4;
@@ -200,9 +200,9 @@ impl Template {
 
     /// Makes `frame`, a copy of [`Template::bytes`], the frame of a flow, with a stamp at its end.
     #[inline]
-    pub fn patch(&self, frame: &mut [u8], flow: Flow, stamp: [u8; stamp::LENGTH]) {
+    pub fn patch(&self, frame: &mut [u8], flow: Flow, stamp: Stamp) {
         let end = frame.len() - stamp::LENGTH;
-        frame[end..].copy_from_slice(&stamp);
+        frame[end..].copy_from_slice(&stamp.bytes());
         let address = self.destination.wrapping_add(flow.host);
         frame[self.l4 - 4..self.l4].copy_from_slice(&address.to_be_bytes());
         let (ports, checksum) = self.protocol.fields();
@@ -212,9 +212,9 @@ impl Template {
             frame[self.l3 + 10..self.l3 + 12].copy_from_slice(&(!(whole as u16)).to_be_bytes());
         }
         let at = self.l4 + ports;
-        frame[at..at + 2].copy_from_slice(&flow.source.to_be_bytes());
-        frame[at + 2..at + 4].copy_from_slice(&flow.destination.to_be_bytes());
-        let mut stamp_sum = fold(sum(&stamp));
+        let both = u32::from(flow.source) << 16 | u32::from(flow.destination);
+        frame[at..at + 4].copy_from_slice(&both.to_be_bytes());
+        let mut stamp_sum = fold(stamp.sum());
         if !(end - self.l4).is_multiple_of(2) {
             // The stamp begins in the middle of a word.
             stamp_sum = u32::from((stamp_sum as u16).swap_bytes());

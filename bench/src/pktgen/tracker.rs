@@ -95,6 +95,23 @@ impl Tracker {
         Verdict::Fresh(number)
     }
 
+    /// As [`record`](Self::record) for each of `count` numbers from `low` on, at most 64, when they are those that are expected
+    /// next; the first of them. `None`, and nothing noted, when they are not.
+    #[inline]
+    pub fn record_next(&mut self, low: u32, count: u64, sent: u64) -> Option<u64> {
+        let first = self.next;
+        if low != first as u32 || first + count > sent || !(1..=64).contains(&count) {
+            return None;
+        }
+        let (word, shift) = ((first % WINDOW / 64) as usize, first % 64);
+        let bits = u128::from(u64::MAX >> (64 - count)) << shift;
+        self.seen[word] |= bits as u64;
+        self.seen[(word + 1) % (WINDOW as usize / 64)] |= (bits >> 64) as u64;
+        self.next += count;
+        self.received += count;
+        Some(first)
+    }
+
     fn is_seen(&self, number: u64) -> bool {
         let (word, bit) = place(number);
         self.seen[word] & bit != 0

@@ -38,8 +38,11 @@ struct Made {
     order: Vec<u32>,
     count: u32,
     destinations: u32,
-    /// Place in the round.
+    /// Place in the round, and the flow that is there.
     place: u32,
+    here: Flow,
+    /// The flow at the first place.
+    start: Flow,
     /// Number of the first flow.
     base: u64,
     fresh: bool,
@@ -74,16 +77,19 @@ impl Traffic {
             Order::Turns => Vec::new(),
             Order::Shuffled => crate::frames::shuffled(flows.count),
         };
-        let made = Made {
+        let mut made = Made {
             templates,
             template: 0,
             order,
             count: flows.count,
             destinations: flows.destinations,
             place: 0,
+            here: Flow::default(),
+            start: Flow::default(),
             base: 0,
             fresh: flows.fresh,
         };
+        made.rewind();
         Ok(Self { kind: Kind::Made(made), ends })
     }
 
@@ -144,7 +150,8 @@ impl Traffic {
                 if made.fresh && !first {
                     made.base += u64::from(made.count);
                 }
-                (made.place, made.template) = (0, 0);
+                made.template = 0;
+                made.rewind();
             }
             Kind::Captured { next, .. } => *next = 0,
         }
@@ -163,7 +170,7 @@ impl Traffic {
                 }
                 let fits = frame.append_slice(template.bytes()).is_some();
                 if fits {
-                    template.patch(frame.data_mut(), flow, stamp.bytes());
+                    template.patch(frame.data_mut(), flow, stamp);
                 }
                 fits
             }
@@ -190,15 +197,32 @@ impl Traffic {
 }
 
 impl Made {
+    /// To the first place of the round.
+    fn rewind(&mut self) {
+        self.place = 0;
+        self.start = self.at(0);
+        self.here = self.start;
+    }
+
+    fn at(&self, place: u32) -> Flow {
+        let in_round = self.order.get(place as usize).copied().unwrap_or(place);
+        flow(self.base + u64::from(in_round), self.destinations)
+    }
+
+    /// The flow that is here, and on to the next: without a division, but in a shuffled round.
     #[inline]
     fn next_flow(&mut self) -> Flow {
-        let place = self.place;
+        let flow = self.here;
         self.place += 1;
         if self.place == self.count {
             self.place = 0;
+            self.here = self.start;
+        } else if self.order.is_empty() && self.here.host + 1 < self.destinations {
+            self.here.host += 1;
+        } else {
+            self.here = self.at(self.place);
         }
-        let in_round = self.order.get(place as usize).copied().unwrap_or(place);
-        flow(self.base + u64::from(in_round), self.destinations)
+        flow
     }
 }
 

@@ -15,6 +15,7 @@ use super::inspect;
 use super::landing::Landing;
 use super::split::{self, End, Straight};
 use super::state::{NO_RING, RxCounters, RxState, State, TxState, guest_tx_ring};
+use super::watch;
 
 /// Frames one call of the library takes or gives (`MAX_PKT_BURST` of `lib/vhost`).
 pub(super) const LIBRARY_BURST: usize = 32;
@@ -154,6 +155,7 @@ fn dequeue(
     spare: &mut [*mut sys::rte_mbuf],
     counters: &RxCounters,
 ) -> usize {
+    watch::beware();
     // SAFETY: the ring exists because it is enabled. The library locks the ring itself against its own control thread.
     let landed = unsafe { landing.dequeue(inside, ring, spare.as_mut_ptr(), spare.len() as u16) };
     if landed.refused | landed.exhausted != 0 {
@@ -260,6 +262,7 @@ fn enqueue(
     frames: &mut [*mut sys::rte_mbuf],
     offloads: GuestOffloads,
 ) -> usize {
+    watch::beware();
     // SAFETY: owned frames.
     let apart = if offloads.checksum { unsafe { apart::take(frames) } } else { 0 };
     // SAFETY: owned frames, read by the library and copied into the guest's memory; it keeps none of them. The device lives

@@ -12,7 +12,6 @@ use super::features::GuestOffloads;
 use super::gate::{Gate, Line};
 use super::regions::Regions;
 use super::wake::Wake;
-use super::watch;
 
 /// No guest ring to send to.
 pub(super) const NO_RING: u32 = u32::MAX;
@@ -198,7 +197,6 @@ impl State {
             for queue in &self.rx {
                 queue.wake.raise();
             }
-            watch::begin();
         }
     }
 
@@ -228,11 +226,6 @@ impl State {
         self.harm.store(Harm::None as u8, Ordering::Release);
     }
 
-    /// True while workers may be inside for longer than it takes to see that the line is closed.
-    pub(super) fn is_in_use(&self) -> bool {
-        self.line.is_open() || self.gates().any(Gate::is_occupied)
-    }
-
     /// All gates, in a fixed order.
     pub(super) fn gates(&self) -> impl Iterator<Item = &Gate> {
         self.rx.iter().map(|queue| &queue.gate).chain(self.tx.iter().map(|queue| &queue.gate))
@@ -259,7 +252,7 @@ impl State {
     }
 
     /// Waits until nobody else sends to `ring` of the guest. The time is a burst of another worker's; should the guest
-    /// make that one wait in its call, [`watch`] ends it.
+    /// make that one wait in its call, [`super::watch`] ends it.
     #[inline]
     pub(super) fn turn(&self, ring: u16) -> Option<Turn<'_>> {
         if self.tx.len() < 2 {

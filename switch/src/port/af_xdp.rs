@@ -63,6 +63,7 @@ pub(super) fn open(
         tx_queues: port.queues,
         mtu: port.mtu,
         descriptors: DESCRIPTORS,
+        tx_free_threshold: None,
         pool: site.pool,
         interrupts: false,
     };

@@ -21,6 +21,7 @@ pub(super) fn open(
         tx_queues: u16::try_from(site.workers).unwrap_or(u16::MAX),
         mtu: port.mtu,
         descriptors: DESCRIPTORS,
+        tx_free_threshold: None,
         pool: site.pool,
         interrupts: false,
     };

@@ -69,6 +69,7 @@ pub(super) fn open(
         // The driver has no such notion; the limit is ours.
         mtu: None,
         descriptors: 1 << wanted.ring_size_log2,
+        tx_free_threshold: None,
         pool: site.pool,
         interrupts: false,
     };

@@ -9,6 +9,7 @@ use crate::sys;
 
 use super::super::gate::Inside;
 use super::super::regions::Map;
+use super::super::watch;
 
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
 const NO_INTERRUPT: u16 = 1;
@@ -179,6 +180,7 @@ impl Ring {
                 return;
             }
         }
+        watch::beware();
         // SAFETY: the device lives while we are inside. The library looks at the same words and at the event index.
         unsafe { sys::rte_vhost_vring_call(inside.vid, self.number) };
     }

@@ -80,6 +80,7 @@ fn sink() -> TxQueue {
             tx_queues: 1,
             mtu: None,
             descriptors: 512,
+            tx_free_threshold: None,
             pool,
             interrupts: false,
         };
