@@ -35,7 +35,9 @@ pub fn bond(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
 }
 
 fn two_sinks() -> String {
-    let member = |index| format!("{{ kind = \"dpdk\", devargs = \"{}\" }}", testpmd::null(index));
+    let member = |index| {
+        format!("{{ name = \"link{index}\", kind = \"dpdk\", devargs = \"{}\" }}", testpmd::null(index))
+    };
     format!(
         "[[port]]\nname = \"out\"\nnetwork = \"default\"\nkind = \"bond\"\nmode = \"static\"\nhash = \"layer3+4\"\n\
          members = [{}, {}]\nstations = [\"{DESTINATION}\"]\n",

@@ -106,6 +106,9 @@ fn run(input: &Input, light: &Path, flows: u32, window: Duration) -> Result<Vec<
         ensure!(lines >= many, "{lines} lines were listed, of {many} connections");
         Ok(())
     })?;
+    let drops = switch.drops()?;
+    ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
+    // From here on answers come whose connection has just been ended: those are refused.
     phase(&mut switch, &|switch| {
         conntrack(switch, "-F")?;
         wait_for(switch, |entries| entries == many)
@@ -116,8 +119,6 @@ fn run(input: &Input, light: &Path, flows: u32, window: Duration) -> Result<Vec<
         switch.apply(config(false, SOON))?;
         wait_for(switch, |entries| entries <= few)
     })?;
-    let drops = switch.drops()?;
-    ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
     Ok(samples)
 }
 
@@ -139,6 +140,8 @@ fn longest(before: &proto::Worker, after: &proto::Worker) -> Result<Sample> {
     let beside = vec![
         ("above 1.05 ms", long as f64),
         ("above 1.05 ms a second", long as f64 / seconds),
+        ("ms that others had its core", 1e3 * (after.waited_seconds - before.waited_seconds)),
+        ("ms stolen", 1e3 * (after.steal_seconds - before.steal_seconds)),
         ("seconds", seconds),
         ("iterations", steps.iter().sum::<u64>() as f64),
     ];
@@ -161,7 +164,7 @@ mod tests {
         let before = worker(&steps, 1_000);
         (steps[12], steps[20]) = (150, 2);
         let sample = longest(&before, &worker(&steps, 3_000)).unwrap();
-        assert_eq!((sample.value, sample.beside[0].1, sample.beside[3].1), (1_048.576, 0.0, 52.0));
+        assert_eq!((sample.value, sample.beside[0].1, sample.beside[5].1), (1_048.576, 0.0, 52.0));
         steps[21] = 1;
         let sample = longest(&before, &worker(&steps, 3_000)).unwrap();
         assert_eq!((sample.value, sample.beside[0].1, sample.beside[1].1), (2_097.152, 1.0, 0.5));

@@ -11,6 +11,11 @@ use crate::frames::SEGMENTS;
 use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
 use crate::plan::Plan;
 
+/// Half a million connections a second; as many as are of one source, and more.
+const UDP_NEW: &[(u32, Bar)] = &[
+    (125_000, Bar::AtLeast(0.5 * opened::FRAMES as f64)),
+    (500_000, Bar::AtLeast(0.5 * opened::FRAMES as f64)),
+];
 /// Percent of the frames that may hit the cache when all are to be new.
 const MOST_HITS: f64 = 1.0;
 /// Percent of the flows that are entered at least when every one is to be.
@@ -135,18 +140,8 @@ pub const SCENARIOS: &[Scenario] = &[
         quick: &[10_000],
         measure: pods::measure_new,
     },
-    Scenario {
-        name: "udp-new",
-        cells: &[(500_000, Bar::AtLeast(0.5 * opened::FRAMES as f64))],
-        quick: &[500_000],
-        measure: opened::through_nat,
-    },
-    Scenario {
-        name: "udp-service-new",
-        cells: &[(500_000, Bar::AtLeast(0.5 * opened::FRAMES as f64))],
-        quick: &[500_000],
-        measure: opened::to_services,
-    },
+    Scenario { name: "udp-new", cells: UDP_NEW, quick: &[125_000], measure: opened::through_nat },
+    Scenario { name: "udp-service-new", cells: UDP_NEW, quick: &[125_000], measure: opened::to_services },
     Scenario {
         name: "ct-live",
         cells: &[(1_000_000, Bar::Ratio(0.35))],

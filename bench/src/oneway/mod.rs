@@ -50,9 +50,14 @@ impl Input {
     pub fn pages(&self) -> u32 {
         if self.captures.len() > 1 {
             // Open vSwitch: a pool of 262,144 buffers for each source, of 1, 2, 3 and 4 KiB.
-            return (self.megabytes() / 2).max(1_700);
+            return self.pool_pages().max(1_700);
         }
         crate::peer::ovs::PAGES
+    }
+
+    /// 2 MiB pages of one pool of all buffers. What does not cross the end of a page is lost, a twentieth of the whole.
+    fn pool_pages(&self) -> u32 {
+        self.megabytes() / 2 * 21 / 20
     }
 
     /// MiB of hugepages for one pool of all buffers.

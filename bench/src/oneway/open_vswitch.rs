@@ -54,7 +54,8 @@ const PHYSICAL: &str = "br-phy";
 /// It is not installed, refuses something, or a signal came.
 pub fn open_vswitch(input: &Input, rules: &Rules, window: Duration) -> Result<Sample> {
     let ovs = start(rules)?;
-    add_sources(&ovs, input, rules)?;
+    let (bridge, ports) = sources(input, rules);
+    ports.iter().try_for_each(|port| add_ports(&ovs, bridge, std::slice::from_ref(port)))?;
     stop::pause(input.warm_up())?;
     let (mpps, cycles) = ovs.watch(window)?;
     Ok(Sample::new(mpps, vec![("cycles/packet", cycles)]))
@@ -67,8 +68,10 @@ pub fn open_vswitch(input: &Input, rules: &Rules, window: Duration) -> Result<Sa
 /// It is not installed, refuses something, it stops at fewer, or a signal came.
 pub fn open_vswitch_opening(input: &Input, rules: &Rules, all: u64) -> Result<Opening> {
     let ovs = start(rules)?;
+    let (bridge, ports) = sources(input, rules);
     let mut opening = Opening::new(all);
-    add_sources(&ovs, input, rules)?;
+    // All at once: none is ahead of the others.
+    add_ports(&ovs, bridge, &ports)?;
     while !opening.is_over()? {
         let count = ovs.appctl(&["dpctl/ct-get-nconns"])?;
         opening.note(count.trim().parse().with_context(|| format!("no number of connections: {count:?}"))?);
@@ -93,20 +96,20 @@ fn start(rules: &Rules) -> Result<Ovs> {
     Ok(ovs)
 }
 
-/// All at once: none is ahead of the others.
-fn add_sources(ovs: &Ovs, input: &Input, rules: &Rules) -> Result<()> {
+/// A port by name, number, MTU and device arguments.
+type Port = (String, u16, usize, String);
+
+/// The sources, and the bridge that they belong to.
+fn sources(input: &Input, rules: &Rules) -> (&'static str, Vec<Port>) {
     let bridge = if rules.tunnel == Some(TunnelSide::In) { PHYSICAL } else { BRIDGE };
-    let captures = input.captures.iter().enumerate().zip(SOURCES);
-    let ports: Vec<_> = captures
-        .map(|((index, capture), number)| {
-            (format!("source{index}"), number, MTUS[index], super::source(index, capture))
-        })
-        .collect();
-    add_ports(ovs, bridge, &ports)
+    let port = |((index, capture), number): ((usize, &std::path::PathBuf), u16)| {
+        (format!("source{index}"), number, MTUS[index], super::source(index, capture))
+    };
+    (bridge, input.captures.iter().enumerate().zip(SOURCES).map(port).collect())
 }
 
-/// DPDK ports by name, number, MTU and device arguments.
-fn add_ports(ovs: &Ovs, bridge: &str, ports: &[(String, u16, usize, String)]) -> Result<()> {
+/// Adds them in one go.
+fn add_ports(ovs: &Ovs, bridge: &str, ports: &[Port]) -> Result<()> {
     let mut words: Vec<String> = Vec::new();
     for (name, number, mtu, devargs) in ports {
         let add = ["--", "add-port", bridge, name, "--", "set", "Interface", name, "type=dpdk"];
