@@ -34,12 +34,12 @@ const SOON: &str = "udp_timeout_stream = \"1s\"\nudp_timeout = \"1s\"\n";
 
 /// What happens meanwhile, by name and in words.
 const PHASES: [(&str, &str); 6] = [
-    ("quiet", "nothing, with the light load alone"),
-    ("create", "all are opened, eight ports added for it"),
-    ("live", "nothing, with packets of all of them"),
-    ("dump", "`shunt conntrack -L`, with packets of all of them"),
-    ("flush", "`shunt conntrack -F`, and all are opened again"),
-    ("expire", "all but the light load's are silent for a second and end"),
+    ("pause-quiet", "nothing, with the light load alone"),
+    ("pause-create", "all are opened, eight ports added for it"),
+    ("pause-live", "nothing, with packets of all of them"),
+    ("pause-dump", "`shunt conntrack -L`, with packets of all of them"),
+    ("pause-flush", "`shunt conntrack -F`, and all are opened again"),
+    ("pause-expire", "all but the light load's are silent for a second and end"),
 ];
 
 /// Measures with `flows` connections.
@@ -49,7 +49,7 @@ const PHASES: [(&str, &str); 6] = [
 pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
     let mut figures = PHASES.map(|(name, text)| {
         let what = format!("{flows} connections, longest iteration of the worker: {text}");
-        let mut figure = Figure::new(format!("pause-{name}-{flows}"), what, "us", bar);
+        let mut figure = Figure::new(format!("{name}-{flows}"), what, "us", bar);
         figure.cell = Some(Cell { scenario: name, flows });
         figure
     });
