@@ -10,8 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shunt_config::{Config, RouterName, Service, ServiceEndpoint, ServiceName, ServicePort, ServiceProtocol};
+use shunt_ffi::alloc_count::{CountingAllocator, balance};
 use shunt_switch::control::Control;
 use shunt_switch::control::kept::Kept;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const SERVICES: u32 = 10_000;
 const ENDPOINTS: u32 = 10;
@@ -138,12 +142,23 @@ fn keep(control: &mut Control, dir: &Path) {
 
 fn main() {
     let node = shunt_config::parse(NODE, "node").expect("a good configuration");
+    let before = balance();
     let whole = shunt_config::parse(&cluster(), "cluster").expect("a good configuration");
+    println!("{PODS} pods and {POLICIES} policies as configuration: {} KiB", (balance() - before) / 1024);
+    let policed = Config { services: vec![service(0)], ..whole.clone() };
     let whole = Config { services: (0..SERVICES).map(service).collect(), ..whole };
     let mut control = Control::start(&node).expect("it starts without privileges");
     assert!(control.apply_at_start(&node).is_empty());
     // What the table of connections takes, which comes with the first service, is not the cluster's.
     let one = Config { services: vec![service(0)], ..node.clone() };
+    control.apply(&one).expect("it is applied");
+    let (before, rss) = (balance(), resident());
+    control.apply(&policed).expect("it is applied");
+    println!(
+        "what the switch makes of them (sets, identities, the table of addresses): {} KiB, resident {} KiB more",
+        (balance() - before) / 1024,
+        resident().saturating_sub(rss)
+    );
     control.apply(&one).expect("it is applied");
     let before = resident();
     let mut times = Vec::new();
@@ -152,7 +167,10 @@ fn main() {
         control.apply(&whole).expect("it is applied");
         times.push(begin.elapsed());
         if turn == 0 {
-            println!("memory of all of it, beside the configuration itself: {} KiB", resident() - before);
+            println!(
+                "memory of all of it, beside the configuration itself: {} KiB",
+                resident().saturating_sub(before)
+            );
         }
         control.apply(&one).expect("it is applied");
     }

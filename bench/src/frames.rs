@@ -92,7 +92,23 @@ impl Answers {
 
 /// Two frames for each of `flows` flows: that of [`regular`], and the answer to it.
 pub fn conversations(flows: u32, answers: Answers) -> impl Iterator<Item = Frame> + 'static {
-    regular(flows).flat_map(move |frame| [frame, answers.to(frame)])
+    conversations_of(0, flows, answers)
+}
+
+/// The same of another pod ([`sent_by`]).
+pub fn conversations_of(pod: u8, flows: u32, answers: Answers) -> impl Iterator<Item = Frame> + 'static {
+    regular(flows).map(move |frame| sent_by(pod, frame)).flat_map(move |frame| [frame, answers.to(frame)])
+}
+
+/// The frames of [`conversations`] in parts of `part` connections, `pods` senders in each: every sender is in one part only.
+///
+/// A sender is one of [`sent_by`], numbered from 0 on: `pods` times the parts must be at most [`PODS`].
+pub fn crowd(flows: u32, part: u32, pods: u32, answers: Answers) -> impl Iterator<Item = Frame> + 'static {
+    (0..).zip(regular(flows)).flat_map(move |(number, frame)| {
+        let pod = number / part * pods + number % pods;
+        let frame = sent_by(u8::try_from(pod).unwrap_or(u8::MAX), frame);
+        [frame, answers.to(frame)]
+    })
 }
 
 /// One frame for each of `flows` flows, their ports and destinations scattered: no two have the same pair of ports.
@@ -153,12 +169,20 @@ fn frame(host: u32, source: u16, destination: u16) -> Frame {
     frame
 }
 
+/// Pods that have addresses of their own in [`sent_by`].
+pub const PODS: u32 = 240;
+
+/// The address of a pod of [`sent_by`].
+pub fn pod_address(pod: u8) -> [u8; 4] {
+    [10, 0, 1, if pod == 0 { 10 } else { 11 + pod }]
+}
+
 /// The frame as another pod would send it: an address is behind one port only, or a switch that learns would follow it from
 /// port to port. Pod 0 is the sender of all frames as they are made; others are 02:00:00:00:00:02 with 10.0.1.12 and so on.
 pub fn sent_by(pod: u8, mut frame: Frame) -> Frame {
     if pod > 0 {
         frame[11] = 1 + pod;
-        frame[29] = 11 + pod;
+        frame[26..30].copy_from_slice(&pod_address(pod));
         seal(&mut frame[14..34]);
     }
     frame
@@ -235,6 +259,22 @@ mod tests {
         assert_eq!((&answer[34..36], &answer[36..38]), (&question[36..38], &question[34..36]));
         assert_eq!(answer[30..34], MASQUERADED);
         assert_eq!(shunt_switch::wire::checksum::Sum::default().bytes(&answer[14..34]).checksum(), 0);
+    }
+
+    #[test]
+    fn in_a_crowd_each_pod_is_in_one_part_and_no_connection_is_there_twice() {
+        let frames: Vec<Frame> = crowd(4_000, 1_000, 25, Answers::Masqueraded).collect();
+        let mut owners = std::collections::HashMap::new();
+        for (number, pair) in frames.chunks(2).enumerate() {
+            let (sender, part) = (pair[0][26..30].to_vec(), number / 1_000);
+            assert_eq!(*owners.entry(sender).or_insert(part), part);
+            assert_eq!((&pair[1][26..30], &pair[1][30..34]), (&pair[0][30..34], &MASQUERADED[..]));
+        }
+        assert_eq!(owners.len(), 100);
+        // Also when all have one address: masqueraded, they keep their ports.
+        let flows: std::collections::HashSet<&[u8]> =
+            frames.iter().step_by(2).map(|frame| &frame[30..38]).collect();
+        assert_eq!(flows.len(), 4_000);
     }
 
     // FNV-1a of the files that the Python script beside the published figures writes.

@@ -9,6 +9,9 @@ use tempfile::TempDir;
 use crate::frames::{self, Answers};
 use crate::oneway::{Input, PER_FILE};
 
+/// Pods whose connections are in one file of a crowd: none of them has so many that a table that is nearly full refuses more.
+pub const CROWD: u32 = 25;
+
 /// What the command line asked for.
 #[derive(Debug)]
 pub struct Plan {
@@ -61,7 +64,7 @@ impl Plan {
         if flows <= PER_FILE {
             return Ok(Input { captures: vec![self.capture(flows)?], frames: flows });
         }
-        self.files("f", flows, || Box::new(frames::regular(flows)))
+        self.files("f", flows, || frames::regular(flows))
     }
 
     /// Frames of `flows` flows with random addresses and ports, in as many files as it takes.
@@ -69,7 +72,7 @@ impl Plan {
     /// # Errors
     /// They cannot be written.
     pub fn random_input(&self, flows: u32) -> Result<Input> {
-        self.files("r", flows, || Box::new(frames::random(flows)))
+        self.files("r", flows, || frames::random(flows))
     }
 
     /// Frames of `flows` flows, each made another by `shape`, in one file whose name begins with `prefix`.
@@ -102,8 +105,21 @@ impl Plan {
     ///
     /// # Errors
     /// They do not fit one file, or it cannot be written.
-    pub fn handshakes(&self, connections: u32) -> Result<Input> {
-        self.connections("h", connections, frames::SEGMENTS, || frames::handshakes(connections))
+    pub fn handshakes(&self, connections: u32, answers: Answers) -> Result<Input> {
+        let make = || frames::handshakes(connections, answers);
+        self.connections(&format!("h{answers:?}"), connections, frames::SEGMENTS, make)
+    }
+
+    /// Frames of `flows` connections of many pods, each followed by its answer ([`frames::crowd`]), in as many files as it takes.
+    ///
+    /// # Errors
+    /// There are more files than pods, or they cannot be written.
+    pub fn crowd(&self, flows: u32, answers: Answers) -> Result<Input> {
+        let part = PER_FILE / 2;
+        let files = flows.div_ceil(part);
+        ensure!(files * CROWD <= frames::PODS, "{flows} connections are of more pods than there are");
+        let make = || frames::crowd(flows, part, CROWD, answers);
+        self.split(&format!("w{answers:?}"), 2 * flows, make)
     }
 
     fn connections<F: Iterator<Item = frames::Frame>>(
@@ -125,22 +141,32 @@ impl Plan {
         Ok(Input { captures: vec![path], frames })
     }
 
-    fn files(
+    fn files<F: Iterator<Item = frames::Frame>>(
         &self,
         prefix: &str,
         flows: u32,
-        make: impl Fn() -> Box<dyn Iterator<Item = frames::Frame>>,
+        make: impl Fn() -> F,
     ) -> Result<Input> {
-        let count = flows.div_ceil(PER_FILE);
-        let name = |index| self.dir().join(format!("{prefix}{flows}-{index}.pcap"));
-        let captures: Vec<PathBuf> = (0..count).map(name).collect();
+        let pod = |number: u32| (number / PER_FILE) as u8;
+        let sent = || (0..).zip(make()).map(|(number, frame)| frames::sent_by(pod(number), frame));
+        self.split(prefix, flows, sent)
+    }
+
+    /// All of `count` frames, [`PER_FILE`] in a file.
+    fn split<F: Iterator<Item = frames::Frame>>(
+        &self,
+        prefix: &str,
+        count: u32,
+        make: impl Fn() -> F,
+    ) -> Result<Input> {
+        let name = |index| self.dir().join(format!("{prefix}{count}-{index}.pcap"));
+        let captures: Vec<PathBuf> = (0..count.div_ceil(PER_FILE)).map(name).collect();
         if captures.iter().any(|file| !file.exists()) {
             let mut all = make();
-            for (pod, capture) in captures.iter().enumerate() {
-                let part = all.by_ref().take(PER_FILE as usize);
-                frames::write(capture, part.map(|frame| frames::sent_by(pod as u8, frame)))?;
+            for capture in &captures {
+                frames::write(capture, all.by_ref().take(PER_FILE as usize))?;
             }
         }
-        Ok(Input { captures, frames: flows })
+        Ok(Input { captures, frames: count })
     }
 }

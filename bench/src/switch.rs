@@ -3,6 +3,7 @@
 //! A call costs some 100 us: fast enough to change a topology a hundred times a second, which starting `shunt` is not.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -16,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{cores, stop};
 
+const SOCKET: &str = "shunt.sock";
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(5);
 
@@ -24,7 +26,7 @@ pub struct Switch {
     client: Client,
     runtime: Runtime,
     running: Running,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What a worker did in an interval.
@@ -40,6 +42,22 @@ pub struct Work {
     pub entered_percent: Option<f64>,
 }
 
+impl Work {
+    /// From one look to a later one, over which frames were received.
+    pub fn between(before: &proto::Worker, after: &proto::Worker) -> Self {
+        let moved = (after.packets - before.packets) as f64;
+        let (then, now) = (before.cycles.unwrap_or_default(), after.cycles.unwrap_or_default());
+        // The worker's own clock: what the call takes does not count.
+        let seconds = (now.total - then.total) as f64 / now.hz as f64;
+        let cycles_per_packet = (now.busy - then.busy) as f64 / moved;
+        let (was, is) = (before.cache.unwrap_or_default(), after.cache.unwrap_or_default());
+        let (hits, misses) = ((is.hits - was.hits) as f64, (is.misses - was.misses) as f64);
+        let share = |count: f64| (is.capacity > 0).then_some(100.0 * count / (hits + misses).max(1.0));
+        let (hit_percent, entered_percent) = (share(hits), share((is.entered - was.entered) as f64));
+        Self { mpps: moved / seconds / 1e6, cycles_per_packet, hit_percent, entered_percent }
+    }
+}
+
 impl Switch {
     /// Starts it inside `node` and waits until its ports are open and it answers.
     ///
@@ -47,7 +65,7 @@ impl Switch {
     /// It is not built, or does not start: with its log.
     pub fn start(node: &Netns, config: &str) -> Result<Self> {
         let dir = tempfile::tempdir().context("make a directory for shuntd")?;
-        let (file, socket) = (dir.path().join("shunt.toml"), dir.path().join("shunt.sock"));
+        let (file, socket) = (dir.path().join("shunt.toml"), dir.path().join(SOCKET));
         fs::write(&file, config).with_context(|| format!("write {}", file.display()))?;
         let program = shuntd::binary("shuntd")?;
         let argv =
@@ -66,7 +84,7 @@ impl Switch {
                 Err(failure) => bail!("{}\n{}", failure.message, running.stderr().text(0)),
             }
         };
-        Ok(Self { client, runtime, running, _dir: dir })
+        Ok(Self { client, runtime, running, dir })
     }
 
     /// Process id.
@@ -183,17 +201,23 @@ impl Switch {
         let before = self.only_worker()?;
         stop::pause(window)?;
         let after = self.only_worker()?;
-        let moved = (after.packets - before.packets) as f64;
-        ensure!(moved > 0.0, "shuntd received nothing; {}", self.running.stderr().text(0));
-        let (then, now) = (before.cycles.unwrap_or_default(), after.cycles.unwrap_or_default());
-        // The worker's own clock: what the call takes does not count.
-        let seconds = (now.total - then.total) as f64 / now.hz as f64;
-        let cycles_per_packet = (now.busy - then.busy) as f64 / moved;
-        let (was, is) = (before.cache.unwrap_or_default(), after.cache.unwrap_or_default());
-        let (hits, misses) = ((is.hits - was.hits) as f64, (is.misses - was.misses) as f64);
-        let share = |count: f64| (is.capacity > 0).then_some(100.0 * count / (hits + misses).max(1.0));
-        let (hit_percent, entered_percent) = (share(hits), share((is.entered - was.entered) as f64));
-        Ok(Work { mpps: moved / seconds / 1e6, cycles_per_packet, hit_percent, entered_percent })
+        ensure!(after.packets > before.packets, "shuntd received nothing; {}", self.running.stderr().text(0));
+        Ok(Work::between(&before, &after))
+    }
+
+    /// How the table of connections is doing.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub fn connections(&mut self) -> Result<proto::ConnectionStatistics> {
+        let request = proto::ShowConnectionStatisticsRequest {};
+        let answer = self.runtime.block_on(self.client.show_connection_statistics(request));
+        self.told(answer)
+    }
+
+    /// Where it listens, for `shunt`.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join(SOCKET)
     }
 
     /// The counters of the only worker.

@@ -1,7 +1,9 @@
-//! A global allocator that counts what each thread allocates, for tests that say "this allocates nothing".
+//! A global allocator that counts what each thread allocates, for tests that say "this allocates nothing", and for what something
+//! takes in memory.
 //!
-//! Install it with `#[global_allocator]`; [`allocations`] is then the calling thread's count, and [`watched`] that of the
-//! threads whose names begin as [`watch`] was told. Counting costs a thread-local increment.
+//! Install it with `#[global_allocator]`; [`allocations`] is then the calling thread's count, [`balance`] the bytes that it has taken and
+//! not given back, and [`watched`] the count of the threads whose names begin as [`watch`] was told. Counting costs two thread-local
+//! additions.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -18,6 +20,7 @@ static PREFIX: Mutex<&'static str> = Mutex::new("");
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static BALANCE: Cell<i64> = const { Cell::new(0) };
     /// 0 not looked at yet, 1 watched, 2 not.
     static ROLE: Cell<u8> = const { Cell::new(0) };
 }
@@ -25,6 +28,12 @@ thread_local! {
 /// Allocations and reallocations of the calling thread so far.
 pub fn allocations() -> u64 {
     COUNT.with(Cell::get)
+}
+
+/// Bytes that the calling thread has allocated, less those that it has freed, be they its own or others': what is still there when
+/// it alone allocates and frees.
+pub fn balance() -> i64 {
+    BALANCE.with(Cell::get)
 }
 
 /// From now on counts the allocations of all threads whose name begins with `prefix`, together.
@@ -44,6 +53,10 @@ fn note() {
     if WATCHING.load(Ordering::Relaxed) && is_watched() {
         WATCHED.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+fn weigh(bytes: i64) {
+    let _ = BALANCE.try_with(|balance| balance.set(balance.get() + bytes));
 }
 
 /// Looks at the thread's name once, by the system call: asking Rust for it could allocate.
@@ -67,23 +80,27 @@ fn is_watched() -> bool {
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note();
+        weigh(layout.size() as i64);
         // SAFETY: the caller's contract is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        weigh(-(layout.size() as i64));
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         note();
+        weigh(layout.size() as i64);
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         note();
+        weigh(size as i64 - layout.size() as i64);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }

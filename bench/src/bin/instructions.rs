@@ -81,7 +81,7 @@ fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
         }
         "cluster-ip" => {
             talk(Answers::Backend)?;
-            services()
+            services("udp", 1)
         }
         "snat-new" => {
             frames::write(capture, frames::handshakes(all.div_ceil(SEGMENTS)).take(all as usize))?;

@@ -6,9 +6,9 @@
 use anyhow::Result;
 use shunt_tests::testpmd;
 
-use super::network::{FlowCache, STATIONS, endpoints};
+use super::network::{FlowCache, STATIONS, endpoints, pods};
 use super::rates::{self, Row};
-use super::rules;
+use super::tracked;
 use crate::figure::{Bar, Cell, Figure};
 use crate::frames::{Answers, DESTINATION, MASQUERADED, SEGMENTS};
 use crate::oneway::Settings;
@@ -29,7 +29,7 @@ pub fn measure(plan: &Plan, flows: u32, bar: Bar) -> Result<Vec<Figure>> {
         settings: through_nat,
         cache: FlowCache::of_connections(flows),
         variant: false,
-        rules: rules::source_nat(),
+        rules: tracked::source_nat(),
         peer: "OVS-DPDK, conntrack and SNAT",
         note: None,
     };
@@ -48,34 +48,38 @@ pub fn measure_new(plan: &Plan, connections: u32, bar: Bar) -> Result<Vec<Figure
             "through source NAT, {connections} TCP connections opened and closed, {SEGMENTS} frames each"
         ),
         bar,
-        input: plan.handshakes(connections)?,
+        input: plan.handshakes(connections, Answers::Masqueraded)?,
         settings: through_nat,
         cache: FlowCache::default(),
         variant: false,
-        rules: rules::source_nat(),
+        rules: tracked::source_nat(),
         peer: "OVS-DPDK, conntrack and SNAT",
         note: Some("new connections a second are a sixth of the frames"),
     };
     Ok(vec![rates::measure(plan, &row)?])
 }
 
-/// Pods behind a router that masquerades them.
+/// A pod behind a router that masquerades it.
 pub fn through_nat(cache: FlowCache) -> Settings {
+    masqueraded(&cache.section(), 1)
+}
+
+/// The first `count` pods behind a router that masquerades them, and further sections.
+pub(super) fn masqueraded(more: &str, count: u32) -> Settings {
     let address = std::net::Ipv4Addr::from(MASQUERADED);
     let network = |name: &str, gateway: &str, mac: &str, more: &str| {
         format!(
             "[[network]]\nname = \"{name}\"\nrouter = \"r\"\ngateways = [\"{gateway}/24\"]\ngateway_mac = \"{mac}\"\n{more}"
         )
     };
-    let sections = cache.section()
+    let sections = more.to_owned()
         + "[[router]]\nname = \"r\"\n"
         + &network("left", "10.0.1.1", DESTINATION, "masquerade = true\n")
         + &network("right", &address.to_string(), "02:00:00:00:00:fd", "");
-    let pod = "endpoints = [{ mac = \"02:00:00:00:01:0a\", ip = [\"10.0.1.10\"] }]\n";
     let ports = device_port("out", "right", &testpmd::null(0), &[])
         + &endpoints(1..=STATIONS)
         + &device_port("out-pod", "left", &testpmd::null(1), &[])
-        + pod;
+        + &pods(count);
     Settings { network: "left", sections, ports, source_keys: "", learns: false }
 }
 
@@ -85,10 +89,11 @@ mod tests {
 
     #[test]
     fn the_configuration_is_one_that_the_daemon_takes() {
-        let settings = through_nat(FlowCache::default());
-        let text = settings.sections + &settings.ports;
-        if let Err(errors) = shunt_config::parse(&text, "bench") {
-            panic!("{errors}");
+        for settings in [through_nat(FlowCache::default()), masqueraded("", 200)] {
+            let text = settings.sections + &settings.ports;
+            if let Err(errors) = shunt_config::parse(&text, "bench") {
+                panic!("{errors}");
+            }
         }
     }
 }

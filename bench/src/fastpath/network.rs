@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use shunt_tests::testpmd;
 
-use crate::frames::DESTINATION;
+use crate::frames::{DESTINATION, PODS, pod_address};
 use crate::oneway::Settings;
 use crate::switch::device_port;
 
@@ -90,6 +90,16 @@ pub(super) fn stations_in(subnet: u8, stations: impl Iterator<Item = u32>) -> St
         format!("{{ mac = \"02:00:00:02:00:{station:02x}\", ip = [\"10.0.{subnet}.{station}\"] }}")
     };
     format!("[{}]", stations.map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// The same of the first `count` pods that send ([`crate::frames::sent_by`]), where they are answered.
+pub(super) fn pods(count: u32) -> String {
+    let one = |pod: u8| {
+        let [.., last] = pod_address(pod);
+        format!("{{ mac = \"02:00:00:00:01:{last:02x}\", ip = [\"10.0.1.{last}\"] }}")
+    };
+    let all: Vec<String> = (0..count.min(PODS) as u8).map(one).collect();
+    format!("endpoints = [{}]\n", all.join(", "))
 }
 
 #[cfg(test)]

@@ -48,29 +48,6 @@ pub fn sixteen_tables_and_tunnel(tunnel: crate::oneway::TunnelSide) -> crate::on
     crate::oneway::Rules { text, tunnel: Some(tunnel), ..rules }
 }
 
-/// Established connections, tracked and not translated.
-pub fn tracked() -> crate::oneway::Rules {
-    use crate::oneway::SINK;
-    let text = format!(
-        "table=0,priority=10,ip,ct_state=-trk,actions=ct(table=1,zone=1)\n\
-         table=1,priority=10,ip,ct_state=+trk+new,actions=ct(commit,zone=1),output:{SINK}\n\
-         table=1,priority=10,ip,ct_state=+trk+est,actions=output:{SINK}\n"
-    );
-    crate::oneway::Rules { text, exact_match_cache: true, tunnel: None }
-}
-
-/// Established connections with source NAT.
-pub fn source_nat() -> crate::oneway::Rules {
-    use crate::oneway::SINK;
-    let address = std::net::Ipv4Addr::from(crate::frames::MASQUERADED);
-    let text = format!(
-        "table=0,priority=10,ip,ct_state=-trk,actions=ct(table=1,zone=1,nat)\n\
-         table=1,priority=10,ip,ct_state=+trk+new,actions=ct(commit,zone=1,nat(src={address})),output:{SINK}\n\
-         table=1,priority=10,ip,ct_state=+trk+est,actions=output:{SINK}\n"
-    );
-    crate::oneway::Rules { text, exact_match_cache: true, tunnel: None }
-}
-
 /// Rules, one a line.
 #[derive(Default)]
 struct Tables(String);

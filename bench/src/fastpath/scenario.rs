@@ -2,14 +2,20 @@
 
 use anyhow::{Result, ensure};
 
+use super::live::Through;
 use super::network::{FlowCache, l2, l3};
 use super::rates::{self, Row};
-use super::{guests, nat, pods, rules, tunnels, updates, vlan};
+use super::{costs, guests, live, nat, opened, pauses, pods, rules, tunnels, updates, vlan};
 use crate::figure::{Bar, Cell, Figure};
 use crate::frames::SEGMENTS;
 use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
 use crate::plan::Plan;
 
+/// Half a million connections a second; as many as are of one source, and more.
+const UDP_NEW: &[(u32, Bar)] = &[
+    (125_000, Bar::AtLeast(0.5 * opened::FRAMES as f64)),
+    (500_000, Bar::AtLeast(0.5 * opened::FRAMES as f64)),
+];
 /// Percent of the frames that may hit the cache when all are to be new.
 const MOST_HITS: f64 = 1.0;
 /// Percent of the flows that are entered at least when every one is to be.
@@ -127,6 +133,36 @@ pub const SCENARIOS: &[Scenario] = &[
         quick: &[10_000],
         measure: pods::measure,
     },
+    Scenario {
+        name: "service-new",
+        // Half a million connections a second, as all that are new.
+        cells: &[(40_000, Bar::AtLeast(0.5 * SEGMENTS as f64))],
+        quick: &[10_000],
+        measure: pods::measure_new,
+    },
+    Scenario { name: "udp-new", cells: UDP_NEW, quick: &[125_000], measure: opened::through_nat },
+    Scenario { name: "udp-service-new", cells: UDP_NEW, quick: &[125_000], measure: opened::to_services },
+    Scenario {
+        name: "ct-live",
+        cells: &[(1_000_000, Bar::Ratio(0.35))],
+        quick: &[200_000],
+        measure: |plan, flows, bar| live::measure(plan, flows, bar, Through::Policy),
+    },
+    Scenario {
+        name: "snat-live",
+        cells: &[(1_000_000, Bar::Ratio(0.35))],
+        quick: &[200_000],
+        measure: |plan, flows, bar| live::measure(plan, flows, bar, Through::Nat),
+    },
+    Scenario {
+        name: "pauses",
+        // A millisecond, to the end of the histogram's step that it is in.
+        cells: &[(1_000_000, Bar::AllBelow(1_049.0))],
+        quick: &[200_000],
+        measure: pauses::measure,
+    },
+    Scenario { name: "policer", cells: &[(1_000, Bar::Stated)], quick: &[1_000], measure: costs::policer },
+    Scenario { name: "bond", cells: &[(1_000, Bar::Stated)], quick: &[1_000], measure: costs::bond },
     Scenario { name: "vhost", cells: &[(1, Bar::Ratio(1.2))], quick: &[1], measure: guests::measure },
 ];
 

@@ -19,11 +19,10 @@ const OPENER: u32 = 1_000;
 const ANSWERER: u32 = 5_000;
 
 /// [`SEGMENTS`] segments for each of `connections` connections between the addresses and ports of [`regular`], one connection
-/// after the other: the handshake, and a close by the opener (RFC 9293 sections 3.5 and 3.6). The answers come as those of
-/// [`Answers::Masqueraded`] do.
-pub fn handshakes(connections: u32) -> impl Iterator<Item = Frame> + 'static {
-    regular(connections).flat_map(|flow| {
-        let back = Answers::Masqueraded.to(flow);
+/// after the other: the handshake, and a close by the opener (RFC 9293 sections 3.5 and 3.6), answered as `answers` says.
+pub fn handshakes(connections: u32, answers: Answers) -> impl Iterator<Item = Frame> + 'static {
+    regular(connections).flat_map(move |flow| {
+        let back = answers.to(flow);
         let (mine, yours) = (OPENER + 1, ANSWERER + 1);
         [
             segment(flow, SYN, OPENER, 0),
@@ -65,7 +64,7 @@ mod tests {
 
     #[test]
     fn segments_are_sound_and_follow_each_other() {
-        let frames: Vec<Frame> = handshakes(300).collect();
+        let frames: Vec<Frame> = handshakes(300, Answers::Masqueraded).collect();
         assert_eq!(frames.len(), 300 * SEGMENTS as usize);
         for (number, frame) in frames.iter().enumerate() {
             let packet = SlicedPacket::from_ethernet(frame).unwrap();

@@ -1,12 +1,14 @@
 //! The path of most rows: `net_pcap infinite_rx` -> what is measured -> `net_null`, 64 B frames, one core, hugepages.
 //!
-//! One file for each contestant: shuntd, Open vSwitch with DPDK, and testpmd on the same devices with nothing in between.
+//! One file for each contestant: shuntd, Open vSwitch with DPDK, and testpmd on the same devices with nothing in between. `opening` is
+//! for inputs that have each connection once: what counts is how fast there are more.
 //! An input of more than [`PER_FILE`] frames comes from several sources, because a pool of Open vSwitch has 262,144 buffers at
 //! most and `net_pcap infinite_rx` keeps the whole file in it; ours and the floor then have the same sources. Each is a pod of
 //! its own, with its own addresses.
 
 mod floor;
 mod open_vswitch;
+mod opening;
 mod ours;
 
 use std::fs;
@@ -17,8 +19,9 @@ use anyhow::{Context, Result};
 use shunt_tests::Hugepages;
 
 pub use floor::testpmd_io;
-pub use open_vswitch::{Rules, SINK, SOURCES, TUNNEL, TunnelSide, open_vswitch};
-pub use ours::{ENTERED_PERCENT, HIT_PERCENT, Settings, ours, sources, start};
+pub use open_vswitch::{Rules, SINK, SOURCES, TUNNEL, TunnelSide, open_vswitch, open_vswitch_opening};
+pub use opening::Opening;
+pub use ours::{ENTERED_PERCENT, HIT_PERCENT, Settings, configured, ours, ours_opening, sources, start};
 
 /// Frames in one file at most.
 pub const PER_FILE: u32 = 250_000;
@@ -47,9 +50,14 @@ impl Input {
     pub fn pages(&self) -> u32 {
         if self.captures.len() > 1 {
             // Open vSwitch: a pool of 262,144 buffers for each source, of 1, 2, 3 and 4 KiB.
-            return 1_700;
+            return self.pool_pages().max(1_700);
         }
         crate::peer::ovs::PAGES
+    }
+
+    /// 2 MiB pages of one pool of all buffers. What does not cross the end of a page is lost, a twentieth of the whole.
+    fn pool_pages(&self) -> u32 {
+        self.megabytes() / 2 * 21 / 20
     }
 
     /// MiB of hugepages for one pool of all buffers.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use shunt_tests::testpmd;
 
 use super::Input;
+use super::opening::Opening;
 use crate::figure::Sample;
 use crate::frames::{PEER, PEER_MAC, VNI, VTEP, VTEP_MAC, text};
 use crate::peer::ovs::Ovs;
@@ -19,6 +20,9 @@ pub const SINK: u16 = 2;
 pub const TUNNEL: u16 = 3;
 /// Ports of one MTU share a pool, which holds 262,144 buffers at most: these are four pools of the least memory.
 const MTUS: [usize; SOURCES.len()] = [1500, 500, 2500, 3500];
+
+/// Time between two looks at how many connections there are.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What it is told to do.
 #[derive(Clone, Debug)]
@@ -49,6 +53,35 @@ const PHYSICAL: &str = "br-phy";
 /// # Errors
 /// It is not installed, refuses something, or a signal came.
 pub fn open_vswitch(input: &Input, rules: &Rules, window: Duration) -> Result<Sample> {
+    let ovs = start(rules)?;
+    let (bridge, ports) = sources(input, rules);
+    ports.iter().try_for_each(|port| add_ports(&ovs, bridge, std::slice::from_ref(port)))?;
+    stop::pause(input.warm_up())?;
+    let (mpps, cycles) = ovs.watch(window)?;
+    Ok(Sample::new(mpps, vec![("cycles/packet", cycles)]))
+}
+
+/// How fast it opens the connections of an input that has each once: a sample for every look at how many there are, until there
+/// are `all`.
+///
+/// # Errors
+/// It is not installed, refuses something, it stops at fewer, or a signal came.
+pub fn open_vswitch_opening(input: &Input, rules: &Rules, all: u64) -> Result<Opening> {
+    let ovs = start(rules)?;
+    let (bridge, ports) = sources(input, rules);
+    let mut opening = Opening::new(all);
+    // All at once: none is ahead of the others.
+    add_ports(&ovs, bridge, &ports)?;
+    while !opening.is_over()? {
+        let count = ovs.appctl(&["dpctl/ct-get-nconns"])?;
+        opening.note(count.trim().parse().with_context(|| format!("no number of connections: {count:?}"))?);
+        stop::pause(LOOK)?;
+    }
+    Ok(opening)
+}
+
+/// The bridge with the rules and a sink.
+fn start(rules: &Rules) -> Result<Ovs> {
     let ovs = Ovs::start()?;
     ovs.add_bridge()?;
     if !rules.exact_match_cache {
@@ -58,21 +91,36 @@ pub fn open_vswitch(input: &Input, rules: &Rules, window: Duration) -> Result<Sa
         add_tunnel(&ovs, side)?;
     }
     ovs.add_flows(BRIDGE, &rules.text)?;
-    let port = |bridge: &str, name: &str, number: u16, mtu: usize, devargs: &str| {
-        let number = format!("ofport_request={number}");
-        let (mtu, devargs) = (format!("mtu_request={mtu}"), format!("options:dpdk-devargs=\"{devargs}\""));
-        let set = ["add-port", bridge, name, "--", "set", "Interface", name, "type=dpdk"];
-        ovs.vsctl(&[&set[..], &[number.as_str(), mtu.as_str(), devargs.as_str()]].concat())
+    let bridge = if rules.tunnel == Some(TunnelSide::Out) { PHYSICAL } else { BRIDGE };
+    add_ports(&ovs, bridge, &[("sink".into(), SINK, 1500, testpmd::null(0))])?;
+    Ok(ovs)
+}
+
+/// A port by name, number, MTU and device arguments.
+type Port = (String, u16, usize, String);
+
+/// The sources, and the bridge that they belong to.
+fn sources(input: &Input, rules: &Rules) -> (&'static str, Vec<Port>) {
+    let bridge = if rules.tunnel == Some(TunnelSide::In) { PHYSICAL } else { BRIDGE };
+    let port = |((index, capture), number): ((usize, &std::path::PathBuf), u16)| {
+        (format!("source{index}"), number, MTUS[index], super::source(index, capture))
     };
-    let at = |side| if rules.tunnel == Some(side) { PHYSICAL } else { BRIDGE };
-    port(at(TunnelSide::Out), "sink", SINK, 1500, &testpmd::null(0))?;
-    for (index, (capture, number)) in input.captures.iter().zip(SOURCES).enumerate() {
-        let name = format!("source{index}");
-        port(at(TunnelSide::In), &name, number, MTUS[index], &super::source(index, capture))?;
+    (bridge, input.captures.iter().enumerate().zip(SOURCES).map(port).collect())
+}
+
+/// Adds them in one go.
+fn add_ports(ovs: &Ovs, bridge: &str, ports: &[Port]) -> Result<()> {
+    let mut words: Vec<String> = Vec::new();
+    for (name, number, mtu, devargs) in ports {
+        let add = ["--", "add-port", bridge, name, "--", "set", "Interface", name, "type=dpdk"];
+        words.extend(add.map(str::to_owned));
+        words.push(format!("ofport_request={number}"));
+        words.push(format!("mtu_request={mtu}"));
+        words.push(format!("options:dpdk-devargs=\"{devargs}\""));
     }
-    stop::pause(input.warm_up())?;
-    let (mpps, cycles) = ovs.watch(window)?;
-    Ok(Sample::new(mpps, vec![("cycles/packet", cycles)]))
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    ovs.vsctl(&words)?;
+    Ok(())
 }
 
 /// Adds the tunnel port and the bridge that its packets go through. They go by two rules there, not by learning: what a bridge

@@ -5,13 +5,16 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use shunt_tests::Netns;
 
-use super::Input;
+use super::{Input, Opening};
 use crate::figure::Sample;
 use crate::stop;
 use crate::switch::{Switch, Work, device_port, one_worker};
 
 /// Frames in one iteration of a worker, at most.
 const MAX_BURST: u64 = 64;
+
+/// Time between two looks at how many connections there are.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What is counted beside: frames whose flow was in the flow cache.
 pub const HIT_PERCENT: &str = "cache hits %";
@@ -48,13 +51,35 @@ pub fn sources(input: &Input, settings: &Settings) -> String {
 /// It does not start, or a signal came.
 pub fn start(input: &Input, settings: &Settings) -> Result<(Netns, Switch)> {
     let node = Netns::new()?;
+    let switch = Switch::start(&node, &configured(input, settings, &sources(input, settings)))?;
+    stop::pause(input.warm_up())?;
+    Ok((node, switch))
+}
+
+/// The whole configuration with these sources, and buffers for all of `input`.
+pub fn configured(input: &Input, settings: &Settings, sources: &str) -> String {
     let mbufs = input.mbufs();
     let worker =
         one_worker("busy", "require").replacen("[memory]\n", &format!("[memory]\nmbufs = {mbufs}\n"), 1);
-    let config = worker + &settings.sections + &sources(input, settings) + &settings.ports;
-    let switch = Switch::start(&node, &config)?;
-    stop::pause(input.warm_up())?;
-    Ok((node, switch))
+    worker + &settings.sections + sources + &settings.ports
+}
+
+/// How fast it opens the connections of an input that has each once, `all` of them.
+///
+/// # Errors
+/// It does not start, dropped frames, opens fewer, or a signal came.
+pub fn ours_opening(input: &Input, settings: &Settings, all: u64) -> Result<Opening> {
+    let node = Netns::new()?;
+    let mut switch = Switch::start(&node, &configured(input, settings, ""))?;
+    let mut opening = Opening::new(all);
+    switch.apply(configured(input, settings, &sources(input, settings)))?;
+    while !opening.is_over()? {
+        opening.note(switch.connections()?.opened);
+        stop::pause(LOOK)?;
+    }
+    let drops = switch.drops()?;
+    ensure!(drops.is_empty(), "shuntd dropped frames: {drops}");
+    Ok(opening)
 }
 
 /// One run: every frame that came in must have gone out.

@@ -18,15 +18,19 @@ use crate::state::{
 pub(crate) use watch::REFUSED;
 pub use watch::{ConnectionStatistics, Watch, WatchError};
 
-/// Slots that are looked at in one turn, ten times a second: a table of 262,144 is gone through in about two seconds, and a
-/// turn takes a quarter of a millisecond of the control thread.
-const SLICE: usize = 16_384;
+/// Slots that are looked at in one turn, ten times a second: a table of 262,144 is gone through in about two seconds.
+const TURN: usize = 16_384;
+/// Of these at a time: what else the control thread has to do waits for so many, also when all of them end.
+const SLICE: usize = 2_048;
 /// The part of the table that is counted by kind in one turn, and how many slots that is at least and at most: a table of 262,144 is
 /// gone through in three seconds, and a turn takes less than a millisecond of the control thread.
 const COUNTED_PART: usize = 32;
 const COUNTED: (usize, usize) = (1_024, 8_192);
-/// Connections that are listed at a time.
+/// Connections that are listed at a time, and slots that are looked at for them.
 const LISTED: usize = 4_096;
+const LOOKED_AT: usize = 16_384;
+/// Connections that are ended by hand at a time, which takes longer than to list them.
+const ENDED: usize = 1_024;
 
 /// What the control thread has of connections.
 #[derive(Debug, Default)]
@@ -35,8 +39,9 @@ pub(super) struct Connections {
     fragments: Option<Arc<Fragments>>,
     stock: Stock,
     timeouts: Timeouts,
-    /// Where the sweep goes on.
+    /// Where the sweep goes on, and how many slots this turn still has.
     next: usize,
+    due: usize,
     /// How many there are of which kind, as the last whole walk found; the walk under way and where it goes on.
     tally: Tally,
     counting: (Tally, usize),
@@ -135,10 +140,21 @@ impl Connections {
         Some(ConnectionTableRow { entries, capacity, half_open, pressure_percent })
     }
 
-    /// Ends connections that have been silent for too long.
-    pub(super) fn sweep(&mut self, now: u32) {
+    /// Another turn of ending connections that have been silent for too long is due.
+    pub(super) fn begin_turn(&mut self) {
+        self.due = if self.table.is_some() { TURN } else { 0 };
+    }
+
+    /// True while a turn is not over.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.due > 0
+    }
+
+    /// Goes on with the turn.
+    pub(super) fn sweep_some(&mut self, now: u32) {
         let Some(table) = &self.table else { return };
-        let swept = table.sweep(&mut self.stock, self.next, SLICE, now, &self.timeouts, |_| {});
+        let swept = table.sweep(&mut self.stock, self.next, SLICE.min(self.due), now, &self.timeouts, |_| {});
+        self.due = self.due.saturating_sub(SLICE);
         self.next = swept.next.unwrap_or(0);
         self.expired += swept.ended as u64;
     }
@@ -164,8 +180,12 @@ impl Connections {
 
     /// Live connections from slot `from` on, and where to go on.
     pub(super) fn list_some(&self, from: usize) -> (Vec<Connection>, Option<usize>) {
-        let mut rows = Vec::with_capacity(LISTED);
-        let next = self.table.as_ref().and_then(|table| table.list(from, SLICE, &mut rows));
+        self.list(from, LISTED)
+    }
+
+    fn list(&self, from: usize, most: usize) -> (Vec<Connection>, Option<usize>) {
+        let mut rows = Vec::with_capacity(most);
+        let next = self.table.as_ref().and_then(|table| table.list(from, LOOKED_AT, &mut rows));
         (rows, next)
     }
 
@@ -227,15 +247,12 @@ impl Control {
         (rows.collect(), next)
     }
 
-    /// Ends connections; returns how many. Their next packets are first packets.
-    pub fn end_connections(&mut self, which: &Which) -> usize {
-        let (mut from, mut ended) = (Some(0), 0);
-        while let Some(start) = from {
-            let (rows, next) = self.connections.list_some(start);
-            let meant = rows.iter().filter(|row| which.has(&row.original));
-            ended += meant.filter(|row| self.connections.remove(row.conn)).count();
-            from = next;
-        }
-        ended
+    /// Ends some connections, from slot `from` on; returns how many, and where to go on, if not at the end: what else is to be done
+    /// has its turn in between. Their next packets are first packets.
+    pub fn end_connections(&mut self, which: &Which, from: usize) -> (usize, Option<usize>) {
+        let (rows, next) = self.connections.list(from, ENDED);
+        let meant = rows.iter().filter(|row| which.has(&row.original));
+        let ended = meant.filter(|row| self.connections.remove(row.conn)).count();
+        (ended, next)
     }
 }

@@ -238,6 +238,11 @@ impl Control {
             // Slice by slice, and everybody else's turn in between.
             let clean =
                 if self.services.is_cleaning() { channel::after(Duration::ZERO) } else { channel::never() };
+            let sweep = if self.connections.is_sweeping() {
+                channel::after(Duration::ZERO)
+            } else {
+                channel::never()
+            };
             channel::select! {
                 recv(jobs) -> job => if let Ok(job) = job { job(&mut self) },
                 recv(lessons) -> lesson => if let Ok(lesson) = lesson {
@@ -249,6 +254,7 @@ impl Control {
                     self.publish_lessons();
                 },
                 recv(clean) -> _ => self.clean_some(),
+                recv(sweep) -> _ => self.connections.sweep_some(self.now()),
                 recv(tick) -> _ => self.tick(),
                 recv(stopped) -> _ => break,
             }
@@ -262,7 +268,7 @@ impl Control {
         self.retry_closed_ports();
         self.follow_peer_files();
         self.age();
-        self.connections.sweep(self.now());
+        self.connections.begin_turn();
         if self.config.metrics.listen.is_some() {
             self.connections.count_kinds();
         }

@@ -313,8 +313,13 @@ impl Switch for Service {
         request: Request<proto::EndConnectionsRequest>,
     ) -> Result<Response<proto::EndedConnections>, Status> {
         let which = connections::which(request.into_inner().filter)?;
-        let count = self.ask(move |control| control.end_connections(&which)).await?;
-        Ok(Response::new(proto::EndedConnections { count: count as u64 }))
+        let (mut from, mut count) = (Some(0), 0);
+        while let Some(start) = from {
+            let which = which.clone();
+            let (ended, next) = self.ask(move |control| control.end_connections(&which, start)).await?;
+            (from, count) = (next, count + ended as u64);
+        }
+        Ok(Response::new(proto::EndedConnections { count }))
     }
 
     type WatchConnectionsStream = ReceiverStream<Result<proto::ConnectionEvents, Status>>;
