@@ -15,7 +15,7 @@ use super::places::{
 use super::world::{AREA, NODE, World};
 use crate::flow::execute::Rewrites;
 use crate::offload::EgressCapabilities;
-use crate::pipeline::keep::keeps;
+use crate::pipeline::keep::{Standing, keeps};
 use crate::policy::Resolver;
 use crate::port::TxQueue;
 use crate::state::{Affinity, Connection, Limits, Removal, Size, Stock, Table, Timeouts};
@@ -171,8 +171,11 @@ impl Switch {
 
     /// Ends the connections that the last change leaves nowhere to go.
     pub(super) fn clean(&mut self) {
+        let own = own_addresses().collect();
         for row in self.rows() {
-            if !keeps(&row, self.services.as_deref(), self.nat.as_deref()) {
+            let standing =
+                Standing { services: self.services.as_deref(), nat: self.nat.as_deref(), own: &own };
+            if !keeps(&row, &standing) {
                 assert!(matches!(self.table.remove(&mut self.stock, row.conn), Removal::Removed(_)));
             }
         }
