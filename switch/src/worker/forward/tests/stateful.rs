@@ -1,5 +1,5 @@
-//! Soundness with state: services, masquerading, floating addresses and policies at once, over topologies that change, against a
-//! naive model. Three switches that differ in what must not matter (a large cache that is verified, a tiny one, none; the
+//! Soundness with state: services, masquerading, static translations and policies at once, over topologies that change, with
+//! workers that share their connections, against a naive model. Three switches that differ in what must not matter (a large cache that is verified, a tiny one, none; the
 //! hashes of their tables; services made from those before, or anew) must do the same, byte for byte.
 //!
 //! | module | holds |
@@ -8,7 +8,9 @@
 //! | [`world`] | what the switch is told, and what may change |
 //! | [`frames`] | packets |
 //! | [`switch`] | the switch under test |
-//! | [`model`] | the rules |
+//! | [`model`], [`services`], [`way`] | the rules |
+//! | [`lives`] | how far connections have come, and what is due next |
+//! | [`keeping`] | which of them go on after a change |
 //! | [`events`] | what may happen |
 //! | [`play`] | rounds of it |
 //! | [`judge`] | what was seen of a packet, against the rules |
@@ -17,11 +19,15 @@
 mod events;
 mod frames;
 mod judge;
+mod keeping;
 mod ledger;
+mod lives;
 mod model;
 mod places;
 mod play;
+mod services;
 mod switch;
+mod way;
 mod world;
 
 use proptest::prelude::*;
@@ -111,8 +117,8 @@ fn rounds_come_across_every_rule() {
 #[test]
 fn what_comes_to_the_pool_and_is_no_answer_is_refused() {
     let masquerade = [true, false];
-    let mut round = Round::new(World { pool: true, masquerade, ..World::default() });
-    let to = places::pool()[0];
+    let mut round = Round::new(World { pool: [true; 2], masquerade, ..World::default() });
+    let to = places::pool(0, false);
     round.say(places::UPLINK, 5000, to, 80);
     assert_eq!(round.seen.last(), Some(&DropReason::ForSwitch.name()));
     assert_eq!(round.seen.len(), 1);

@@ -15,6 +15,10 @@ pub(super) enum To {
     /// A station, at a port.
     Station(usize, u16),
     Floating(u16),
+    /// A single port that may lead inside: one of these, or (none) another one of the same address.
+    Forward(usize, bool),
+    /// Any address that the router may answer for.
+    Lent(usize, u16),
     Far,
 }
 
@@ -28,6 +32,8 @@ pub(super) enum Event {
     Back(usize),
     /// One side resets the connection.
     Reset(usize, bool),
+    /// One side has nothing more to say.
+    Finish(usize, bool),
     /// The receiver of a packet, or of an answer, complains that nobody is there.
     Complain(usize, bool),
     /// One side sends a packet of a connection that is no more.
@@ -46,6 +52,8 @@ fn to() -> impl Strategy<Value = To> {
             .prop_map(|(number, kind, port)| To::Service(number, kind, port)),
         2 => (0..STATIONS, select(&[80_u16, 81, 53][..])).prop_map(|(station, port)| To::Station(station, port)),
         1 => select(&[80_u16, 81][..]).prop_map(To::Floating),
+        2 => (0..3_usize, prop::bool::weighted(0.9)).prop_map(|(which, exact)| To::Forward(which, exact)),
+        1 => (any::<usize>(), select(&[80_u16, 8080][..])).prop_map(|(which, port)| To::Lent(which, port)),
         1 => Just(To::Far),
     ]
 }
@@ -74,6 +82,7 @@ pub(super) fn traffic() -> impl Strategy<Value = Event> {
         6 => any::<usize>().prop_map(Event::On),
         8 => any::<usize>().prop_map(Event::Back),
         1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Reset(which, side)),
+        2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Finish(which, side)),
         1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Stray(which, side)),
         2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Complain(which, side)),
         1 => any::<usize>().prop_map(Event::End),

@@ -65,6 +65,7 @@ impl Talk {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) syn: bool,
+    pub(super) fin: bool,
     pub(super) reset: bool,
     pub(super) sequence: u32,
     pub(super) acknowledges: Option<u32>,
@@ -94,9 +95,10 @@ impl Wire {
         let asks = ports.1 == REQUEST;
         match (protocol, from.is_ipv6()) {
             (TCP, _) => {
-                let Segment { syn, reset, sequence, acknowledges } = self.segment;
+                let Segment { syn, fin, reset, sequence, acknowledges } = self.segment;
                 let mut header = TcpHeader::new(ports.0, ports.1, sequence, 60_000);
-                (header.syn, header.rst, header.ack) = (syn, reset, acknowledges.is_some());
+                (header.syn, header.fin, header.rst) = (syn, fin, reset);
+                header.ack = acknowledges.is_some();
                 header.acknowledgment_number = acknowledges.unwrap_or(0);
                 packet.tcp_header(header).write(&mut bytes, b"")
             }
@@ -133,6 +135,7 @@ impl Wire {
             TransportSlice::Tcp(tcp) => {
                 segment = Segment {
                     syn: tcp.syn(),
+                    fin: tcp.fin(),
                     reset: tcp.rst(),
                     sequence: tcp.sequence_number(),
                     acknowledges: tcp.ack().then(|| tcp.acknowledgment_number()),

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 
 use super::events::{Event, To};
 use super::frames::{REQUEST, ROUTED, Segment, TTL, Talk, Wire, complaint};
+use super::keeping::goes_on;
 use super::ledger;
-use super::model::{Backend, Connection, End, Life, Model, Sent, due, goes_on};
+use super::lives::{Does, due};
+use super::model::{Backend, Connection, End, Model, Sent};
 use super::places::{self, address, gateway, gateway_mac, network_of};
-use super::switch::{Make, Seen, Switch, station_mac};
+use super::switch::{CAPACITY, Make, Seen, Switch, WORKERS, station_mac};
 use super::world::{self, Change, World};
 use crate::wire::ethernet::Mac;
 use crate::wire::protocol::{ICMP, TCP, UDP};
@@ -64,9 +66,10 @@ impl Round {
     pub(super) fn play(&mut self, event: &Event) -> Outcome {
         match *event {
             Event::Open(station, protocol, v6, port, to) => self.open(station, protocol, v6, port, to),
-            Event::On(which) => self.go_on(which, false, false),
-            Event::Back(which) => self.go_on(which, true, false),
-            Event::Reset(which, side) => self.go_on(which, side, true),
+            Event::On(which) => self.go_on(which, false, Does::GoesOn),
+            Event::Back(which) => self.go_on(which, true, Does::GoesOn),
+            Event::Reset(which, side) => self.go_on(which, side, Does::Resets),
+            Event::Finish(which, side) => self.go_on(which, side, Does::Finishes),
             Event::Stray(which, side) => self.stray(which, side),
             Event::Complain(which, side) => self.complain(which, side),
             Event::End(which) => {
@@ -134,13 +137,21 @@ impl Round {
             }
             To::Station(station, port) => (address(station, v6), port),
             To::Floating(port) => (places::floating(v6), port),
+            To::Forward(which, exact) => {
+                let (_, external, port, _) = places::forwards(v6)[which];
+                (external, if exact { port } else { port + 1 })
+            }
+            To::Lent(which, port) => {
+                let all = places::lendable(v6);
+                (all[which % all.len()], port)
+            }
             To::Far => (places::far(v6), 443),
         };
         let ports = (port, if protocol == ICMP { REQUEST } else { at });
         let talk = Talk { protocol, from: address(station, v6), to, ports };
         let known = self.model.find(&talk);
         if let Some((at, _, answers)) = known {
-            return self.go_on(at, answers, false);
+            return self.go_on(at, answers, Does::GoesOn);
         }
         self.first(talk)
     }
@@ -160,13 +171,13 @@ impl Round {
     }
 
     /// The next packet of a connection, from one side.
-    fn go_on(&mut self, which: usize, answers: bool, resets: bool) -> Outcome {
+    fn go_on(&mut self, which: usize, answers: bool, does: Does) -> Outcome {
         let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
         let it = self.model.open[at];
-        if it.life == Life::Closed && !answers {
+        if it.life.makes_way() && !answers {
             return self.first(it.original);
         }
-        match due(&it, answers, resets) {
+        match due(&it, answers, does) {
             Some((segment, _)) => self.send(if answers { it.reply } else { it.original }, segment),
             None => Ok(()),
         }
@@ -174,7 +185,7 @@ impl Round {
 
     /// Connections that both sides have spoken in, by what their first packets came with.
     pub(super) fn established(&self) -> Vec<Talk> {
-        self.model.open.iter().filter(|it| it.both && it.life != Life::Closed).map(|it| it.original).collect()
+        self.model.open.iter().filter(|it| it.both && !it.life.makes_way()).map(|it| it.original).collect()
     }
 
     /// Sends a packet of a connection each way: true when both came through, as of the connection.
@@ -182,7 +193,7 @@ impl Round {
         for answers in [false, true] {
             let Some((at, _, false)) = self.model.find(original) else { return Ok(false) };
             self.passed = false;
-            self.go_on(at, answers, false)?;
+            self.go_on(at, answers, Does::GoesOn)?;
             if !self.passed {
                 return Ok(false);
             }
@@ -194,7 +205,7 @@ impl Round {
         let Some(at) = pick(&self.past, which) else { return Ok(()) };
         let talk = if answers { self.past[at].1 } else { self.past[at].0 };
         if let Some((at, _, answers)) = self.model.find(&talk) {
-            return self.go_on(at, answers, false);
+            return self.go_on(at, answers, Does::GoesOn);
         }
         match talk.protocol {
             UDP => self.send(talk, Segment::default()),
@@ -295,11 +306,7 @@ impl Round {
 
     /// True when connections are looked for, for such a packet.
     pub(super) fn is_tracked(&self, sent: &Sent) -> bool {
-        let world = &self.world;
-        let bridged = self.switches[0].looks()
-            || world.services.iter().any(Option::is_some)
-            || world.floating.is_some();
-        bridged || sent.straight.is_none() && world.masquerade != [false; 2]
+        self.world.tracks(self.switches[0].looks(), sent.straight.is_none())
     }
 
     /// Everything that must hold of the tables at any time.
@@ -320,7 +327,7 @@ impl Round {
             prop_assert_eq!(switch.rows(), []);
             ledger::is_empty(&switch.table)?;
             let free = switch.free();
-            prop_assert_eq!(free, 1024 + 2 * 2 * 64, "every slot is free again");
+            prop_assert_eq!(free, CAPACITY + (WORKERS + 1) * 2 * 64, "every slot is free again");
         }
         Ok(())
     }

@@ -1,10 +1,13 @@
-//! The switch under test: a worker with its tables, driven as the worker's loop and the control thread drive it. What it sends
-//! is seen where it goes to the transmit queues.
+//! The switch under test: workers with their tables, driven as the workers' loops and the control thread drive them. The workers
+//! share the connection table and take packets in turns, so that what one opens, moves on or ends, another one's cache has yet
+//! to hear of. What they send is seen where it goes to the transmit queues.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam::channel;
-use shunt_config::{FloatingIp, Router, RouterName, Service};
+use shunt_config::{FloatingIp, PortForward, Router, RouterName, Service, StaticSnat};
 use shunt_ffi::ethdev::{EthDevice, EthOptions};
 
 use super::super::*;
@@ -49,9 +52,13 @@ pub(super) struct Make {
     pub(super) forgets: bool,
 }
 
+pub(super) const WORKERS: usize = 2;
+/// Connections that there is room for.
+pub(super) const CAPACITY: usize = 1024;
+
 pub(super) struct Switch {
     make: Make,
-    forwarder: Forwarder,
+    workers: Vec<Forwarder>,
     pub(super) table: Arc<Table>,
     affinity: Arc<Affinity>,
     resolver: Resolver,
@@ -94,22 +101,11 @@ fn sink() -> TxQueue {
 
 impl Switch {
     pub(super) fn new(make: Make, world: &World) -> Self {
-        let counters = Arc::new(WorkerCounters::new());
-        let (send, _) = channel::bounded(1);
-        let teacher = Teacher::new(send, counters.clone());
-        let cache = FlowCache::new(make.entries, 10, true, make.seed).unwrap();
-        // The same ports by chance.
-        let openings = Openings::new(0, 1, 1);
-        let mut forwarder = Forwarder::new(pool(), teacher, cache, make.verify, openings, counters);
         let ring = Arc::new(Ring::with_slots(64, 512));
-        for station in 0..STATIONS {
-            forwarder.output.attach(places::port(station), Box::new(TxPort::new(sink())));
-        }
-        forwarder.output.taps.add(Tap { id: 1, port: None, echo: None, ring: ring.clone() });
-        let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
+        let size = Size { capacity: CAPACITY, threads: WORKERS + 1, limits: Limits::NONE };
         let mut switch = Self {
             make,
-            forwarder,
+            workers: (0..WORKERS).map(|number| worker(number, &make, &ring)).collect(),
             table: Arc::new(Table::new(size, make.seed).unwrap()),
             affinity: Arc::new(Affinity::new(1024, make.seed).unwrap()),
             resolver: Resolver::default(),
@@ -141,7 +137,7 @@ impl Switch {
         let any = !services.is_empty();
         self.services = any.then(|| Arc::new(Services::build(services, &own, &site(), before)));
         self.nat = nat(world).map(Arc::new);
-        let bridged = policies.is_some() || self.services.is_some() || world.floating.is_some();
+        let bridged = policies.is_some() || self.services.is_some() || world.translates();
         let network = |number: usize| PlannedNetwork {
             tracks_bridged: bridged,
             policies: policies.clone(),
@@ -171,7 +167,7 @@ impl Switch {
 
     /// Ends the connections that the last change leaves nowhere to go.
     pub(super) fn clean(&mut self) {
-        let own = own_addresses().collect();
+        let own: HashSet<IpAddr> = own_addresses().collect();
         for row in self.rows() {
             let standing =
                 Standing { services: self.services.as_deref(), nat: self.nat.as_deref(), own: &own };
@@ -202,21 +198,25 @@ impl Switch {
     /// Free slots, those of the stocks among them.
     pub(super) fn free(&mut self) -> usize {
         self.table.return_stock(&mut self.stock);
-        self.table.return_stock(&mut self.forwarder.openings.stock);
+        for worker in &mut self.workers {
+            self.table.return_stock(&mut worker.openings.stock);
+        }
         self.table.free()
     }
 
     /// Decisions of the cache that were not those of the stages.
     pub(super) fn unsound(&self) -> u64 {
-        self.forwarder.counters.flows.unsound.get()
+        self.workers.iter().map(|worker| worker.counters.flows.unsound.get()).sum()
     }
 
-    /// One frame through all of the worker, or `copies` of it in one burst, of which each must fare like the others.
+    /// One frame through all of a worker, or `copies` of it in one burst, of which each must fare like the others.
     pub(super) fn send(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) -> Seen {
         // How often somebody may be told something goes by the clock: here nobody is told so much.
         self.frames += 1;
-        if self.frames.is_multiple_of(16) {
-            self.forwarder.reporter = Reporter::new(self.forwarder.counters.clone());
+        let turn = (self.frames / 3) as usize % WORKERS;
+        let worker = &mut self.workers[turn];
+        if self.frames % 8 < 3 {
+            worker.reporter = Reporter::new(worker.counters.clone());
         }
         let mut burst = Burst::new();
         for _ in 0..copies {
@@ -228,7 +228,7 @@ impl Switch {
         };
         let before = lost(&self.counters);
         let port = (from, &bucket);
-        self.forwarder.forward(&self.topology, port, &mut burst, &mut self.flows, now, &self.counters);
+        worker.forward(&self.topology, port, &mut burst, &mut self.flows, now, &self.counters);
         let mut seen = Seen { out: Vec::new(), lost: Vec::new() };
         while let Some(copied) = self.ring.take() {
             if copied.point == Point::Egress {
@@ -252,6 +252,21 @@ impl Switch {
     }
 }
 
+fn worker(number: usize, make: &Make, ring: &Arc<Ring>) -> Forwarder {
+    let counters = Arc::new(WorkerCounters::new());
+    let (send, _) = channel::bounded(1);
+    let teacher = Teacher::new(send, counters.clone());
+    let cache = FlowCache::new(make.entries, 10, true, make.seed).unwrap();
+    // The same ports by chance, in every switch.
+    let openings = Openings::new(number, WORKERS, 1);
+    let mut worker = Forwarder::new(pool(), teacher, cache, make.verify, openings, counters);
+    for station in 0..STATIONS {
+        worker.output.attach(places::port(station), Box::new(TxPort::new(sink())));
+    }
+    worker.output.taps.add(Tap { id: 1, port: None, echo: None, ring: ring.clone() });
+    worker
+}
+
 pub(super) fn station_mac(station: usize, world: &World) -> Mac {
     Mac::from_bytes([2, 0, 0, 0, 1 + world.macs, station as u8])
 }
@@ -269,22 +284,38 @@ fn site() -> Site {
 }
 
 fn nat(world: &World) -> Option<Nat> {
+    const FAMILIES: [bool; 2] = [false, true];
     let pair = |station: usize, v6: bool| FloatingIp {
         external: places::floating(v6),
         internal: address(station, v6),
     };
+    let forwards = |station: usize, v6: bool| {
+        places::forwards(v6).map(|(protocol, to, port, at)| PortForward {
+            protocol,
+            external: (to, port).into(),
+            internal: (address(station, v6), at).into(),
+        })
+    };
+    let of = |on: [bool; 2]| (0..2).filter(move |number| on[*number]);
+    let both = |number: usize| FAMILIES.map(|v6| (number, v6));
     Nat::build(&Router {
         name: RouterName::new("r").unwrap(),
         routes: Default::default(),
         external_ips: Vec::new(),
-        floating_ips: world
-            .floating
+        floating_ips: world.floating.into_iter().flat_map(|it| FAMILIES.map(|v6| pair(it, v6))).collect(),
+        snat_pool: of(world.pool).flat_map(both).map(|(number, v6)| places::pool(number, v6)).collect(),
+        port_forwards: world
+            .forward
             .into_iter()
-            .flat_map(|it| [false, true].map(|v6| pair(it, v6)))
+            .flat_map(|station| FAMILIES.into_iter().flat_map(move |v6| forwards(station, v6)))
             .collect(),
-        snat_pool: if world.pool { places::pool() } else { Vec::new() },
-        port_forwards: Vec::new(),
-        static_snat: Vec::new(),
+        static_snat: of(world.sourced)
+            .flat_map(both)
+            .map(|(number, v6)| StaticSnat {
+                source: places::sources(number, v6),
+                address: places::sourced(number, v6),
+            })
+            .collect(),
         gateway_mode: Default::default(),
         management_port: None,
     })
@@ -341,10 +372,10 @@ fn network(number: usize, world: &World) -> PlannedNetwork {
     }
     if number == OUTSIDE {
         let other = station_mac(places::OTHER, world);
-        let (holder, own) = if world.floating.is_some() { (mac, true) } else { (other, false) };
-        neighbors.extend(both.map(|v6| of(places::floating(v6), holder, own)));
-        let pool = places::pool().into_iter().filter(|_| world.pool);
-        neighbors.extend(pool.map(|address| of(address, mac, true)));
+        neighbors.extend(both.into_iter().flat_map(places::lendable).map(|address| {
+            let lent = world.lends(address);
+            of(address, if lent { mac } else { other }, lent)
+        }));
     }
     let own =
         [(gateway(number, false), 24), (gateway(number, true), if number == OUTSIDE { 64 } else { 112 })];
@@ -364,7 +395,15 @@ fn network(number: usize, world: &World) -> PlannedNetwork {
         zone: ZONE,
         tracks_bridged: false,
         policies: None,
-        crossing: Crossing::default(),
+        crossing: Crossing {
+            snat: world
+                .pair
+                .into_iter()
+                .filter(|(from, ..)| *from == number)
+                .map(|(_, to, node)| (network_id(to), node))
+                .collect(),
+            local_route: false,
+        },
         forward_control: false,
         meter: None,
     }
