@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`places`] | who is where |
 //! | [`world`] | what the switch is told, and what may change |
-//! | [`frames`] | packets |
+//! | [`frames`], [`sctp`] | packets |
 //! | [`switch`] | the switch under test |
 //! | [`model`], [`services`], [`way`] | the rules |
 //! | [`lives`] | how far connections have come, and what is due next |
@@ -25,6 +25,7 @@ mod lives;
 mod model;
 mod places;
 mod play;
+mod sctp;
 mod services;
 mod switch;
 mod way;

@@ -5,7 +5,7 @@ use proptest::sample::select;
 
 use super::places::STATIONS;
 use super::world::{self, Change, SERVICES};
-use crate::wire::protocol::{ICMP, TCP, UDP};
+use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 
 /// Whom a station speaks to.
 #[derive(Clone, Copy, Debug)]
@@ -48,18 +48,18 @@ pub(super) enum Event {
 
 fn to() -> impl Strategy<Value = To> {
     prop_oneof![
-        8 => (0..SERVICES, 0..4_usize, prop::option::weighted(0.95, 0..2_usize))
+        8 => (0..SERVICES, 0..4_usize, prop::option::weighted(0.95, 0..3_usize))
             .prop_map(|(number, kind, port)| To::Service(number, kind, port)),
         2 => (0..STATIONS, select(&[80_u16, 81, 53][..])).prop_map(|(station, port)| To::Station(station, port)),
         1 => select(&[80_u16, 81][..]).prop_map(To::Floating),
-        2 => (0..3_usize, prop::bool::weighted(0.9)).prop_map(|(which, exact)| To::Forward(which, exact)),
+        2 => (0..4_usize, prop::bool::weighted(0.9)).prop_map(|(which, exact)| To::Forward(which, exact)),
         1 => (any::<usize>(), select(&[80_u16, 8080][..])).prop_map(|(which, port)| To::Lent(which, port)),
         1 => Just(To::Far),
     ]
 }
 
 fn open() -> impl Strategy<Value = Event> {
-    let protocol = select(&[TCP, TCP, UDP, UDP, UDP, ICMP][..]);
+    let protocol = select(&[TCP, TCP, UDP, UDP, SCTP, SCTP, ICMP][..]);
     // Few ports, so that connections meet; 80 is one that servers answer from, 700 a well-known one.
     let port = select(&[5000_u16, 5000, 5001, 5002, 80, 700][..]);
     (0..STATIONS, protocol, prop::bool::weighted(0.4), port, to())
@@ -69,8 +69,8 @@ fn open() -> impl Strategy<Value = Event> {
 /// A client of one of the first two services.
 pub(super) fn client() -> impl Strategy<Value = Event> {
     let (from, kind) = ((0..STATIONS, any::<bool>(), 5000_u16..5003), (0..2_usize, 0..4_usize));
-    (from, kind, 0..2_usize).prop_map(|((station, v6, port), (number, kind), at)| {
-        let protocol = if at == 0 { TCP } else { UDP };
+    (from, kind, 0..3_usize).prop_map(|((station, v6, port), (number, kind), at)| {
+        let protocol = [TCP, UDP, SCTP][at];
         Event::Open(station, protocol, v6, port, To::Service(number, kind, Some(at)))
     })
 }

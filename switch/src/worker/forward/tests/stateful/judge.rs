@@ -7,21 +7,23 @@ use super::lives::{Does, Life, due};
 use super::model::{Backend, Client, Connection, End, From, Leaves, Opens, Sent, Way};
 use super::places::{gateway_mac, network_of};
 use super::play::{Outcome, Round};
+use super::sctp;
 use super::switch::{Seen, station_mac};
 use super::world;
 use crate::drop::DropReason;
-use crate::wire::protocol::TCP;
+use crate::wire::protocol::{SCTP, TCP};
 
 impl Round {
     /// Holds what was seen against the model, and notes what follows from it.
     pub(super) fn judge(&mut self, sent: &Sent, seen: &Seen) -> Outcome {
         let looks = self.switches[0].looks();
         // A connection that has ended makes way for the next.
-        if sent.segment.syn
+        if (sent.segment.syn || sent.segment.chunk == sctp::INIT)
             && let Some((at, _, false)) = self.model.find(&sent.talk)
             && self.model.open[at].life.makes_way()
         {
             self.seen.insert(match self.model.open[at].life {
+                Life::Closed if sent.talk.protocol == SCTP => "reopened by an INIT",
                 Life::Closed => "reopened",
                 _ => "reopened after both had finished",
             });
@@ -119,6 +121,7 @@ impl Round {
                 it.life = next.unwrap_or(it.life);
                 self.seen.insert(match (sent.segment.fin, answers) {
                     (true, _) => "finished",
+                    (_, true) if sent.segment.chunk == sctp::COOKIE_ACK => "associated",
                     (false, true) => "answered",
                     (false, false) => "went on",
                 });
@@ -153,7 +156,7 @@ impl Round {
             Leaves::Sourced => drop(self.seen.insert("with the address of its prefix")),
         }
         let life = match (sent.talk.protocol, sent.segment.syn) {
-            (TCP, true) => Life::SynSent,
+            (TCP, true) | (SCTP, _) => Life::SynSent,
             (TCP, false) => Life::Established,
             _ => Life::Unreplied,
         };
@@ -219,6 +222,8 @@ pub(super) const WANTED: &[&str] = &[
     "answered",
     "went on",
     "reopened",
+    "reopened by an INIT",
+    "associated",
     "finished",
     "reopened after both had finished",
     "by a forwarded port",

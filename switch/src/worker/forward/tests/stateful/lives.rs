@@ -2,15 +2,20 @@
 
 use super::frames::Segment;
 use super::model::Connection;
-use crate::wire::protocol::{ICMP, TCP};
+use super::sctp;
+use crate::wire::protocol::{ICMP, SCTP, TCP};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Unreplied,
     Replied,
+    /// A SYN, or an INIT.
     SynSent,
+    /// It was answered.
     SynReceived,
+    /// SCTP: a COOKIE ECHO.
+    Echoed,
     Established,
     /// Who has sent a FIN, and whose was acknowledged: of the one who opened it, and of the other.
     Ending {
@@ -39,11 +44,18 @@ impl Life {
 impl Connection {
     /// Seconds of silence after which it is forgotten (those of Linux).
     pub(super) fn patience(&self) -> u32 {
+        if self.original.protocol == SCTP {
+            return match self.life {
+                Life::Established => 210,
+                Life::Closed => 10,
+                _ => 3,
+            };
+        }
         match self.life {
             Life::Unreplied => 30,
             Life::Replied if self.original.protocol == ICMP => 30,
             Life::Replied | Life::SynSent => 120,
-            Life::SynReceived => 60,
+            Life::SynReceived | Life::Echoed => 60,
             Life::Established => 432_000,
             Life::Ending { fins: [true, true], acknowledged: [true, true] } => 120,
             Life::Ending { fins: [true, true], .. } => 30,
@@ -57,6 +69,9 @@ impl Connection {
 
 /// The packet of a connection that is due next, in a direction; and what the connection is then.
 pub(super) fn due(it: &Connection, answers: bool, does: Does) -> Option<(Segment, Life)> {
+    if it.original.protocol == SCTP {
+        return due_of_sctp(it, answers, does);
+    }
     if it.original.protocol != TCP {
         return Some((Segment::default(), if answers { Life::Replied } else { it.life }));
     }
@@ -73,7 +88,7 @@ pub(super) fn due(it: &Connection, answers: bool, does: Does) -> Option<(Segment
         Life::Established => ([false; 2], [false; 2]),
         Life::Ending { fins, acknowledged } => (fins, acknowledged),
         // Another one in its place: see `play`.
-        Life::Closed | Life::Unreplied | Life::Replied => return None,
+        Life::Closed | Life::Unreplied | Life::Replied | Life::Echoed => return None,
     };
     let (own, other) = (usize::from(answers), usize::from(!answers));
     // A FIN takes a number.
@@ -104,4 +119,23 @@ pub(super) fn due(it: &Connection, answers: bool, does: Does) -> Option<(Segment
         _ => Life::Ending { fins, acknowledged },
     };
     Some((go, life))
+}
+
+/// The same of SCTP, of which both sides have told a tag.
+fn due_of_sctp(it: &Connection, answers: bool, does: Does) -> Option<(Segment, Life)> {
+    let (own, others) = if answers { (it.first.1, it.first.0) } else { it.first };
+    let says = |chunk| Segment { chunk, tag: others, ..Segment::default() };
+    Some(match (it.life, answers) {
+        (Life::SynSent, false) => (sctp::init(own), Life::SynSent),
+        (Life::SynSent | Life::SynReceived, true) => {
+            (Segment { sequence: own, ..says(sctp::INIT_ACK) }, Life::SynReceived)
+        }
+        (Life::SynReceived | Life::Echoed, false) => (says(sctp::COOKIE_ECHO), Life::Echoed),
+        (Life::Echoed, true) => (says(sctp::COOKIE_ACK), Life::Established),
+        (Life::Established, _) if does == Does::Resets => {
+            (Segment { reset: true, ..says(sctp::ABORT) }, Life::Closed)
+        }
+        (Life::Established, _) => (says(sctp::DATA), Life::Established),
+        _ => return None,
+    })
 }

@@ -102,11 +102,12 @@ pub(super) fn lendable(v6: bool) -> Vec<IpAddr> {
 }
 
 /// The single ports that may lead inside: protocol, address and port, and the port there.
-pub(super) fn forwards(v6: bool) -> [(ServiceProtocol, IpAddr, u16, u16); 3] {
+pub(super) fn forwards(v6: bool) -> [(ServiceProtocol, IpAddr, u16, u16); 4] {
     [
         (ServiceProtocol::Tcp, gateway(OUTSIDE, v6), 8080, 80),
         (ServiceProtocol::Tcp, lent(v6), 8080, 81),
         (ServiceProtocol::Udp, lent(v6), 5353, 53),
+        (ServiceProtocol::Sctp, lent(v6), 38_412, 2905),
     ]
 }
 

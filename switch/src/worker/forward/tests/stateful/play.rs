@@ -12,10 +12,11 @@ use super::ledger;
 use super::lives::{Does, due};
 use super::model::{Backend, Connection, End, Model, Sent};
 use super::places::{self, address, gateway, gateway_mac, network_of};
+use super::sctp;
 use super::switch::{CAPACITY, Make, Seen, Switch, WORKERS, station_mac};
 use super::world::{self, Change, World};
 use crate::wire::ethernet::Mac;
-use crate::wire::protocol::{ICMP, TCP, UDP};
+use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 
 /// All switches, the model, and what is known of the past.
 pub(super) struct Round {
@@ -27,7 +28,7 @@ pub(super) struct Round {
     pub(super) past: Vec<(Talk, Talk)>,
     /// Connections are yet to be gone through.
     unclean: bool,
-    /// TCP connections so far: each has numbers of its own.
+    /// Connections of TCP and SCTP so far: each has numbers of its own.
     numbers: u32,
     /// Packets so far.
     sent: u32,
@@ -162,12 +163,16 @@ impl Round {
         self.send(talk, Segment::default()).unwrap();
     }
 
-    /// A first packet: of TCP a SYN.
+    /// A first packet: of TCP a SYN, of SCTP an INIT.
     fn first(&mut self, talk: Talk) -> Outcome {
         self.numbers += 1;
         let sequence = self.numbers * 100_000;
-        let syn = talk.protocol == TCP;
-        self.send(talk, Segment { syn, sequence: if syn { sequence } else { 0 }, ..Segment::default() })
+        let segment = match talk.protocol {
+            TCP => Segment { syn: true, sequence, ..Segment::default() },
+            SCTP => sctp::init(sequence),
+            _ => Segment::default(),
+        };
+        self.send(talk, segment)
     }
 
     /// The next packet of a connection, from one side.

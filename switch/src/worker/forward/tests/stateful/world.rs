@@ -357,9 +357,13 @@ pub(super) fn addresses(number: usize, v6: bool) -> [IpAddr; 3] {
 }
 
 /// The ports of a service: at its addresses, and at the node's.
-pub(super) fn ports(number: usize) -> [(ServiceProtocol, u16, u16); 2] {
+pub(super) fn ports(number: usize) -> [(ServiceProtocol, u16, u16); 3] {
     let number = number as u16;
-    [(ServiceProtocol::Tcp, 80, 30_080 + number), (ServiceProtocol::Udp, 53, 30_053 + number)]
+    [
+        (ServiceProtocol::Tcp, 80, 30_080 + number),
+        (ServiceProtocol::Udp, 53, 30_053 + number),
+        (ServiceProtocol::Sctp, 2905, 32_905 + number),
+    ]
 }
 
 pub(super) fn service(number: usize) -> impl Strategy<Value = Arc<Service>> {
