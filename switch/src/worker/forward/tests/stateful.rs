@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`places`] | who is where |
 //! | [`world`] | what the switch is told, and what may change |
-//! | [`frames`], [`sctp`] | packets |
+//! | [`frames`], [`sctp`], [`pieces`] | packets, and what they are in |
 //! | [`switch`] | the switch under test |
 //! | [`model`], [`services`], [`way`] | the rules |
 //! | [`lives`] | how far connections have come, and what is due next |
@@ -23,6 +23,7 @@ mod keeping;
 mod ledger;
 mod lives;
 mod model;
+mod pieces;
 mod places;
 mod play;
 mod sctp;
@@ -111,6 +112,43 @@ fn rounds_come_across_every_rule() {
         seen.append(&mut round.seen);
     }
     panic!("only these happened: {seen:?}");
+}
+
+/// One that leaves with its station's floating address makes way for a single port, like any that it is not about.
+#[test]
+fn connections_end_where_a_port_comes_to_lead_inside() {
+    let mut round = Round::new(World { floating: Some(0), ..World::default() });
+    round.say(0, 5000, places::lent(false), 5353);
+    assert_eq!(round.model.open[0].reply.to, places::floating(false));
+    round.change(&Change::Forward(Some(2)), false);
+    round.check().unwrap();
+    assert!(round.model.open.is_empty());
+    round.say(0, 5000, places::lent(false), 5353);
+    assert_eq!(round.model.open[0].reply.from, places::address(2, false));
+    round.end().unwrap();
+}
+
+/// Nor do those stay whose address the pool, or their prefix, has no more; others do.
+#[test]
+fn connections_end_with_the_address_of_the_pool_and_of_their_prefix() {
+    let pool = [true, false];
+    let mut round = Round::new(World { masquerade: [true, false], pool, ..World::default() });
+    let outside = places::address(places::UPLINK, false);
+    round.say(0, 5000, outside, 80);
+    assert_eq!(round.model.open[0].reply.to, places::pool(0, false));
+    round.change(&Change::Pool([true; 2]), false);
+    round.check().unwrap();
+    assert_eq!(round.model.open.len(), 1, "it stays with the one that it has");
+    round.change(&Change::Pool([false, true]), false);
+    round.check().unwrap();
+    assert!(round.model.open.is_empty());
+    round.change(&Change::Sourced([true; 2]), false);
+    round.say(1, 5000, outside, 80);
+    assert_eq!(round.model.open[0].reply.to, places::sourced(1, false));
+    round.change(&Change::Sourced([true, false]), false);
+    round.check().unwrap();
+    assert!(round.model.open.is_empty());
+    round.end().unwrap();
 }
 
 /// A pool's address has no station behind it: what is no answer is not sent to all of the network, with our own address as its

@@ -36,6 +36,8 @@ pub(super) enum Event {
     Finish(usize, bool),
     /// The receiver of a packet, or of an answer, complains that nobody is there.
     Complain(usize, bool),
+    /// One side sends a datagram in fragments, in an order (of [`ORDERS`](super::pieces::ORDERS)), and perhaps all of them once more.
+    Pieces(usize, bool, usize, bool),
     /// One side sends a packet of a connection that is no more.
     Stray(usize, bool),
     /// The connection of that number is ended by hand.
@@ -83,6 +85,8 @@ pub(super) fn traffic() -> impl Strategy<Value = Event> {
         8 => any::<usize>().prop_map(Event::Back),
         1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Reset(which, side)),
         2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Finish(which, side)),
+        2 => (any::<(usize, bool)>(), 0..6_usize, any::<bool>())
+            .prop_map(|((which, side), order, again)| Event::Pieces(which, side, order, again)),
         1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Stray(which, side)),
         2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Complain(which, side)),
         1 => any::<usize>().prop_map(Event::End),

@@ -225,6 +225,8 @@ pub(super) const WANTED: &[&str] = &[
     "reopened by an INIT",
     "associated",
     "finished",
+    "in fragments",
+    "fragments were dropped",
     "reopened after both had finished",
     "by a forwarded port",
     "with an address of the pool",

@@ -19,7 +19,8 @@ pub(super) fn goes_on(world: &World, it: &Connection) -> bool {
     let early =
         it.original.to == places::floating(v6) && world.floating.is_some() && it.rests.floating.is_none();
     let there = (it.reply.from, it.reply.ports.0);
-    let sent_on = it.rests.service || it.rests.floating.is_some();
+    let floats = it.rests.floating.is_some_and(|(external, _)| external == it.original.to);
+    let sent_on = it.rests.service || floats;
     let forwarded = match forward(world, &it.original) {
         Some(station) => it.rests.forward && station == there,
         None => !it.rests.forward,

@@ -11,10 +11,12 @@ use super::keeping::goes_on;
 use super::ledger;
 use super::lives::{Does, due};
 use super::model::{Backend, Connection, End, Model, Sent};
+use super::pieces::{self, ORDERS};
 use super::places::{self, address, gateway, gateway_mac, network_of};
 use super::sctp;
 use super::switch::{CAPACITY, Make, Seen, Switch, WORKERS, station_mac};
 use super::world::{self, Change, World};
+use crate::drop::DropReason;
 use crate::wire::ethernet::Mac;
 use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 
@@ -71,6 +73,7 @@ impl Round {
             Event::Back(which) => self.go_on(which, true, Does::GoesOn),
             Event::Reset(which, side) => self.go_on(which, side, Does::Resets),
             Event::Finish(which, side) => self.go_on(which, side, Does::Finishes),
+            Event::Pieces(which, side, order, again) => self.send_pieces(which, side, order, again),
             Event::Stray(which, side) => self.stray(which, side),
             Event::Complain(which, side) => self.complain(which, side),
             Event::End(which) => {
@@ -276,6 +279,59 @@ impl Round {
         let copies = if segment.reset { 1 } else { 1 + usize::from(self.sent.is_multiple_of(3)) };
         let seen = self.through(sent.station, &wire.bytes(), copies, &talk)?;
         self.judge(&sent, &seen)
+    }
+
+    /// Sends a datagram of a connection, in fragments, through every switch: as a whole it must fare like any other.
+    fn send_pieces(&mut self, which: usize, answers: bool, order: usize, again: bool) -> Outcome {
+        let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
+        let it = self.model.open[at];
+        if !matches!(it.original.protocol, UDP | ICMP) {
+            return Ok(());
+        }
+        let talk = if answers { it.reply } else { it.original };
+        let Some((sent, macs)) = self.between(talk, Segment::default()) else { return Ok(()) };
+        let wire = Wire { macs, ttl: TTL, talk, segment: Segment::default() };
+        self.sent += 1;
+        let whole = pieces::cut(&wire.bytes(), self.sent as u16);
+        let pieces: Vec<_> = ORDERS[order].iter().map(|at| whole[*at].clone()).collect();
+        let seen = self.each_through(sent.station, &pieces, &talk)?;
+        let tracked = self.is_tracked(&sent);
+        let all = seen.lost.len() == pieces.len() && seen.lost.iter().all(|reason| *reason == seen.lost[0]);
+        let one = match seen.out.first() {
+            Some((port, _)) if seen.lost.is_empty() => {
+                prop_assert!(seen.out.iter().all(|(other, _)| other == port), "to several: {:?}", seen.out);
+                let joined = pieces::join(seen.out.iter().map(|(_, bytes)| bytes.clone()).collect());
+                prop_assert!(joined.is_some(), "not all of one datagram came out of {:?}: {:?}", talk, seen);
+                Seen { out: joined.map(|whole| (*port, whole)).into_iter().collect(), lost: Vec::new() }
+            }
+            _ if all => Seen { lost: vec![seen.lost[0]], ..seen },
+            _ => return Err(TestCaseError::fail(format!("not alike: {talk:?} {seen:?}"))),
+        };
+        self.judge(&sent, &one)?;
+        self.seen.insert(if self.passed { "in fragments" } else { "fragments were dropped" });
+        if again && tracked {
+            // Late copies are no new datagram.
+            let copies = self.each_through(sent.station, &pieces, &talk)?;
+            let lost = [DropReason::FragmentDuplicate; 3];
+            prop_assert_eq!(copies, Seen { out: Vec::new(), lost: lost.into() }, "of {:?}", talk);
+        }
+        Ok(())
+    }
+
+    /// Fragments through every switch, which must do the same with them.
+    fn each_through(
+        &mut self,
+        station: usize,
+        pieces: &[Vec<u8>],
+        talk: &Talk,
+    ) -> Result<Seen, TestCaseError> {
+        let now = self.now;
+        let mut all = self.switches.iter_mut().map(|switch| switch.send_each(station, pieces, now));
+        let seen = all.next().unwrap();
+        for (number, other) in all.enumerate() {
+            prop_assert_eq!(&seen, &other, "switch {} differs for fragments of {:?}", number + 1, talk);
+        }
+        Ok(seen)
     }
 
     /// Who sends a packet, and from which MAC address to which; `None` when nobody does, or to himself.

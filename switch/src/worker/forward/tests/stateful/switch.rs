@@ -21,7 +21,7 @@ use crate::offload::EgressCapabilities;
 use crate::pipeline::keep::{Standing, keeps};
 use crate::policy::Resolver;
 use crate::port::TxQueue;
-use crate::state::{Affinity, Connection, Limits, Removal, Size, Stock, Table, Timeouts};
+use crate::state::{Affinity, Connection, Fragments, Limits, Removal, Size, Stock, Table, Timeouts};
 use crate::table::fdb::{self, Fdb, Place as At};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::nat::Nat;
@@ -32,10 +32,13 @@ use crate::wire::ethernet::Mac;
 use crate::worker::capture::{Point, Ring, Tap};
 use crate::worker::output::TxPort;
 
-/// What became of a frame: frames that went out, with their ports, and why it was dropped.
+/// Frames that went out, with their ports.
+type Out = Vec<(usize, Vec<u8>)>;
+
+/// What became of a frame: frames that went out, and why it was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    pub(super) out: Vec<(usize, Vec<u8>)>,
+    pub(super) out: Out,
     pub(super) lost: Vec<DropReason>,
 }
 
@@ -61,6 +64,7 @@ pub(super) struct Switch {
     workers: Vec<Forwarder>,
     pub(super) table: Arc<Table>,
     affinity: Arc<Affinity>,
+    fragments: Arc<Fragments>,
     resolver: Resolver,
     services: Option<Arc<Services>>,
     fibs: [Arc<Fib>; 2],
@@ -108,6 +112,7 @@ impl Switch {
             workers: (0..WORKERS).map(|number| worker(number, &make, &ring)).collect(),
             table: Arc::new(Table::new(size, make.seed).unwrap()),
             affinity: Arc::new(Affinity::new(1024, make.seed).unwrap()),
+            fragments: Arc::new(Fragments::new(make.seed)),
             resolver: Resolver::default(),
             services: None,
             fibs: [false, true].map(|default| Arc::new(fib(default))),
@@ -150,7 +155,11 @@ impl Switch {
                 fib: self.fibs[usize::from(world.default_route)].clone(),
             }],
             ports: (0..STATIONS).map(port).collect(),
-            rewrites: Arc::new(Rewrites { connections: Some(self.table.clone()), ..Rewrites::default() }),
+            rewrites: Arc::new(Rewrites {
+                connections: Some(self.table.clone()),
+                fragments: Some(self.fragments.clone()),
+                ..Rewrites::default()
+            }),
             services: vec![self.services.clone()],
             nat: vec![self.nat.clone()],
             affinity: Some(self.affinity.clone()),
@@ -211,44 +220,68 @@ impl Switch {
 
     /// One frame through all of a worker, or `copies` of it in one burst, of which each must fare like the others.
     pub(super) fn send(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) -> Seen {
-        // How often somebody may be told something goes by the clock: here nobody is told so much.
+        let (out, lost) = self.watch(station, |switch| switch.forward(station, bytes, copies, now));
+        let each: Vec<_> = out.chunks(copies).collect();
+        assert!(each.iter().all(|alike| alike.len() == copies && alike.iter().all(|it| *it == alike[0])));
+        let mut seen =
+            Seen { out: each.into_iter().map(|alike| alike[0].clone()).collect(), lost: Vec::new() };
+        for (reason, count) in lost {
+            assert_eq!(count, copies, "{reason:?}");
+            seen.lost.push(reason);
+        }
+        seen
+    }
+
+    /// Fragments one after the other, each through one of the workers; then all workers look for those that wait. The reason of a
+    /// drop is there once for each.
+    pub(super) fn send_each(&mut self, station: usize, pieces: &[Vec<u8>], now: u32) -> Seen {
+        let (out, lost) = self.watch(station, |switch| {
+            pieces.iter().for_each(|piece| switch.forward(station, piece, 1, now));
+            for worker in &mut switch.workers {
+                worker.retry_lingering(&switch.topology, now, &switch.counters);
+            }
+        });
+        let lost = lost.into_iter().flat_map(|(reason, count)| std::iter::repeat_n(reason, count));
+        Seen { out, lost: lost.collect() }
+    }
+
+    /// A burst through the worker whose turn it is.
+    fn forward(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) {
         self.frames += 1;
-        let turn = (self.frames / 3) as usize % WORKERS;
+        // In turns that are neither regular nor by chance.
+        let turn = (self.frames * 5 / 7) as usize % WORKERS;
         let worker = &mut self.workers[turn];
-        if self.frames % 8 < 3 {
+        // How often somebody may be told something goes by the clock: here nobody is told so much.
+        if self.frames % 8 < 4 {
             worker.reporter = Reporter::new(worker.counters.clone());
         }
         let mut burst = Burst::new();
         for _ in 0..copies {
             burst.push(pool().frame(bytes).unwrap()).unwrap();
         }
-        let (from, bucket) = (places::port(station), Bucket::of(1));
+        let bucket = Bucket::of(1);
+        let port = (places::port(station), &bucket);
+        worker.forward(&self.topology, port, &mut burst, &mut self.flows, now, &self.counters);
+    }
+
+    /// What went out while something was done for a station, and how much of what came from it was dropped, by reason.
+    fn watch(&mut self, station: usize, act: impl FnOnce(&mut Self)) -> (Out, Vec<(DropReason, usize)>) {
+        let from = places::port(station);
         let lost = |counters: &WorkerCounters| -> Vec<u64> {
             DropReason::ALL.iter().map(|reason| counters.port(from).drops(*reason)).collect()
         };
         let before = lost(&self.counters);
-        let port = (from, &bucket);
-        worker.forward(&self.topology, port, &mut burst, &mut self.flows, now, &self.counters);
-        let mut seen = Seen { out: Vec::new(), lost: Vec::new() };
+        act(self);
+        let mut out = Vec::new();
         while let Some(copied) = self.ring.take() {
             if copied.point == Point::Egress {
-                seen.out.push((copied.port.index(), copied.bytes().to_vec()));
+                out.push((copied.port.index(), copied.bytes().to_vec()));
             }
             self.ring.give_back(copied);
         }
-        let each: Vec<_> = seen.out.chunks(copies).collect();
-        assert!(each.iter().all(|alike| alike.len() == copies && alike.iter().all(|it| *it == alike[0])));
-        seen.out = each.into_iter().map(|alike| alike[0].clone()).collect();
-        for ((before, after), reason) in before.iter().zip(lost(&self.counters)).zip(DropReason::ALL) {
-            match usize::try_from(after - before).unwrap() {
-                0 => {}
-                count => {
-                    assert_eq!(count, copies, "{reason:?}");
-                    seen.lost.push(*reason);
-                }
-            }
-        }
-        seen
+        let counts = before.iter().zip(lost(&self.counters)).map(|(before, after)| (after - before) as usize);
+        let lost = DropReason::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
+        (out, lost)
     }
 }
 
