@@ -30,6 +30,8 @@ pub(super) enum Event {
     On(usize),
     /// The other end answers.
     Back(usize),
+    /// Both sides of that connection speak in turns, so many times: a handshake gets done.
+    Dialogue(usize, usize),
     /// One side resets the connection.
     Reset(usize, bool),
     /// One side has nothing more to say.
@@ -83,7 +85,8 @@ pub(super) fn traffic() -> impl Strategy<Value = Event> {
         8 => open(),
         6 => any::<usize>().prop_map(Event::On),
         8 => any::<usize>().prop_map(Event::Back),
-        1 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Reset(which, side)),
+        3 => (any::<usize>(), 2_usize..6).prop_map(|(which, turns)| Event::Dialogue(which, turns)),
+        2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Reset(which, side)),
         2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Finish(which, side)),
         2 => (any::<(usize, bool)>(), 0..6_usize, any::<bool>())
             .prop_map(|((which, side), order, again)| Event::Pieces(which, side, order, again)),

@@ -51,7 +51,9 @@ impl Round {
         match way.end {
             End::Lost(reason) => seen.lost == [reason] && back,
             End::Refused(reason) => {
-                seen.lost == [reason] && back && seen.out.len() == 1 && says_no(sent, seen)
+                // A reset is never answered (RFC 9293 section 3.10.7.1).
+                let answers = usize::from(!(sent.talk.protocol == TCP && sent.segment.reset));
+                seen.lost == [reason] && back && seen.out.len() == answers && says_no(sent, seen)
             }
             End::Echoed => {
                 let is_answer = |(_, bytes): &(usize, Vec<u8>)| {

@@ -71,6 +71,7 @@ impl Round {
             Event::Open(station, protocol, v6, port, to) => self.open(station, protocol, v6, port, to),
             Event::On(which) => self.go_on(which, false, Does::GoesOn),
             Event::Back(which) => self.go_on(which, true, Does::GoesOn),
+            Event::Dialogue(which, turns) => self.converse(which, turns),
             Event::Reset(which, side) => self.go_on(which, side, Does::Resets),
             Event::Finish(which, side) => self.go_on(which, side, Does::Finishes),
             Event::Pieces(which, side, order, again) => self.send_pieces(which, side, order, again),
@@ -189,6 +190,17 @@ impl Round {
             Some((segment, _)) => self.send(if answers { it.reply } else { it.original }, segment),
             None => Ok(()),
         }
+    }
+
+    /// Both sides speak in turns, the one who was spoken to first.
+    fn converse(&mut self, which: usize, turns: usize) -> Outcome {
+        let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
+        let original = self.model.open[at].original;
+        for turn in 0..turns {
+            let Some((at, _, false)) = self.model.find(&original) else { return Ok(()) };
+            self.go_on(at, turn % 2 == 0, Does::GoesOn)?;
+        }
+        Ok(())
     }
 
     /// Connections that both sides have spoken in, by what their first packets came with.
