@@ -35,7 +35,10 @@ mod world;
 use proptest::prelude::*;
 
 use crate::drop::DropReason;
+use crate::wire::protocol::SCTP;
 use events::Event;
+use frames::Talk;
+use lives::{Does, Life};
 use play::Round;
 use world::{Change, World};
 
@@ -148,6 +151,26 @@ fn connections_end_with_the_address_of_the_pool_and_of_their_prefix() {
     round.change(&Change::Sourced([true, false]), false);
     round.check().unwrap();
     assert!(round.model.open.is_empty());
+    round.end().unwrap();
+}
+
+/// What a worker has cached is of an association that another one has replaced since, and whose successor has ended, too: the INIT
+/// of the next one goes its way at once.
+#[test]
+fn an_init_is_not_lost_to_two_associations_that_have_ended() {
+    let mut round = Round::new(World { floating: Some(0), ..World::default() });
+    let (from, to) = (places::address(3, false), places::floating(false));
+    round.by(0);
+    round.first(Talk { protocol: SCTP, from, to, ports: (5000, 2905) }).unwrap();
+    round.by(1);
+    let ends = [Does::GoesOn, Does::GoesOn, Does::GoesOn, Does::GoesOn, Does::Resets];
+    round.converse(0, &[&ends[..], &[Does::GoesOn]].concat()).unwrap();
+    round.converse(0, &ends).unwrap();
+    assert_eq!(round.model.open[0].life, Life::Closed);
+    round.by(0);
+    let original = round.model.open[0].original;
+    round.first(original).unwrap();
+    assert!(round.passed);
     round.end().unwrap();
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Event {
     Back(usize),
     /// Both sides of that connection speak in turns, so many times: a handshake gets done.
     Dialogue(usize, usize),
+    /// Both sides of that connection agree that it is over, and the one who opened it opens it again.
+    Again(usize),
     /// One side resets the connection.
     Reset(usize, bool),
     /// One side has nothing more to say.
@@ -52,7 +54,7 @@ pub(super) enum Event {
 
 fn to() -> impl Strategy<Value = To> {
     prop_oneof![
-        8 => (0..SERVICES, 0..4_usize, prop::option::weighted(0.95, 0..3_usize))
+        14 => (0..SERVICES, 0..4_usize, prop::option::weighted(0.95, 0..3_usize))
             .prop_map(|(number, kind, port)| To::Service(number, kind, port)),
         2 => (0..STATIONS, select(&[80_u16, 81, 53][..])).prop_map(|(station, port)| To::Station(station, port)),
         1 => select(&[80_u16, 81][..]).prop_map(To::Floating),
@@ -86,6 +88,7 @@ pub(super) fn traffic() -> impl Strategy<Value = Event> {
         6 => any::<usize>().prop_map(Event::On),
         8 => any::<usize>().prop_map(Event::Back),
         3 => (any::<usize>(), 2_usize..6).prop_map(|(which, turns)| Event::Dialogue(which, turns)),
+        1 => any::<usize>().prop_map(Event::Again),
         2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Reset(which, side)),
         2 => any::<(usize, bool)>().prop_map(|(which, side)| Event::Finish(which, side)),
         2 => (any::<(usize, bool)>(), 0..6_usize, any::<bool>())

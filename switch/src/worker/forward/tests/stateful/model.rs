@@ -19,6 +19,8 @@ pub(super) struct Sent {
     pub(super) straight: Option<usize>,
     pub(super) talk: Talk,
     pub(super) segment: Segment,
+    /// It comes in fragments.
+    pub(super) pieces: bool,
 }
 
 /// What made a connection, and what it rests on.

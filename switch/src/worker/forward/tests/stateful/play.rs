@@ -71,7 +71,15 @@ impl Round {
             Event::Open(station, protocol, v6, port, to) => self.open(station, protocol, v6, port, to),
             Event::On(which) => self.go_on(which, false, Does::GoesOn),
             Event::Back(which) => self.go_on(which, true, Does::GoesOn),
-            Event::Dialogue(which, turns) => self.converse(which, turns),
+            Event::Dialogue(which, turns) => self.converse(which, &[Does::GoesOn; 5][..turns]),
+            Event::Again(which) => {
+                use Does::{Finishes, GoesOn, Resets};
+                let sctp = pick(&self.model.open, which).map(|at| self.model.open[at].original.protocol)
+                    == Some(SCTP);
+                let ends = if sctp { [Resets, GoesOn] } else { [Finishes, Finishes] };
+                let greets = [GoesOn; 4];
+                self.converse(which, &[&greets[..], &ends, &[GoesOn; 2]].concat())
+            }
             Event::Reset(which, side) => self.go_on(which, side, Does::Resets),
             Event::Finish(which, side) => self.go_on(which, side, Does::Finishes),
             Event::Pieces(which, side, order, again) => self.send_pieces(which, side, order, again),
@@ -168,7 +176,7 @@ impl Round {
     }
 
     /// A first packet: of TCP a SYN, of SCTP an INIT.
-    fn first(&mut self, talk: Talk) -> Outcome {
+    pub(super) fn first(&mut self, talk: Talk) -> Outcome {
         self.numbers += 1;
         let sequence = self.numbers * 100_000;
         let segment = match talk.protocol {
@@ -193,12 +201,12 @@ impl Round {
     }
 
     /// Both sides speak in turns, the one who was spoken to first.
-    fn converse(&mut self, which: usize, turns: usize) -> Outcome {
+    pub(super) fn converse(&mut self, which: usize, turns: &[Does]) -> Outcome {
         let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
         let original = self.model.open[at].original;
-        for turn in 0..turns {
+        for (turn, does) in turns.iter().enumerate() {
             let Some((at, _, false)) = self.model.find(&original) else { return Ok(()) };
-            self.go_on(at, turn % 2 == 0, Does::GoesOn)?;
+            self.go_on(at, turn % 2 == 0, *does)?;
         }
         Ok(())
     }
@@ -302,6 +310,7 @@ impl Round {
         }
         let talk = if answers { it.reply } else { it.original };
         let Some((sent, macs)) = self.between(talk, Segment::default()) else { return Ok(()) };
+        let sent = Sent { pieces: true, ..sent };
         let wire = Wire { macs, ttl: TTL, talk, segment: Segment::default() };
         self.sent += 1;
         let whole = pieces::cut(&wire.bytes(), self.sent as u16);
@@ -346,6 +355,11 @@ impl Round {
         Ok(seen)
     }
 
+    /// All packets from now on are taken by that worker.
+    pub(super) fn by(&mut self, worker: usize) {
+        self.switches.iter_mut().for_each(|switch| switch.only = Some(worker));
+    }
+
     /// Who sends a packet, and from which MAC address to which; `None` when nobody does, or to himself.
     fn between(&self, talk: Talk, segment: Segment) -> Option<(Sent, (Mac, Mac))> {
         let station = self.world.home(talk.from)?;
@@ -355,7 +369,10 @@ impl Round {
             return None;
         }
         let receiver = straight.map_or(gateway_mac(network_of(station)), |to| station_mac(to, &self.world));
-        Some((Sent { station, straight, talk, segment }, (station_mac(station, &self.world), receiver)))
+        Some((
+            Sent { station, straight, talk, segment, pieces: false },
+            (station_mac(station, &self.world), receiver),
+        ))
     }
 
     /// A frame through every switch, which must do the same with it.

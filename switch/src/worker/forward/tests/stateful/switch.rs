@@ -62,6 +62,8 @@ pub(super) const CAPACITY: usize = 1024;
 pub(super) struct Switch {
     make: Make,
     workers: Vec<Forwarder>,
+    /// The one that takes all packets.
+    pub(super) only: Option<usize>,
     pub(super) table: Arc<Table>,
     affinity: Arc<Affinity>,
     fragments: Arc<Fragments>,
@@ -109,6 +111,7 @@ impl Switch {
         let size = Size { capacity: CAPACITY, threads: WORKERS + 1, limits: Limits::NONE };
         let mut switch = Self {
             make,
+            only: None,
             workers: (0..WORKERS).map(|number| worker(number, &make, &ring)).collect(),
             table: Arc::new(Table::new(size, make.seed).unwrap()),
             affinity: Arc::new(Affinity::new(1024, make.seed).unwrap()),
@@ -249,7 +252,7 @@ impl Switch {
     fn forward(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) {
         self.frames += 1;
         // In turns that are neither regular nor by chance.
-        let turn = (self.frames * 5 / 7) as usize % WORKERS;
+        let turn = self.only.unwrap_or((self.frames * 5 / 7) as usize % WORKERS);
         let worker = &mut self.workers[turn];
         // How often somebody may be told something goes by the clock: here nobody is told so much.
         if self.frames % 8 < 4 {

@@ -75,6 +75,8 @@ pub(super) fn onward(world: &World, looks: bool, sent: &Sent, mut draft: Draft, 
             let to = draft.talk.to;
             if world.lends(to) || own_addresses().any(|own| own == draft.talk.to) {
                 let end = match sent.talk.protocol == ICMP && sent.talk.ports.1 == REQUEST {
+                    // The switch puts nothing together.
+                    true if sent.pieces => End::Lost(DropReason::ForSwitch),
                     true => End::Echoed,
                     false => End::Refused(DropReason::ForSwitch),
                 };

@@ -307,7 +307,7 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 fn floating() -> impl Strategy<Value = Option<usize>> {
-    option::of(select(vec![0_usize, 1, 3]))
+    option::weighted(0.7, select(vec![0_usize, 1, 3]))
 }
 
 fn forward() -> impl Strategy<Value = Option<usize>> {
