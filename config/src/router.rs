@@ -181,7 +181,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "port_forwards",
         kinds: &[],
-        takes: "array of `{ protocol = \"tcp\", external = \"ADDRESS:PORT\", internal = \"ADDRESS:PORT\" }`; `protocol` is `\"tcp\"` or `\"udp\"`",
+        takes: "array of `{ protocol = \"tcp\", external = \"ADDRESS:PORT\", internal = \"ADDRESS:PORT\" }`; `protocol` is `\"tcp\"`, `\"udp\"` or `\"sctp\"`",
         default: "[]",
         meaning: "single ports, of the router's own addresses or of others, that lead to a port of a station inside; its other connections they are not about",
     },

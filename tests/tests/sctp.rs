@@ -131,6 +131,65 @@ fn a_service_has_another_port_than_its_backend_and_a_node_port() {
 }
 
 #[test]
+fn a_forwarded_port_leads_to_another_port_of_a_pod() {
+    require!(root(), tool("cc"), file(ends::HEADER), shuntd());
+    let node = site("");
+    let [server, other, outside] = &node.pods[..] else { unreachable!("three pods") };
+    // One of the router's own addresses, and one of nobody.
+    let lent = "fd00:2::90";
+    let forwarded = |pod: &node::Pod| {
+        format!(
+            "port_forwards = [{{ protocol = \"sctp\", external = \"{}:38412\", internal = \"{}:{SERVED}\" }}, \
+             {{ protocol = \"sctp\", external = \"[{lent}]:38412\", internal = \"[{}]:{SERVED}\" }}]\n",
+            gateway_v4(2),
+            pod.v4,
+            pod.v6
+        )
+    };
+    let told = |pod: &node::Pod| {
+        let router = format!("name = \"common\"\n{}", forwarded(pod));
+        let networks = config("", &node.pods, PLACES);
+        let networks = networks.replacen("name = \"net1\"\n", "name = \"net1\"\nmasquerade = true\n", 1);
+        apply(&node, &networks.replacen("name = \"common\"\n", &router, 1));
+    };
+    told(server);
+    let families = [
+        (&server.v4, &outside.v4, &other.v4, gateway_v4(2)),
+        (&server.v6, &outside.v6, &other.v6, lent.to_owned()),
+    ];
+    for (served, outer, inner, external) in &families {
+        until_answered(&node, other, served);
+        until_answered(&node, outside, external);
+        let _serving = End::serve(server, served, SERVED);
+        let mut talk = End::talk(outside, outer, PORT, external, 38_412);
+        assert_eq!(talk.say("out"), format!("{} {outer} {PORT} out", server.port), "the pod sees who asks");
+        assert_eq!(talk.big(100_000), "same", "{:?}", node.drops());
+        let way = format!("src={outer} dst={external} sport=5000 dport=38412 ");
+        let back = format!("src={served} dst={outer} sport={SERVED} dport=5000 ");
+        until_listed(&node, &["ESTABLISHED ", &way, &back, "[ASSURED]"]);
+        // Its neighbour, too.
+        let mut near = End::talk(other, inner, PORT, external, 38_412);
+        assert_eq!(near.say("near"), format!("{} {inner} {PORT} near", server.port));
+        near.ends("close");
+        talk.ends("close");
+        until_listed(&node, &["CLOSED ", &way, &back]);
+    }
+    // It leads elsewhere: who went there is ended, who asks anew finds the other.
+    let (served, outer, _, external) = &families[0];
+    let _serving = [End::serve(server, served, SERVED), End::serve(other, &other.v4, SERVED)];
+    let mut talk = End::talk(outside, outer, PORT + 1, external, 38_412);
+    assert_eq!(talk.say("here"), format!("{} {outer} {} here", server.port, PORT + 1));
+    told(other);
+    let mut talk = End::talk(outside, outer, PORT + 2, external, 38_412);
+    assert_eq!(talk.say("there"), format!("{} {outer} {} there", other.port, PORT + 2));
+    let old = format!("src={served} dst={outer} sport={SERVED} dport={} ", PORT + 1);
+    let deadline = Instant::now() + PATIENCE;
+    while node.cli("conntrack -L -p sctp").contains(&old) {
+        assert!(Instant::now() < deadline, "{}", node.cli("conntrack -L -p sctp"));
+    }
+}
+
+#[test]
 fn who_does_not_know_the_tags_ends_nothing() {
     require!(root(), tool("cc"), tool("perl"), file(ends::HEADER), shuntd());
     let node = site("");

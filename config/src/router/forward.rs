@@ -12,13 +12,13 @@ use crate::error::Reported;
 use crate::keys::Key;
 use crate::raw::{Raw, quote};
 use crate::section::Section;
-use crate::service::port::ServiceProtocol;
+use crate::service::port::{PROTOCOLS, ServiceProtocol};
 use crate::value;
 
 /// A port outside that leads to a port of a station inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PortForward {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: ServiceProtocol,
     /// What others see: an address of the router itself, or one that it answers for.
     pub external: SocketAddr,
@@ -40,7 +40,7 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, mea
 }
 
 pub(super) const FORWARD_KEYS: &[Key] = &[
-    key("protocol", "`\"tcp\"` or `\"udp\"`", "\"tcp\"", "the protocol"),
+    key("protocol", "`\"tcp\"`, `\"udp\"` or `\"sctp\"`", "\"tcp\"", "the protocol"),
     key(
         "external",
         "address and port",
@@ -62,8 +62,6 @@ pub(super) const FORWARD_EXAMPLE: &str =
 pub(super) const SNAT_EXAMPLE: &str = "{ source = \"10.16.5.0/24\", address = \"192.168.50.9\" }";
 
 pub(super) fn read(section: &mut Section<'_, '_>) -> Result<PortForward, Reported> {
-    const PROTOCOLS: &[(&str, ServiceProtocol)] =
-        &[("tcp", ServiceProtocol::Tcp), ("udp", ServiceProtocol::Udp)];
     let protocol = section.or("protocol", ServiceProtocol::Tcp, value::one_of(PROTOCOLS));
     let external = section.required("external", "\"192.168.50.2:8080\"", end);
     let internal = section.required("internal", "\"10.16.0.11:80\"", end);

@@ -15,7 +15,7 @@ use super::domains::Domains;
 use super::kept::KeptError;
 use super::neighbors::has_l3_port;
 use super::overlay::Gone;
-use super::{Control, host, routes, start};
+use super::{Control, host, routes, services, start};
 use crate::ids::MAX_PORTS;
 use crate::port::{OpenError, Opened};
 use crate::state::table::NoTable;
@@ -183,11 +183,13 @@ impl Control {
         }
         let translated = |config: &Config| -> Vec<_> {
             let rules = |router: &Router| {
-                (router.floating_ips.clone(), router.port_forwards.clone(), router.static_snat.clone())
+                let addresses = (router.floating_ips.clone(), router.snat_pool.clone());
+                (addresses, router.port_forwards.clone(), router.static_snat.clone())
             };
             config.routers.iter().map(rules).collect()
         };
-        let moved = translated(&running) != translated(&self.config);
+        let moved = translated(&running) != translated(&self.config)
+            || services::own(&running) != services::own(&self.config);
         if moved || !diff.changed_services.is_empty() || !diff.removed_services.is_empty() {
             self.clean_connections(in_force);
         }

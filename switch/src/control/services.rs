@@ -1,5 +1,5 @@
 //! Services on the control side: their tables, one for each router, made anew as far as the configuration changed; and the
-//! end of connections whose backend or service is gone.
+//! end of connections whose backend, service or address is gone.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,8 +11,8 @@ use shunt_config::{
 };
 
 use super::Control;
-use super::start;
-use crate::pipeline::keep::keeps;
+use super::{routes, start};
+use crate::pipeline::keep::{Standing, keeps};
 use crate::state::{Affinity, Connection, affinity};
 use crate::table::nat::Nat;
 use crate::table::service::{Services, Site};
@@ -138,14 +138,26 @@ fn own_addresses(config: &Config, router: &RouterName) -> Vec<IpAddr> {
     own.chain(LOCAL_NODE_PORTS.into_iter().filter(|_| passes_on)).collect()
 }
 
+/// The addresses of routers in their networks.
+pub(super) fn own(config: &Config) -> HashMap<RouterName, HashSet<IpAddr>> {
+    let mut own: HashMap<RouterName, HashSet<IpAddr>> = HashMap::new();
+    for network in &config.networks {
+        if let (Some(router), Some(gateway)) = (&network.router, routes::gateway(config, network)) {
+            let addresses = gateway.addresses.iter().map(|(address, _)| *address);
+            own.entry(router.clone()).or_default().extend(addresses);
+        }
+    }
+    own
+}
+
 impl Control {
     /// The services of a router.
     pub(super) fn services_of(&self, router: &RouterName) -> Option<&Services> {
         self.services.of(router).map(|table| &**table)
     }
 
-    /// Begins to end the connections that services no longer keep: those whose backend or service is gone, and those to
-    /// what is a service only now. `in_force` says
+    /// Begins to end the connections that rest on what is gone: their backend or service, or the address that they leave
+    /// with; and those to what is a service only now. `in_force` says
     /// whether every worker has the new tables: otherwise one may open such a connection behind the walk, which is then walked
     /// once more.
     pub(super) fn clean_connections(&mut self, in_force: bool) {
@@ -169,19 +181,28 @@ impl Control {
         // Once for all of the slice: what a router translates is a few tables.
         let nats: HashMap<_, _> =
             self.config.routers.iter().filter_map(|it| Some((it.name.clone(), Nat::build(it)?))).collect();
-        let gone: Vec<_> = rows.iter().filter(|row| !self.is_kept(row, &nats)).map(|row| row.conn).collect();
+        let own = own(&self.config);
+        let gone: Vec<_> =
+            rows.iter().filter(|row| !self.is_kept(row, &nats, &own)).map(|row| row.conn).collect();
         let ended = gone.into_iter().filter(|conn| self.connections.remove(*conn)).count();
         if ended > 0 {
-            tracing::debug!(ended, "connections ended: their backend or service is gone");
+            tracing::debug!(ended, "connections ended: their backend, service or address is gone");
         }
         self.services.cleaning = next;
     }
 
     /// True when what a connection was made by still stands.
-    fn is_kept(&self, connection: &Connection, nats: &HashMap<RouterName, Nat>) -> bool {
+    fn is_kept(
+        &self,
+        connection: &Connection,
+        nats: &HashMap<RouterName, Nat>,
+        own: &HashMap<RouterName, HashSet<IpAddr>>,
+    ) -> bool {
         let router = self.zones.router(connection.original.zone());
-        let services = router.and_then(|router| self.services.of(router));
+        let services = router.and_then(|router| self.services.of(router)).map(|services| &**services);
         let nat = router.and_then(|router| nats.get(router));
-        keeps(connection, services.map(|services| &**services), nat)
+        let none = HashSet::new();
+        let own = router.and_then(|router| own.get(router)).unwrap_or(&none);
+        keeps(connection, &Standing { services, nat, own })
     }
 }

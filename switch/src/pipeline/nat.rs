@@ -17,8 +17,12 @@ pub const INWARD: u32 = 0xf;
 pub const RULE: u32 = 4;
 /// A forwarded port.
 pub const FORWARD: u32 = 5;
-/// The part that says what it leaves with; 0 is its own address, one of the pool or the router's.
+/// The part that says what it leaves with; 0 is its own address, or one of the node's that no router has.
 pub const OUTWARD: u32 = 0xf0;
+/// The router's own address in some network.
+pub const OWN: u32 = 0x10;
+/// One of the router's pool.
+pub const POOLED: u32 = 0x20;
 /// The floating address of its station.
 pub const LEAVES: u32 = 0x40;
 /// The address of its prefix.
@@ -59,16 +63,16 @@ pub fn inward(
     }
     // Who asks for himself must not see himself as the sender.
     let own = |address| Guise { address, shared: ingress.network.host.is_some(), keeps_port: false };
-    let source = match source == target.address {
-        true => Some(own(gateway.own(source).ok_or(DropReason::NoMasqueradeAddress)?)),
-        false => None,
+    let (source, rule) = match source == target.address {
+        true => (Some(own(gateway.own(source).ok_or(DropReason::NoMasqueradeAddress)?)), rule | OWN),
+        false => (None, rule),
     };
     packet.opens = Some(Opens { destination: Some(target), source, rule, ..Opens::plain(tuple) });
     Ok(())
 }
 
 /// Who a new connection of `source` out of the ingress network into `egress`, by way of `hop`, seems to come from; `None` when
-/// it is not translated. With it the number of the rule that says so, if it is to be ended with that.
+/// it is not translated. With it the number of what gives it that address, with which it ends.
 #[inline]
 pub(super) fn guise(
     topology: &Topology,
@@ -92,10 +96,10 @@ pub(super) fn guise(
         return Ok(None);
     }
     if let Some(address) = nat.and_then(|nat| nat.pooled(source, near)) {
-        return Ok(Some((Guise { address, shared: false, keeps_port: false }, 0)));
+        return Ok(Some((Guise { address, shared: false, keeps_port: false }, POOLED)));
     }
     // A next hop of the other family (RFC 8950) is none that is configured: the address is of its subnet.
     let own = gateway.source_for(hop).filter(|own| own.is_ipv4() == source.is_ipv4());
     let address = own.ok_or(DropReason::NoMasqueradeAddress)?;
-    Ok(Some((Guise { address, shared: egress.host.is_some(), keeps_port: false }, 0)))
+    Ok(Some((Guise { address, shared: egress.host.is_some(), keeps_port: false }, OWN)))
 }

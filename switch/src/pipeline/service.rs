@@ -127,7 +127,7 @@ fn open(
             shared: ingress.network.host.is_some(),
             keeps_port: false,
         }),
-        rule: RULE,
+        rule: if hairpin.is_some() { RULE | nat::OWN } else { RULE },
         stays: affinity.map(|seconds| Stays { client, backend: backend.id as u32, seconds }),
         ..Opens::plain(tuple)
     });
@@ -181,24 +181,25 @@ pub fn masquerade(
 ) -> Result<(), DropReason> {
     // What leads to a station behind a peer comes back by this node, too.
     let away = matches!(place, Some(Place::Peer(_)));
-    let forwarded = away && packet.opens.is_some_and(|opens| opens.rule == nat::FORWARD);
+    let forwarded = away && packet.opens.is_some_and(|opens| opens.rule & nat::INWARD == nat::FORWARD);
     if !packet.masquerades && !forwarded {
         return Ok(());
     }
     let Some(opens) = packet.opens.as_mut().filter(|opens| opens.source.is_none()) else { return Ok(()) };
     let client = opens.tuple.parts().source;
     let gateway = egress.gateway.as_ref().ok_or(DropReason::ServiceNoSource)?;
-    let source = match place {
-        Some(Place::Port(_)) => gateway.source_for(hop),
+    let (source, rule) = match place {
+        Some(Place::Port(_)) => (gateway.source_for(hop), nat::OWN),
         // Each node has the gateway's address: the backend's own would take the answer.
         _ if topology.overlay(egress.id).is_some() => {
-            topology.own_end(egress.id).and_then(|end| end.like(client))
+            (topology.own_end(egress.id).and_then(|end| end.like(client)), 0)
         }
-        _ => gateway.source_for(hop),
+        _ => (gateway.source_for(hop), nat::OWN),
     };
     let source = source.filter(|source| source.is_ipv4() == client.is_ipv4());
     let source = source.ok_or(DropReason::ServiceNoSource)?;
     see.step(Step::Masquerade(source));
     opens.source = Some(Guise { address: source, shared: egress.host.is_some(), keeps_port: false });
+    opens.rule |= rule;
     Ok(())
 }

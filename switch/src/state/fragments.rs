@@ -10,7 +10,8 @@
 //! that are not complete, the port, network or peer with most there loses one: the oldest of its sender that has most. So who
 //! leaves datagrams open, with whatever source addresses, harms those who come in by the same port.
 //!
-//! A datagram goes when all of it has been seen, or [`LIFETIME`] seconds after its first fragment to come.
+//! A datagram goes [`LIFETIME`] seconds after its first fragment to come. When all of it has been seen it is remembered for two
+//! seconds after that fragment, so that a late copy is not taken for the beginning of another one, and makes way for any other.
 
 mod datagram;
 
@@ -92,9 +93,9 @@ impl Upper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// It overlaps another one of its datagram, or the datagram has two ends; it, and all that is still to come of the
-    /// datagram, is lost.
+    /// datagram, is lost. Of one that has just passed, it is no copy of a fragment.
     Overlap,
-    /// It has been seen before.
+    /// It has been seen before, of a datagram that is under way or has just passed.
     Duplicate,
     /// The datagram has more fragments than [`PIECES`].
     TooMany,
@@ -188,14 +189,14 @@ impl Fragments {
     /// The fragment is not to be passed on.
     pub fn settle(&self, identity: &Identity, now: u32) -> Result<Option<Upper>, Refused> {
         let Ok(mut bucket) = self.hold(identity) else { return Ok(None) };
-        find(&mut bucket, identity, now).ok_or(Refused::Forgotten)?.settle()
+        find_open(&mut bucket, identity, now).ok_or(Refused::Forgotten)?.settle()
     }
 
     /// A fragment that waits is given up.
     pub fn forget(&self, identity: &Identity, now: u32) {
         // Who does not get at it leaves it to the datagram's own end.
         if let Ok(mut bucket) = self.hold(identity)
-            && let Some(datagram) = find(&mut bucket, identity, now)
+            && let Some(datagram) = find_open(&mut bucket, identity, now)
         {
             datagram.forget();
         }
@@ -205,14 +206,15 @@ impl Fragments {
     /// nobody ever waits for one, so that no worker has to wake anybody.
     pub fn open(&self, now: u32) -> usize {
         let open = |bucket: &Mutex<Bucket>| {
-            bucket.try_lock().map_or(0, |bucket| bucket.iter().filter(|it| it.is_live(now)).count())
+            let is_open = |it: &&Datagram| it.is_live(now) && !it.has_passed();
+            bucket.try_lock().map_or(0, |bucket| bucket.iter().filter(is_open).count())
         };
         self.buckets.iter().map(open).sum()
     }
 }
 
-fn find<'b>(bucket: &'b mut Bucket, identity: &Identity, now: u32) -> Option<&'b mut Datagram> {
-    bucket.iter_mut().find(|datagram| datagram.is_live(now) && datagram.identity == *identity)
+fn find_open<'b>(bucket: &'b mut Bucket, identity: &Identity, now: u32) -> Option<&'b mut Datagram> {
+    bucket.iter_mut().find(|it| it.is_live(now) && !it.has_passed() && it.identity == *identity)
 }
 
 /// The datagram, or a place for it.
@@ -221,7 +223,12 @@ fn place<'b>(bucket: &'b mut Bucket, identity: &Identity, now: u32) -> Option<&'
         return bucket.get_mut(at);
     }
     let free = bucket.iter().position(|it| !it.is_live(now));
-    let at = free.unwrap_or_else(|| {
+    // Any of these, one after the other: they are all of the last two seconds.
+    let passed = || {
+        let all = || bucket.iter().enumerate().filter(|(_, it)| it.has_passed()).map(|(at, _)| at);
+        all().nth((identity.words[5] >> 32) as usize % all().count().max(1))
+    };
+    let at = free.or_else(passed).unwrap_or_else(|| {
         // By where they came in first: whoever is there may send with any address.
         let like = |it: &Datagram, words: usize| {
             let sender = it.identity.sender();

@@ -68,6 +68,11 @@ impl Nat {
         self.outward.get(&internal).copied()
     }
 
+    /// True when `address` is one of the pool.
+    pub fn pools(&self, address: IpAddr) -> bool {
+        self.pool.contains(&address)
+    }
+
     /// Of the pool's addresses of the family of `source` that are `near`, the one that connections of `source` leave with:
     /// always the same while it is there (rendezvous hashing). Looks at each of the pool, which is short.
     #[inline]

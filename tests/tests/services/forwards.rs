@@ -155,3 +155,66 @@ fn connections_of_a_prefix_leave_with_its_address() {
         assert!(Instant::now() < deadline, "{}", node.cli("conntrack -L"));
     }
 }
+
+/// A talk by UDP and one by TCP of the pod with the station outside, which sees both as `peer`.
+#[track_caller]
+fn talks(node: &Node, peer: &str) -> (Talk, Talk) {
+    let [pod, _, outside] = &node.pods[..] else { unreachable!("three pods") };
+    assert_eq!(http_at_last(node, pod, &outside.v4, 8080), seen(node, 2, peer));
+    let (mut udp, mut tcp) =
+        (Talk::open(pod, "udp", &outside.v4, 8080), Talk::open(pod, "tcp", &outside.v4, 8080));
+    assert_eq!((udp.ask(), tcp.ask()), (Ok(seen(node, 2, peer)), Ok(seen(node, 2, peer))));
+    (udp, tcp)
+}
+
+/// The datagrams of `udp` are seen as from `peer` at last, `tcp` gets no more answers, and no connection has the address `gone`.
+#[track_caller]
+fn move_on(node: &Node, (mut udp, mut tcp): (Talk, Talk), gone: &str, peer: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while udp.ask() != Ok(seen(node, 2, peer)) {
+        assert!(Instant::now() < deadline, "{}", node.cli("conntrack -L"));
+    }
+    assert!(tcp.ask().is_err(), "its other end knows it by {gone}");
+    let listed = || node.cli("conntrack -L");
+    while listed().contains(&format!("dst={gone} ")) {
+        assert!(Instant::now() < deadline, "{}", listed());
+    }
+}
+
+#[test]
+fn connections_end_with_the_address_that_they_leave_with() {
+    require!(root(), tool("perl"), tool("curl"), shuntd());
+    let node = start();
+    let _running = serve(&node.pods[2], 8080);
+    let outer = gateway_v4(2);
+    let prefix =
+        format!("static_snat = [{{ source = \"{}/32\", address = \"10.0.2.93\" }}]\n", node.pods[0].v4);
+    // An address of a prefix and the only one of the pool are taken back.
+    for (keys, address) in [(prefix.as_str(), "10.0.2.93"), ("snat_pool = [\"10.0.2.94\"]\n", "10.0.2.94")] {
+        told(&node, true, keys);
+        let talks = talks(&node, address);
+        told(&node, true, "");
+        move_on(&node, talks, address, &outer);
+    }
+    // Of two in the pool one stays, and its connections do; the other one's go on with that one.
+    let pool = |addresses: &[&str]| format!("snat_pool = {addresses:?}\n");
+    let both = ["10.0.2.94", "10.0.2.95"];
+    told(&node, true, &pool(&both));
+    let used = http_at_last(&node, &node.pods[0], &node.pods[2].v4, 8080).peer;
+    let other = both.into_iter().find(|address| *address != used).expect("there are two");
+    let (mut udp, mut tcp) = talks(&node, &used);
+    told(&node, true, &pool(&[&used]));
+    told(&node, true, &pool(&both));
+    for _ in 0..20 {
+        assert_eq!((udp.ask(), tcp.ask()), (Ok(seen(&node, 2, &used)), Ok(seen(&node, 2, &used))));
+    }
+    told(&node, true, &pool(&[other]));
+    move_on(&node, (udp, tcp), &used, other);
+    // The router's own address becomes another one.
+    told(&node, true, "");
+    let talks = talks(&node, &outer);
+    let moved = config(&node, PLACES, true, "").replacen(&format!("\"{outer}/24\""), "\"10.0.2.96/24\"", 1);
+    assert!(moved.contains("10.0.2.96"), "{moved}");
+    apply(&node, &moved);
+    move_on(&node, talks, &outer, "10.0.2.96");
+}

@@ -5,8 +5,9 @@ use crate::wire::fragment::Piece;
 
 /// Fragments that a datagram may have: 64 KiB at an MTU of 1,280 are 54.
 pub const PIECES: usize = 64;
-/// Seconds after which a first fragment that was seen before is of another datagram with the same identification, and no
-/// duplicate: 16 bits of it are soon used up (RFC 6864 section 5.2), and no network delays for so long.
+/// Seconds after which a first fragment that was seen before, or any of a datagram that has passed, is of another datagram with
+/// the same identification, and no copy: 16 bits of it are soon used up (RFC 6864 section 5.2), and no network delays for so
+/// long.
 const REUSED_AFTER: u32 = 2;
 
 /// How a datagram is.
@@ -17,6 +18,8 @@ enum Life {
     Free,
     /// Not all of it has been seen.
     Open,
+    /// All of it has been seen, and has passed: what still comes is a copy.
+    Passed,
     /// Its fragments contradict each other: nothing of it passes any more.
     Refused(Refused),
 }
@@ -65,7 +68,16 @@ impl Default for Datagram {
 
 impl Datagram {
     pub(super) fn is_live(&self, now: u32) -> bool {
-        self.life != Life::Free && self.age(now) < LIFETIME
+        match self.life {
+            Life::Free => false,
+            Life::Passed => self.age(now) < REUSED_AFTER,
+            Life::Open | Life::Refused(_) => self.age(now) < LIFETIME,
+        }
+    }
+
+    /// All of it has passed: nothing is lost when it is forgotten.
+    pub(super) fn has_passed(&self) -> bool {
+        self.life == Life::Passed
     }
 
     /// Seconds since its first fragment came.
@@ -103,6 +115,10 @@ impl Datagram {
         if self.pieces().any(|seen| seen == (start, end)) {
             return Err(Refused::Duplicate);
         }
+        // What it is has been decided: nothing that comes now is to make it lose its memory of copies.
+        if self.has_passed() {
+            return Err(Refused::Overlap);
+        }
         let overlaps = self.pieces().any(|seen| start < seen.1 && seen.0 < end);
         let reached = self.pieces().map(|seen| seen.1).max().unwrap_or(0);
         let two_ends = match self.end {
@@ -135,11 +151,11 @@ impl Datagram {
         reason
     }
 
-    /// All of it has been seen, and nobody will ask for its ports.
+    /// It has passed when all of it has been seen, and nobody will ask for its ports.
     fn end_if_complete(&mut self) {
         // Fragments do not overlap, so their lengths add up.
         if self.life == Life::Open && self.waiting == 0 && self.seen == u32::from(self.end) && self.end != 0 {
-            self.life = Life::Free;
+            self.life = Life::Passed;
         }
     }
 

@@ -23,6 +23,10 @@ use crate::wire::protocol::{SCTP, TCP};
 /// Ports for an address that the node's own stack uses, too: above Linux's `ip_local_port_range`, so that they never meet.
 const BESIDE_THE_NODE: RangeInclusive<u16> = 61_000..=u16::MAX;
 
+/// Connections that may end within one packet's time before its sender has to try again: the one that is cached, and one that has taken
+/// its place by way of another worker and makes way for what the packet opens; one more for what other workers do meanwhile.
+const ENDS: usize = 3;
+
 /// What a worker needs to open connections.
 #[derive(Debug)]
 pub(in crate::worker) struct Openings {
@@ -251,19 +255,22 @@ impl Forwarder {
     /// A packet whose connection is no more: once more by the stages.
     #[inline(never)]
     fn decide_anew(&mut self, scene: &Scene<'_>, flow: &Flow, mut frame: Mbuf) {
-        let decided = self.replace(scene, flow, &mut frame);
-        if let Some(question) = decided.question {
-            return self.hold(scene, question, flow, frame);
-        }
-        if decided.actions.edits.has(Edits::TRACK) {
-            match self.track(scene, &decided.actions, flow, &frame) {
-                Ok(Track::GoesOn) => {}
-                // Two ends within one packet's time: its sender has to try again.
-                Ok(Track::Anew) => return self.lose(scene, DropReason::ConnectionGone, &frame),
+        for _ in 0..ENDS {
+            let decided = self.replace(scene, flow, &mut frame);
+            if let Some(question) = decided.question {
+                return self.hold(scene, question, flow, frame);
+            }
+            let tracked = match decided.actions.edits.has(Edits::TRACK) {
+                true => self.track(scene, &decided.actions, flow, &frame),
+                false => Ok(Track::GoesOn),
+            };
+            match tracked {
+                Ok(Track::GoesOn) => return self.edit_and_send(scene, &decided.actions, flow, frame),
+                Ok(Track::Anew) => {}
                 Err(reason) => return self.lose(scene, reason, &frame),
             }
         }
-        self.edit_and_send(scene, &decided.actions, flow, frame);
+        self.lose(scene, DropReason::ConnectionGone, &frame);
     }
 
     /// True when `actions`, which concern connections, rest on there being none, and there is none; or name one that lives and is

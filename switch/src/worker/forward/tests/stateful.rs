@@ -1,14 +1,16 @@
-//! Soundness with state: services, masquerading, floating addresses and policies at once, over topologies that change, against a
-//! naive model. Three switches that differ in what must not matter (a large cache that is verified, a tiny one, none; the
+//! Soundness with state: services, masquerading, static translations and policies at once, over topologies that change, with
+//! workers that share their connections, against a naive model. Three switches that differ in what must not matter (a large cache that is verified, a tiny one, none; the
 //! hashes of their tables; services made from those before, or anew) must do the same, byte for byte.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`places`] | who is where |
 //! | [`world`] | what the switch is told, and what may change |
-//! | [`frames`] | packets |
+//! | [`frames`], [`sctp`], [`pieces`] | packets, and what they are in |
 //! | [`switch`] | the switch under test |
-//! | [`model`] | the rules |
+//! | [`model`], [`services`], [`way`] | the rules |
+//! | [`lives`] | how far connections have come, and what is due next |
+//! | [`keeping`] | which of them go on after a change |
 //! | [`events`] | what may happen |
 //! | [`play`] | rounds of it |
 //! | [`judge`] | what was seen of a packet, against the rules |
@@ -17,17 +19,26 @@
 mod events;
 mod frames;
 mod judge;
+mod keeping;
 mod ledger;
+mod lives;
 mod model;
+mod pieces;
 mod places;
 mod play;
+mod sctp;
+mod services;
 mod switch;
+mod way;
 mod world;
 
 use proptest::prelude::*;
 
 use crate::drop::DropReason;
+use crate::wire::protocol::SCTP;
 use events::Event;
+use frames::Talk;
+use lives::{Does, Life};
 use play::Round;
 use world::{Change, World};
 
@@ -106,13 +117,70 @@ fn rounds_come_across_every_rule() {
     panic!("only these happened: {seen:?}");
 }
 
+/// One that leaves with its station's floating address makes way for a single port, like any that it is not about.
+#[test]
+fn connections_end_where_a_port_comes_to_lead_inside() {
+    let mut round = Round::new(World { floating: Some(0), ..World::default() });
+    round.say(0, 5000, places::lent(false), 5353);
+    assert_eq!(round.model.open[0].reply.to, places::floating(false));
+    round.change(&Change::Forward(Some(2)), false);
+    round.check().unwrap();
+    assert!(round.model.open.is_empty());
+    round.say(0, 5000, places::lent(false), 5353);
+    assert_eq!(round.model.open[0].reply.from, places::address(2, false));
+    round.end().unwrap();
+}
+
+/// Nor do those stay whose address the pool, or their prefix, has no more; others do.
+#[test]
+fn connections_end_with_the_address_of_the_pool_and_of_their_prefix() {
+    let pool = [true, false];
+    let mut round = Round::new(World { masquerade: [true, false], pool, ..World::default() });
+    let outside = places::address(places::UPLINK, false);
+    round.say(0, 5000, outside, 80);
+    assert_eq!(round.model.open[0].reply.to, places::pool(0, false));
+    round.change(&Change::Pool([true; 2]), false);
+    round.check().unwrap();
+    assert_eq!(round.model.open.len(), 1, "it stays with the one that it has");
+    round.change(&Change::Pool([false, true]), false);
+    round.check().unwrap();
+    assert!(round.model.open.is_empty());
+    round.change(&Change::Sourced([true; 2]), false);
+    round.say(1, 5000, outside, 80);
+    assert_eq!(round.model.open[0].reply.to, places::sourced(1, false));
+    round.change(&Change::Sourced([true, false]), false);
+    round.check().unwrap();
+    assert!(round.model.open.is_empty());
+    round.end().unwrap();
+}
+
+/// What a worker has cached is of an association that another one has replaced since, and whose successor has ended, too: the INIT
+/// of the next one goes its way at once.
+#[test]
+fn an_init_is_not_lost_to_two_associations_that_have_ended() {
+    let mut round = Round::new(World { floating: Some(0), ..World::default() });
+    let (from, to) = (places::address(3, false), places::floating(false));
+    round.by(0);
+    round.first(Talk { protocol: SCTP, from, to, ports: (5000, 2905) }).unwrap();
+    round.by(1);
+    let ends = [Does::GoesOn, Does::GoesOn, Does::GoesOn, Does::GoesOn, Does::Resets];
+    round.converse(0, &[&ends[..], &[Does::GoesOn]].concat()).unwrap();
+    round.converse(0, &ends).unwrap();
+    assert_eq!(round.model.open[0].life, Life::Closed);
+    round.by(0);
+    let original = round.model.open[0].original;
+    round.first(original).unwrap();
+    assert!(round.passed);
+    round.end().unwrap();
+}
+
 /// A pool's address has no station behind it: what is no answer is not sent to all of the network, with our own address as its
 /// sender and its receiver.
 #[test]
 fn what_comes_to_the_pool_and_is_no_answer_is_refused() {
     let masquerade = [true, false];
-    let mut round = Round::new(World { pool: true, masquerade, ..World::default() });
-    let to = places::pool()[0];
+    let mut round = Round::new(World { pool: [true; 2], masquerade, ..World::default() });
+    let to = places::pool(0, false);
     round.say(places::UPLINK, 5000, to, 80);
     assert_eq!(round.seen.last(), Some(&DropReason::ForSwitch.name()));
     assert_eq!(round.seen.len(), 1);

@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 
 use etherparse::{
-    IcmpEchoHeader, Icmpv4Type, Icmpv6Type, NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TransportSlice,
-    icmpv4, icmpv6,
+    IcmpEchoHeader, Icmpv4Type, Icmpv6Type, IpNumber, NetSlice, PacketBuilder, SlicedPacket, TcpHeader,
+    TransportSlice, icmpv4, icmpv6,
 };
 
 use super::places::ZONE;
+use super::sctp;
 use crate::state::Tuple;
 use crate::state::tuple::Parts;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::Mac;
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// Of the second port of an echo message.
 pub(super) const REQUEST: u16 = 8;
@@ -61,13 +62,18 @@ impl Talk {
     }
 }
 
-/// The part of a TCP header that a connection goes by.
+/// The part of a TCP header, or of an SCTP packet, that a connection goes by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) syn: bool,
+    pub(super) fin: bool,
     pub(super) reset: bool,
     pub(super) sequence: u32,
     pub(super) acknowledges: Option<u32>,
+    /// SCTP: the type of the only chunk, of which `reset` is ABORT and `sequence` the tag that an INIT or INIT ACK offers; and the tag
+    /// of the packet.
+    pub(super) chunk: u8,
+    pub(super) tag: u32,
 }
 
 /// One packet on a wire.
@@ -77,7 +83,7 @@ pub(super) struct Wire {
     pub(super) macs: (Mac, Mac),
     pub(super) ttl: u8,
     pub(super) talk: Talk,
-    /// Of TCP alone.
+    /// Of TCP and SCTP alone.
     pub(super) segment: Segment,
 }
 
@@ -94,12 +100,14 @@ impl Wire {
         let asks = ports.1 == REQUEST;
         match (protocol, from.is_ipv6()) {
             (TCP, _) => {
-                let Segment { syn, reset, sequence, acknowledges } = self.segment;
+                let Segment { syn, fin, reset, sequence, acknowledges, .. } = self.segment;
                 let mut header = TcpHeader::new(ports.0, ports.1, sequence, 60_000);
-                (header.syn, header.rst, header.ack) = (syn, reset, acknowledges.is_some());
+                (header.syn, header.fin, header.rst) = (syn, fin, reset);
+                header.ack = acknowledges.is_some();
                 header.acknowledgment_number = acknowledges.unwrap_or(0);
                 packet.tcp_header(header).write(&mut bytes, b"")
             }
+            (SCTP, _) => packet.write(&mut bytes, IpNumber::SCTP, &sctp::bytes(ports, &self.segment)),
             (UDP, _) => packet.udp(ports.0, ports.1).write(&mut bytes, PAYLOAD),
             (_, false) if asks => packet.icmpv4_echo_request(ports.0, 1).write(&mut bytes, PAYLOAD),
             (_, false) => packet.icmpv4_echo_reply(ports.0, 1).write(&mut bytes, PAYLOAD),
@@ -127,15 +135,22 @@ impl Wire {
             NetSlice::Arp(_) => return None,
         };
         let payload = packet.ip_payload()?.payload;
+        let macs = (mac(6), mac(0));
+        if packet.ip_payload()?.ip_number == IpNumber::SCTP {
+            let (ports, segment) = sctp::read(payload);
+            return Some(Self { macs, ttl, talk: Talk { protocol: SCTP, from, to, ports }, segment });
+        }
         let mut segment = Segment::default();
         let echo = |echo: &IcmpEchoHeader, kind: u16| (ICMP, (echo.id, kind), 8);
         let (protocol, ports, header) = match packet.transport.as_ref()? {
             TransportSlice::Tcp(tcp) => {
                 segment = Segment {
                     syn: tcp.syn(),
+                    fin: tcp.fin(),
                     reset: tcp.rst(),
                     sequence: tcp.sequence_number(),
                     acknowledges: tcp.ack().then(|| tcp.acknowledgment_number()),
+                    ..Segment::default()
                 };
                 (TCP, (tcp.source_port(), tcp.destination_port()), payload.len())
             }
@@ -155,7 +170,7 @@ impl Wire {
         let talk = Talk { protocol, from, to, ports };
         assert!(is_sound(&talk, payload), "the checksum is right: {talk:?}");
         assert!(protocol == TCP || &payload[header..] == PAYLOAD, "the payload stays");
-        Some(Self { macs: (mac(6), mac(0)), ttl, talk, segment })
+        Some(Self { macs, ttl, talk, segment })
     }
 }
 

@@ -3,27 +3,32 @@
 use proptest::prelude::*;
 
 use super::frames::{ROUTED, TTL, Talk, Wire};
-use super::model::{Backend, Client, Connection, End, From, Life, Opens, Sent, Way, due};
-use super::places;
+use super::lives::{Does, Life, due};
+use super::model::{Backend, Client, Connection, End, From, Leaves, Opens, Sent, Way};
 use super::places::{gateway_mac, network_of};
 use super::play::{Outcome, Round};
+use super::sctp;
 use super::switch::{Seen, station_mac};
 use super::world;
 use crate::drop::DropReason;
-use crate::wire::protocol::TCP;
+use crate::wire::protocol::{SCTP, TCP};
 
 impl Round {
     /// Holds what was seen against the model, and notes what follows from it.
     pub(super) fn judge(&mut self, sent: &Sent, seen: &Seen) -> Outcome {
         let looks = self.switches[0].looks();
         // A connection that has ended makes way for the next.
-        if sent.segment.syn
+        if (sent.segment.syn || sent.segment.chunk == sctp::INIT)
             && let Some((at, _, false)) = self.model.find(&sent.talk)
-            && self.model.open[at].life == Life::Closed
+            && self.model.open[at].life.makes_way()
         {
+            self.seen.insert(match self.model.open[at].life {
+                Life::Closed if sent.talk.protocol == SCTP => "reopened by an INIT",
+                Life::Closed => "reopened",
+                _ => "reopened after both had finished",
+            });
             let ended = self.model.open.remove(at);
             self.past.push((ended.original, ended.reply));
-            self.seen.insert("reopened");
         }
         let ways = self.model.ways(&self.world, looks, sent, self.now);
         let fitting: Vec<&Way> = ways.iter().filter(|way| self.fits(way, sent, seen)).collect();
@@ -46,7 +51,9 @@ impl Round {
         match way.end {
             End::Lost(reason) => seen.lost == [reason] && back,
             End::Refused(reason) => {
-                seen.lost == [reason] && back && seen.out.len() == 1 && says_no(sent, seen)
+                // A reset is never answered (RFC 9293 section 3.10.7.1).
+                let answers = usize::from(!(sent.talk.protocol == TCP && sent.segment.reset));
+                seen.lost == [reason] && back && seen.out.len() == answers && says_no(sent, seen)
             }
             End::Echoed => {
                 let is_answer = |(_, bytes): &(usize, Vec<u8>)| {
@@ -75,7 +82,7 @@ impl Round {
     /// True when a connection that the model would send on as `talk` may have become `came`.
     fn opens_so(&self, talk: Talk, opens: &Opens, came: Talk) -> bool {
         let mut meant = talk;
-        if opens.pooled && places::pool().contains(&came.from) {
+        if opens.pooled && self.world.pools(came.from) {
             meant.from = came.from;
         } else if opens.pooled {
             return false;
@@ -106,10 +113,20 @@ impl Round {
             if way.opens.is_none() && came == self.model.find(&sent.talk).unwrap().1 && self.is_tracked(sent)
             {
                 let it = &mut self.model.open[at];
-                let next = due(it, answers, sent.segment.reset).map(|(_, life)| life);
+                let does = match sent.segment {
+                    it if it.reset => Does::Resets,
+                    it if it.fin => Does::Finishes,
+                    _ => Does::GoesOn,
+                };
+                let next = due(it, answers, does).map(|(_, life)| life);
                 (it.last, it.both) = (self.now, it.both || answers);
                 it.life = next.unwrap_or(it.life);
-                self.seen.insert(if answers { "answered" } else { "went on" });
+                self.seen.insert(match (sent.segment.fin, answers) {
+                    (true, _) => "finished",
+                    (_, true) if sent.segment.chunk == sctp::COOKIE_ACK => "associated",
+                    (false, true) => "answered",
+                    (false, false) => "went on",
+                });
             }
             return Ok(());
         }
@@ -132,8 +149,16 @@ impl Round {
                 (false, None, false) => "opened from another port",
             },
         );
+        if opens.rests.forward {
+            self.seen.insert("by a forwarded port");
+        }
+        match opens.rests.leaves {
+            Leaves::AsElse => {}
+            Leaves::Pooled => drop(self.seen.insert("with an address of the pool")),
+            Leaves::Sourced => drop(self.seen.insert("with the address of its prefix")),
+        }
         let life = match (sent.talk.protocol, sent.segment.syn) {
-            (TCP, true) => Life::SynSent,
+            (TCP, true) | (SCTP, _) => Life::SynSent,
             (TCP, false) => Life::Established,
             _ => Life::Unreplied,
         };
@@ -199,6 +224,15 @@ pub(super) const WANTED: &[&str] = &[
     "answered",
     "went on",
     "reopened",
+    "reopened by an INIT",
+    "associated",
+    "finished",
+    "in fragments",
+    "fragments were dropped",
+    "reopened after both had finished",
+    "by a forwarded port",
+    "with an address of the pool",
+    "with the address of its prefix",
     "an error",
     "stays",
     "to a service",

@@ -24,7 +24,14 @@ pub(super) fn check(
             prop_assert_eq!(table.lookup(&tuple), Some(Found { conn: row.conn, direction }));
         }
         sources.entry(row.original.source()).or_insert((row.original, 0)).1 += 1;
-        half_open += u32::from(matches!(row.state, State::SynSent | State::SynSent2 | State::SynRecv));
+        half_open += u32::from(matches!(
+            row.state,
+            State::SynSent
+                | State::SynSent2
+                | State::SynRecv
+                | State::SctpCookieWait
+                | State::SctpCookieEchoed
+        ));
     }
     let all = rows.len() as u32;
     prop_assert_eq!(table.count(), (all.into(), half_open.into()));

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use shunt_config::ServiceProtocol;
+
 use crate::ids::{NetworkId, PortId};
 use crate::topology::RouterId;
 use crate::wire::ethernet::Mac;
@@ -14,7 +16,7 @@ const EACH: usize = 3;
 pub(super) const STATIONS: usize = NETWORKS * EACH;
 /// The station outside that is the next router, for those that there is a default route.
 pub(super) const UPLINK: usize = OUTSIDE * EACH;
-/// The station outside that has the floating addresses while these are nobody's.
+/// The station outside that has the addresses which the router may answer for while these are nobody's.
 pub(super) const OTHER: usize = STATIONS - 1;
 /// Connections are in this zone.
 pub(super) const ZONE: u16 = 7;
@@ -78,9 +80,43 @@ pub(super) fn floating(v6: bool) -> IpAddr {
     in_network(OUTSIDE, 200, v6)
 }
 
-/// What masqueraded connections leave with where there is a pool.
-pub(super) fn pool() -> Vec<IpAddr> {
-    [150, 151].into_iter().flat_map(|last| [false, true].map(|v6| in_network(OUTSIDE, last, v6))).collect()
+/// What masqueraded connections leave with where the pool has that number.
+pub(super) fn pool(number: usize, v6: bool) -> IpAddr {
+    in_network(OUTSIDE, 150 + number as u8, v6)
+}
+
+/// What connections of the prefix of that number leave with.
+pub(super) fn sourced(number: usize, v6: bool) -> IpAddr {
+    in_network(OUTSIDE, 160 + number as u8, v6)
+}
+
+/// The address, besides the router's own, of which single ports may lead inside.
+pub(super) fn lent(v6: bool) -> IpAddr {
+    in_network(OUTSIDE, 210, v6)
+}
+
+/// All that the router may answer for, or somebody else.
+pub(super) fn lendable(v6: bool) -> Vec<IpAddr> {
+    let pairs = (0..2).flat_map(|number| [pool(number, v6), sourced(number, v6)]);
+    pairs.chain([floating(v6), lent(v6)]).collect()
+}
+
+/// The single ports that may lead inside: protocol, address and port, and the port there.
+pub(super) fn forwards(v6: bool) -> [(ServiceProtocol, IpAddr, u16, u16); 4] {
+    [
+        (ServiceProtocol::Tcp, gateway(OUTSIDE, v6), 8080, 80),
+        (ServiceProtocol::Tcp, lent(v6), 8080, 81),
+        (ServiceProtocol::Udp, lent(v6), 5353, 53),
+        (ServiceProtocol::Sctp, lent(v6), 38_412, 2905),
+    ]
+}
+
+/// Whose connections leave with [`sourced`]: those of the first network, and of one station of it.
+pub(super) fn sources(number: usize, v6: bool) -> shunt_config::IpNet {
+    match number {
+        0 => prefix(0, v6).parse().unwrap(),
+        _ => address(1, v6).into(),
+    }
 }
 
 /// Somebody beyond [`UPLINK`].

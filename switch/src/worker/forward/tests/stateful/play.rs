@@ -7,13 +7,18 @@ use proptest::prelude::*;
 
 use super::events::{Event, To};
 use super::frames::{REQUEST, ROUTED, Segment, TTL, Talk, Wire, complaint};
+use super::keeping::goes_on;
 use super::ledger;
-use super::model::{Backend, Connection, End, Life, Model, Sent, due, goes_on};
+use super::lives::{Does, due};
+use super::model::{Backend, Connection, End, Model, Sent};
+use super::pieces::{self, ORDERS};
 use super::places::{self, address, gateway, gateway_mac, network_of};
-use super::switch::{Make, Seen, Switch, station_mac};
+use super::sctp;
+use super::switch::{CAPACITY, Make, Seen, Switch, WORKERS, station_mac};
 use super::world::{self, Change, World};
+use crate::drop::DropReason;
 use crate::wire::ethernet::Mac;
-use crate::wire::protocol::{ICMP, TCP, UDP};
+use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 
 /// All switches, the model, and what is known of the past.
 pub(super) struct Round {
@@ -25,7 +30,7 @@ pub(super) struct Round {
     pub(super) past: Vec<(Talk, Talk)>,
     /// Connections are yet to be gone through.
     unclean: bool,
-    /// TCP connections so far: each has numbers of its own.
+    /// Connections of TCP and SCTP so far: each has numbers of its own.
     numbers: u32,
     /// Packets so far.
     sent: u32,
@@ -64,9 +69,20 @@ impl Round {
     pub(super) fn play(&mut self, event: &Event) -> Outcome {
         match *event {
             Event::Open(station, protocol, v6, port, to) => self.open(station, protocol, v6, port, to),
-            Event::On(which) => self.go_on(which, false, false),
-            Event::Back(which) => self.go_on(which, true, false),
-            Event::Reset(which, side) => self.go_on(which, side, true),
+            Event::On(which) => self.go_on(which, false, Does::GoesOn),
+            Event::Back(which) => self.go_on(which, true, Does::GoesOn),
+            Event::Dialogue(which, turns) => self.converse(which, &[Does::GoesOn; 5][..turns]),
+            Event::Again(which) => {
+                use Does::{Finishes, GoesOn, Resets};
+                let sctp = pick(&self.model.open, which).map(|at| self.model.open[at].original.protocol)
+                    == Some(SCTP);
+                let ends = if sctp { [Resets, GoesOn] } else { [Finishes, Finishes] };
+                let greets = [GoesOn; 4];
+                self.converse(which, &[&greets[..], &ends, &[GoesOn; 2]].concat())
+            }
+            Event::Reset(which, side) => self.go_on(which, side, Does::Resets),
+            Event::Finish(which, side) => self.go_on(which, side, Does::Finishes),
+            Event::Pieces(which, side, order, again) => self.send_pieces(which, side, order, again),
             Event::Stray(which, side) => self.stray(which, side),
             Event::Complain(which, side) => self.complain(which, side),
             Event::End(which) => {
@@ -134,13 +150,21 @@ impl Round {
             }
             To::Station(station, port) => (address(station, v6), port),
             To::Floating(port) => (places::floating(v6), port),
+            To::Forward(which, exact) => {
+                let (_, external, port, _) = places::forwards(v6)[which];
+                (external, if exact { port } else { port + 1 })
+            }
+            To::Lent(which, port) => {
+                let all = places::lendable(v6);
+                (all[which % all.len()], port)
+            }
             To::Far => (places::far(v6), 443),
         };
         let ports = (port, if protocol == ICMP { REQUEST } else { at });
         let talk = Talk { protocol, from: address(station, v6), to, ports };
         let known = self.model.find(&talk);
         if let Some((at, _, answers)) = known {
-            return self.go_on(at, answers, false);
+            return self.go_on(at, answers, Does::GoesOn);
         }
         self.first(talk)
     }
@@ -151,30 +175,45 @@ impl Round {
         self.send(talk, Segment::default()).unwrap();
     }
 
-    /// A first packet: of TCP a SYN.
-    fn first(&mut self, talk: Talk) -> Outcome {
+    /// A first packet: of TCP a SYN, of SCTP an INIT.
+    pub(super) fn first(&mut self, talk: Talk) -> Outcome {
         self.numbers += 1;
         let sequence = self.numbers * 100_000;
-        let syn = talk.protocol == TCP;
-        self.send(talk, Segment { syn, sequence: if syn { sequence } else { 0 }, ..Segment::default() })
+        let segment = match talk.protocol {
+            TCP => Segment { syn: true, sequence, ..Segment::default() },
+            SCTP => sctp::init(sequence),
+            _ => Segment::default(),
+        };
+        self.send(talk, segment)
     }
 
     /// The next packet of a connection, from one side.
-    fn go_on(&mut self, which: usize, answers: bool, resets: bool) -> Outcome {
+    fn go_on(&mut self, which: usize, answers: bool, does: Does) -> Outcome {
         let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
         let it = self.model.open[at];
-        if it.life == Life::Closed && !answers {
+        if it.life.makes_way() && !answers {
             return self.first(it.original);
         }
-        match due(&it, answers, resets) {
+        match due(&it, answers, does) {
             Some((segment, _)) => self.send(if answers { it.reply } else { it.original }, segment),
             None => Ok(()),
         }
     }
 
+    /// Both sides speak in turns, the one who was spoken to first.
+    pub(super) fn converse(&mut self, which: usize, turns: &[Does]) -> Outcome {
+        let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
+        let original = self.model.open[at].original;
+        for (turn, does) in turns.iter().enumerate() {
+            let Some((at, _, false)) = self.model.find(&original) else { return Ok(()) };
+            self.go_on(at, turn % 2 == 0, *does)?;
+        }
+        Ok(())
+    }
+
     /// Connections that both sides have spoken in, by what their first packets came with.
     pub(super) fn established(&self) -> Vec<Talk> {
-        self.model.open.iter().filter(|it| it.both && it.life != Life::Closed).map(|it| it.original).collect()
+        self.model.open.iter().filter(|it| it.both && !it.life.makes_way()).map(|it| it.original).collect()
     }
 
     /// Sends a packet of a connection each way: true when both came through, as of the connection.
@@ -182,7 +221,7 @@ impl Round {
         for answers in [false, true] {
             let Some((at, _, false)) = self.model.find(original) else { return Ok(false) };
             self.passed = false;
-            self.go_on(at, answers, false)?;
+            self.go_on(at, answers, Does::GoesOn)?;
             if !self.passed {
                 return Ok(false);
             }
@@ -194,7 +233,7 @@ impl Round {
         let Some(at) = pick(&self.past, which) else { return Ok(()) };
         let talk = if answers { self.past[at].1 } else { self.past[at].0 };
         if let Some((at, _, answers)) = self.model.find(&talk) {
-            return self.go_on(at, answers, false);
+            return self.go_on(at, answers, Does::GoesOn);
         }
         match talk.protocol {
             UDP => self.send(talk, Segment::default()),
@@ -262,6 +301,65 @@ impl Round {
         self.judge(&sent, &seen)
     }
 
+    /// Sends a datagram of a connection, in fragments, through every switch: as a whole it must fare like any other.
+    fn send_pieces(&mut self, which: usize, answers: bool, order: usize, again: bool) -> Outcome {
+        let Some(at) = pick(&self.model.open, which) else { return Ok(()) };
+        let it = self.model.open[at];
+        if !matches!(it.original.protocol, UDP | ICMP) {
+            return Ok(());
+        }
+        let talk = if answers { it.reply } else { it.original };
+        let Some((sent, macs)) = self.between(talk, Segment::default()) else { return Ok(()) };
+        let sent = Sent { pieces: true, ..sent };
+        let wire = Wire { macs, ttl: TTL, talk, segment: Segment::default() };
+        self.sent += 1;
+        let whole = pieces::cut(&wire.bytes(), self.sent as u16);
+        let pieces: Vec<_> = ORDERS[order].iter().map(|at| whole[*at].clone()).collect();
+        let seen = self.each_through(sent.station, &pieces, &talk)?;
+        let tracked = self.is_tracked(&sent);
+        let all = seen.lost.len() == pieces.len() && seen.lost.iter().all(|reason| *reason == seen.lost[0]);
+        let one = match seen.out.first() {
+            Some((port, _)) if seen.lost.is_empty() => {
+                prop_assert!(seen.out.iter().all(|(other, _)| other == port), "to several: {:?}", seen.out);
+                let joined = pieces::join(seen.out.iter().map(|(_, bytes)| bytes.clone()).collect());
+                prop_assert!(joined.is_some(), "not all of one datagram came out of {:?}: {:?}", talk, seen);
+                Seen { out: joined.map(|whole| (*port, whole)).into_iter().collect(), lost: Vec::new() }
+            }
+            _ if all => Seen { lost: vec![seen.lost[0]], ..seen },
+            _ => return Err(TestCaseError::fail(format!("not alike: {talk:?} {seen:?}"))),
+        };
+        self.judge(&sent, &one)?;
+        self.seen.insert(if self.passed { "in fragments" } else { "fragments were dropped" });
+        if again && tracked {
+            // Late copies are no new datagram.
+            let copies = self.each_through(sent.station, &pieces, &talk)?;
+            let lost = [DropReason::FragmentDuplicate; 3];
+            prop_assert_eq!(copies, Seen { out: Vec::new(), lost: lost.into() }, "of {:?}", talk);
+        }
+        Ok(())
+    }
+
+    /// Fragments through every switch, which must do the same with them.
+    fn each_through(
+        &mut self,
+        station: usize,
+        pieces: &[Vec<u8>],
+        talk: &Talk,
+    ) -> Result<Seen, TestCaseError> {
+        let now = self.now;
+        let mut all = self.switches.iter_mut().map(|switch| switch.send_each(station, pieces, now));
+        let seen = all.next().unwrap();
+        for (number, other) in all.enumerate() {
+            prop_assert_eq!(&seen, &other, "switch {} differs for fragments of {:?}", number + 1, talk);
+        }
+        Ok(seen)
+    }
+
+    /// All packets from now on are taken by that worker.
+    pub(super) fn by(&mut self, worker: usize) {
+        self.switches.iter_mut().for_each(|switch| switch.only = Some(worker));
+    }
+
     /// Who sends a packet, and from which MAC address to which; `None` when nobody does, or to himself.
     fn between(&self, talk: Talk, segment: Segment) -> Option<(Sent, (Mac, Mac))> {
         let station = self.world.home(talk.from)?;
@@ -271,7 +369,10 @@ impl Round {
             return None;
         }
         let receiver = straight.map_or(gateway_mac(network_of(station)), |to| station_mac(to, &self.world));
-        Some((Sent { station, straight, talk, segment }, (station_mac(station, &self.world), receiver)))
+        Some((
+            Sent { station, straight, talk, segment, pieces: false },
+            (station_mac(station, &self.world), receiver),
+        ))
     }
 
     /// A frame through every switch, which must do the same with it.
@@ -295,11 +396,7 @@ impl Round {
 
     /// True when connections are looked for, for such a packet.
     pub(super) fn is_tracked(&self, sent: &Sent) -> bool {
-        let world = &self.world;
-        let bridged = self.switches[0].looks()
-            || world.services.iter().any(Option::is_some)
-            || world.floating.is_some();
-        bridged || sent.straight.is_none() && world.masquerade != [false; 2]
+        self.world.tracks(self.switches[0].looks(), sent.straight.is_none())
     }
 
     /// Everything that must hold of the tables at any time.
@@ -320,7 +417,7 @@ impl Round {
             prop_assert_eq!(switch.rows(), []);
             ledger::is_empty(&switch.table)?;
             let free = switch.free();
-            prop_assert_eq!(free, 1024 + 2 * 2 * 64, "every slot is free again");
+            prop_assert_eq!(free, CAPACITY + (WORKERS + 1) * 2 * 64, "every slot is free again");
         }
         Ok(())
     }

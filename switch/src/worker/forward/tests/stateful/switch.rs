@@ -1,10 +1,13 @@
-//! The switch under test: a worker with its tables, driven as the worker's loop and the control thread drive it. What it sends
-//! is seen where it goes to the transmit queues.
+//! The switch under test: workers with their tables, driven as the workers' loops and the control thread drive them. The workers
+//! share the connection table and take packets in turns, so that what one opens, moves on or ends, another one's cache has yet
+//! to hear of. What they send is seen where it goes to the transmit queues.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam::channel;
-use shunt_config::{FloatingIp, Router, RouterName, Service};
+use shunt_config::{FloatingIp, PortForward, Router, RouterName, Service, StaticSnat};
 use shunt_ffi::ethdev::{EthDevice, EthOptions};
 
 use super::super::*;
@@ -15,10 +18,10 @@ use super::places::{
 use super::world::{AREA, NODE, World};
 use crate::flow::execute::Rewrites;
 use crate::offload::EgressCapabilities;
-use crate::pipeline::keep::keeps;
+use crate::pipeline::keep::{Standing, keeps};
 use crate::policy::Resolver;
 use crate::port::TxQueue;
-use crate::state::{Affinity, Connection, Limits, Removal, Size, Stock, Table, Timeouts};
+use crate::state::{Affinity, Connection, Fragments, Limits, Removal, Size, Stock, Table, Timeouts};
 use crate::table::fdb::{self, Fdb, Place as At};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::nat::Nat;
@@ -29,10 +32,13 @@ use crate::wire::ethernet::Mac;
 use crate::worker::capture::{Point, Ring, Tap};
 use crate::worker::output::TxPort;
 
-/// What became of a frame: frames that went out, with their ports, and why it was dropped.
+/// Frames that went out, with their ports.
+type Out = Vec<(usize, Vec<u8>)>;
+
+/// What became of a frame: frames that went out, and why it was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    pub(super) out: Vec<(usize, Vec<u8>)>,
+    pub(super) out: Out,
     pub(super) lost: Vec<DropReason>,
 }
 
@@ -49,11 +55,18 @@ pub(super) struct Make {
     pub(super) forgets: bool,
 }
 
+pub(super) const WORKERS: usize = 2;
+/// Connections that there is room for.
+pub(super) const CAPACITY: usize = 1024;
+
 pub(super) struct Switch {
     make: Make,
-    forwarder: Forwarder,
+    workers: Vec<Forwarder>,
+    /// The one that takes all packets.
+    pub(super) only: Option<usize>,
     pub(super) table: Arc<Table>,
     affinity: Arc<Affinity>,
+    fragments: Arc<Fragments>,
     resolver: Resolver,
     services: Option<Arc<Services>>,
     fibs: [Arc<Fib>; 2],
@@ -95,24 +108,15 @@ fn sink() -> TxQueue {
 
 impl Switch {
     pub(super) fn new(make: Make, world: &World) -> Self {
-        let counters = Arc::new(WorkerCounters::new());
-        let (send, _) = channel::bounded(1);
-        let teacher = Teacher::new(send, counters.clone());
-        let cache = FlowCache::new(make.entries, 10, true, make.seed).unwrap();
-        // The same ports by chance.
-        let openings = Openings::new(0, 1, 1);
-        let mut forwarder = Forwarder::new(pool(), teacher, cache, make.verify, openings, counters);
         let ring = Arc::new(Ring::with_slots(64, 512));
-        for station in 0..STATIONS {
-            forwarder.output.attach(places::port(station), Box::new(TxPort::new(sink())));
-        }
-        forwarder.output.taps.add(Tap { id: 1, port: None, echo: None, ring: ring.clone() });
-        let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
+        let size = Size { capacity: CAPACITY, threads: WORKERS + 1, limits: Limits::NONE };
         let mut switch = Self {
             make,
-            forwarder,
+            only: None,
+            workers: (0..WORKERS).map(|number| worker(number, &make, &ring)).collect(),
             table: Arc::new(Table::new(size, make.seed).unwrap()),
             affinity: Arc::new(Affinity::new(1024, make.seed).unwrap()),
+            fragments: Arc::new(Fragments::new(make.seed)),
             resolver: Resolver::default(),
             services: None,
             fibs: [false, true].map(|default| Arc::new(fib(default))),
@@ -142,7 +146,7 @@ impl Switch {
         let any = !services.is_empty();
         self.services = any.then(|| Arc::new(Services::build(services, &own, &site(), before)));
         self.nat = nat(world).map(Arc::new);
-        let bridged = policies.is_some() || self.services.is_some() || world.floating.is_some();
+        let bridged = policies.is_some() || self.services.is_some() || world.translates();
         let network = |number: usize| PlannedNetwork {
             tracks_bridged: bridged,
             policies: policies.clone(),
@@ -155,7 +159,11 @@ impl Switch {
                 fib: self.fibs[usize::from(world.default_route)].clone(),
             }],
             ports: (0..STATIONS).map(port).collect(),
-            rewrites: Arc::new(Rewrites { connections: Some(self.table.clone()), ..Rewrites::default() }),
+            rewrites: Arc::new(Rewrites {
+                connections: Some(self.table.clone()),
+                fragments: Some(self.fragments.clone()),
+                ..Rewrites::default()
+            }),
             services: vec![self.services.clone()],
             nat: vec![self.nat.clone()],
             affinity: Some(self.affinity.clone()),
@@ -172,8 +180,11 @@ impl Switch {
 
     /// Ends the connections that the last change leaves nowhere to go.
     pub(super) fn clean(&mut self) {
+        let own: HashSet<IpAddr> = own_addresses().collect();
         for row in self.rows() {
-            if !keeps(&row, self.services.as_deref(), self.nat.as_deref()) {
+            let standing =
+                Standing { services: self.services.as_deref(), nat: self.nat.as_deref(), own: &own };
+            if !keeps(&row, &standing) {
                 assert!(matches!(self.table.remove(&mut self.stock, row.conn), Removal::Removed(_)));
             }
         }
@@ -200,54 +211,97 @@ impl Switch {
     /// Free slots, those of the stocks among them.
     pub(super) fn free(&mut self) -> usize {
         self.table.return_stock(&mut self.stock);
-        self.table.return_stock(&mut self.forwarder.openings.stock);
+        for worker in &mut self.workers {
+            self.table.return_stock(&mut worker.openings.stock);
+        }
         self.table.free()
     }
 
     /// Decisions of the cache that were not those of the stages.
     pub(super) fn unsound(&self) -> u64 {
-        self.forwarder.counters.flows.unsound.get()
+        self.workers.iter().map(|worker| worker.counters.flows.unsound.get()).sum()
     }
 
-    /// One frame through all of the worker, or `copies` of it in one burst, of which each must fare like the others.
+    /// One frame through all of a worker, or `copies` of it in one burst, of which each must fare like the others.
     pub(super) fn send(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) -> Seen {
-        // How often somebody may be told something goes by the clock: here nobody is told so much.
+        let (out, lost) = self.watch(station, |switch| switch.forward(station, bytes, copies, now));
+        let each: Vec<_> = out.chunks(copies).collect();
+        assert!(each.iter().all(|alike| alike.len() == copies && alike.iter().all(|it| *it == alike[0])));
+        let mut seen =
+            Seen { out: each.into_iter().map(|alike| alike[0].clone()).collect(), lost: Vec::new() };
+        for (reason, count) in lost {
+            assert_eq!(count, copies, "{reason:?}");
+            seen.lost.push(reason);
+        }
+        seen
+    }
+
+    /// Fragments one after the other, each through one of the workers; then all workers look for those that wait. The reason of a
+    /// drop is there once for each.
+    pub(super) fn send_each(&mut self, station: usize, pieces: &[Vec<u8>], now: u32) -> Seen {
+        let (out, lost) = self.watch(station, |switch| {
+            pieces.iter().for_each(|piece| switch.forward(station, piece, 1, now));
+            for worker in &mut switch.workers {
+                worker.retry_lingering(&switch.topology, now, &switch.counters);
+            }
+        });
+        let lost = lost.into_iter().flat_map(|(reason, count)| std::iter::repeat_n(reason, count));
+        Seen { out, lost: lost.collect() }
+    }
+
+    /// A burst through the worker whose turn it is.
+    fn forward(&mut self, station: usize, bytes: &[u8], copies: usize, now: u32) {
         self.frames += 1;
-        if self.frames.is_multiple_of(16) {
-            self.forwarder.reporter = Reporter::new(self.forwarder.counters.clone());
+        // In turns that are neither regular nor by chance.
+        let turn = self.only.unwrap_or((self.frames * 5 / 7) as usize % WORKERS);
+        let worker = &mut self.workers[turn];
+        // How often somebody may be told something goes by the clock: here nobody is told so much.
+        if self.frames % 8 < 4 {
+            worker.reporter = Reporter::new(worker.counters.clone());
         }
         let mut burst = Burst::new();
         for _ in 0..copies {
             burst.push(pool().frame(bytes).unwrap()).unwrap();
         }
-        let (from, bucket) = (places::port(station), Bucket::of(1));
+        let bucket = Bucket::of(1);
+        let port = (places::port(station), &bucket);
+        worker.forward(&self.topology, port, &mut burst, &mut self.flows, now, &self.counters);
+    }
+
+    /// What went out while something was done for a station, and how much of what came from it was dropped, by reason.
+    fn watch(&mut self, station: usize, act: impl FnOnce(&mut Self)) -> (Out, Vec<(DropReason, usize)>) {
+        let from = places::port(station);
         let lost = |counters: &WorkerCounters| -> Vec<u64> {
             DropReason::ALL.iter().map(|reason| counters.port(from).drops(*reason)).collect()
         };
         let before = lost(&self.counters);
-        let port = (from, &bucket);
-        self.forwarder.forward(&self.topology, port, &mut burst, &mut self.flows, now, &self.counters);
-        let mut seen = Seen { out: Vec::new(), lost: Vec::new() };
+        act(self);
+        let mut out = Vec::new();
         while let Some(copied) = self.ring.take() {
             if copied.point == Point::Egress {
-                seen.out.push((copied.port.index(), copied.bytes().to_vec()));
+                out.push((copied.port.index(), copied.bytes().to_vec()));
             }
             self.ring.give_back(copied);
         }
-        let each: Vec<_> = seen.out.chunks(copies).collect();
-        assert!(each.iter().all(|alike| alike.len() == copies && alike.iter().all(|it| *it == alike[0])));
-        seen.out = each.into_iter().map(|alike| alike[0].clone()).collect();
-        for ((before, after), reason) in before.iter().zip(lost(&self.counters)).zip(DropReason::ALL) {
-            match usize::try_from(after - before).unwrap() {
-                0 => {}
-                count => {
-                    assert_eq!(count, copies, "{reason:?}");
-                    seen.lost.push(*reason);
-                }
-            }
-        }
-        seen
+        let counts = before.iter().zip(lost(&self.counters)).map(|(before, after)| (after - before) as usize);
+        let lost = DropReason::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
+        (out, lost)
     }
+}
+
+fn worker(number: usize, make: &Make, ring: &Arc<Ring>) -> Forwarder {
+    let counters = Arc::new(WorkerCounters::new());
+    let (send, _) = channel::bounded(1);
+    let teacher = Teacher::new(send, counters.clone());
+    let cache = FlowCache::new(make.entries, 10, true, make.seed).unwrap();
+    // The same ports by chance, in every switch.
+    let openings = Openings::new(number, WORKERS, 1);
+    let mut worker = Forwarder::new(pool(), teacher, cache, make.verify, openings, counters);
+    for station in 0..STATIONS {
+        worker.output.attach(places::port(station), Box::new(TxPort::new(sink())));
+    }
+    worker.output.taps.add(Tap { id: 1, port: None, echo: None, ring: ring.clone() });
+    worker
 }
 
 pub(super) fn station_mac(station: usize, world: &World) -> Mac {
@@ -267,22 +321,38 @@ fn site() -> Site {
 }
 
 fn nat(world: &World) -> Option<Nat> {
+    const FAMILIES: [bool; 2] = [false, true];
     let pair = |station: usize, v6: bool| FloatingIp {
         external: places::floating(v6),
         internal: address(station, v6),
     };
+    let forwards = |station: usize, v6: bool| {
+        places::forwards(v6).map(|(protocol, to, port, at)| PortForward {
+            protocol,
+            external: (to, port).into(),
+            internal: (address(station, v6), at).into(),
+        })
+    };
+    let of = |on: [bool; 2]| (0..2).filter(move |number| on[*number]);
+    let both = |number: usize| FAMILIES.map(|v6| (number, v6));
     Nat::build(&Router {
         name: RouterName::new("r").unwrap(),
         routes: Default::default(),
         external_ips: Vec::new(),
-        floating_ips: world
-            .floating
+        floating_ips: world.floating.into_iter().flat_map(|it| FAMILIES.map(|v6| pair(it, v6))).collect(),
+        snat_pool: of(world.pool).flat_map(both).map(|(number, v6)| places::pool(number, v6)).collect(),
+        port_forwards: world
+            .forward
             .into_iter()
-            .flat_map(|it| [false, true].map(|v6| pair(it, v6)))
+            .flat_map(|station| FAMILIES.into_iter().flat_map(move |v6| forwards(station, v6)))
             .collect(),
-        snat_pool: if world.pool { places::pool() } else { Vec::new() },
-        port_forwards: Vec::new(),
-        static_snat: Vec::new(),
+        static_snat: of(world.sourced)
+            .flat_map(both)
+            .map(|(number, v6)| StaticSnat {
+                source: places::sources(number, v6),
+                address: places::sourced(number, v6),
+            })
+            .collect(),
         gateway_mode: Default::default(),
         management_port: None,
     })
@@ -339,10 +409,10 @@ fn network(number: usize, world: &World) -> PlannedNetwork {
     }
     if number == OUTSIDE {
         let other = station_mac(places::OTHER, world);
-        let (holder, own) = if world.floating.is_some() { (mac, true) } else { (other, false) };
-        neighbors.extend(both.map(|v6| of(places::floating(v6), holder, own)));
-        let pool = places::pool().into_iter().filter(|_| world.pool);
-        neighbors.extend(pool.map(|address| of(address, mac, true)));
+        neighbors.extend(both.into_iter().flat_map(places::lendable).map(|address| {
+            let lent = world.lends(address);
+            of(address, if lent { mac } else { other }, lent)
+        }));
     }
     let own =
         [(gateway(number, false), 24), (gateway(number, true), if number == OUTSIDE { 64 } else { 112 })];
@@ -362,7 +432,15 @@ fn network(number: usize, world: &World) -> PlannedNetwork {
         zone: ZONE,
         tracks_bridged: false,
         policies: None,
-        crossing: Crossing::default(),
+        crossing: Crossing {
+            snat: world
+                .pair
+                .into_iter()
+                .filter(|(from, ..)| *from == number)
+                .map(|(_, to, node)| (network_id(to), node))
+                .collect(),
+            local_route: false,
+        },
         forward_control: false,
         meter: None,
     }

@@ -30,7 +30,13 @@ pub(super) struct World {
     pub(super) closed: bool,
     /// The station that the floating addresses stand for.
     pub(super) floating: Option<usize>,
-    pub(super) pool: bool,
+    /// The station that the single ports lead to.
+    pub(super) forward: Option<usize>,
+    /// Which addresses the pool has, and which prefixes have an address to leave with.
+    pub(super) pool: [bool; 2],
+    pub(super) sourced: [bool; 2],
+    /// What goes from one network into another does so with the router's address, or its own, whatever is masqueraded.
+    pub(super) pair: Option<(usize, usize, bool)>,
     /// What is nowhere else is beyond a station outside.
     pub(super) default_route: bool,
     /// Stations have other MAC addresses than before.
@@ -49,6 +55,10 @@ pub(super) enum Change {
     Masquerade(usize, bool),
     Closed(bool),
     Floating(Option<usize>),
+    Forward(Option<usize>),
+    Pool([bool; 2]),
+    Sourced([bool; 2]),
+    Pair(Option<(usize, usize, bool)>),
     DefaultRoute(bool),
     Macs(u8),
     Cluster(Arc<Cluster>),
@@ -67,7 +77,7 @@ pub(super) enum State {
 }
 
 impl World {
-    /// True when the change concerns services or floating addresses: then connections are gone through.
+    /// True when the change concerns services or static translations: then connections are gone through.
     pub(super) fn apply(&mut self, change: &Change) -> bool {
         match change {
             Change::Service(number, service) => {
@@ -101,6 +111,19 @@ impl World {
                 self.floating = *floating;
                 return true;
             }
+            Change::Forward(forward) => {
+                self.forward = *forward;
+                return true;
+            }
+            Change::Pool(pool) => {
+                self.pool = *pool;
+                return true;
+            }
+            Change::Sourced(sourced) => {
+                self.sourced = *sourced;
+                return true;
+            }
+            Change::Pair(pair) => self.pair = *pair,
             Change::Masquerade(network, on) => self.masquerade[*network] = *on,
             Change::Closed(closed) => self.closed = *closed,
             Change::DefaultRoute(on) => self.default_route = *on,
@@ -111,14 +134,58 @@ impl World {
         false
     }
 
+    /// True when the router answers for an address that is not its own.
+    pub(super) fn lends(&self, address: IpAddr) -> bool {
+        let v6 = address.is_ipv6();
+        (0..2).any(|number| {
+            self.pool[number] && places::pool(number, v6) == address
+                || self.sourced[number] && places::sourced(number, v6) == address
+        }) || self.floating.is_some() && places::floating(v6) == address
+            || self.forward.is_some() && places::lent(v6) == address
+    }
+
+    /// True when the router translates whatever services and masquerading say.
+    pub(super) fn translates(&self) -> bool {
+        self.floating.is_some() || self.forward.is_some() || self.sourced != [false; 2]
+    }
+
+    /// True when an address is one of the pool.
+    pub(super) fn pools(&self, address: IpAddr) -> bool {
+        (0..2).any(|number| self.pool[number] && places::pool(number, address.is_ipv6()) == address)
+    }
+
+    /// The addresses that connections of `source` may leave with by its prefixes: that of the longest first.
+    pub(super) fn sources(&self, source: IpAddr) -> Vec<IpAddr> {
+        let v6 = source.is_ipv6();
+        let rules = (0..2).rev().filter(|number| self.sourced[*number]);
+        let own = rules.filter(|number| places::sources(*number, v6).contains(&source));
+        own.map(|number| places::sourced(number, v6)).collect()
+    }
+
+    /// True when what goes from one network into another gets the router's address there.
+    pub(super) fn masks(&self, from: usize, to: usize) -> bool {
+        let masqueraded = |network: usize| self.masquerade.get(network).is_some_and(|on| *on);
+        match self.pair {
+            Some((one, other, node)) if (one, other) == (from, to) => node,
+            _ => masqueraded(from) && !masqueraded(to),
+        }
+    }
+
+    /// True when connections are looked for; `looks`: there are policies about somebody, `routed`: for what is sent to the router.
+    pub(super) fn tracks(&self, looks: bool, routed: bool) -> bool {
+        let bridged = looks || self.services.iter().any(Option::is_some) || self.translates();
+        let pair = self.pair.is_some_and(|(_, _, node)| node);
+        bridged || routed && (self.masquerade != [false; 2] || pair)
+    }
+
     /// The station that sends for an address, and gets what is sent to it.
     pub(super) fn home(&self, address: IpAddr) -> Option<usize> {
         let v6 = address.is_ipv6();
         if address == places::far(v6) {
             return Some(places::UPLINK);
         }
-        if address == places::floating(v6) {
-            return self.floating.is_none().then_some(places::OTHER);
+        if places::lendable(v6).contains(&address) {
+            return (!self.lends(address)).then_some(places::OTHER);
         }
         (0..STATIONS).find(|station| self::address(*station, v6) == address)
     }
@@ -146,7 +213,10 @@ impl Default for World {
             masquerade: [false; 2],
             closed: false,
             floating: None,
-            pool: false,
+            forward: None,
+            pool: [false; 2],
+            sourced: [false; 2],
+            pair: None,
             default_route: false,
             macs: 0,
             cluster: Arc::default(),
@@ -175,10 +245,13 @@ pub(super) fn plain(number: usize, backends: &[IpAddr]) -> Arc<Service> {
 /// A world to begin with.
 pub(super) fn world() -> impl Strategy<Value = World> {
     let services = [service(0), service(1), service(2)].map(|service| option::weighted(0.8, service));
-    let switches = (any::<[bool; 2]>(), prop::bool::weighted(0.2), any::<bool>(), any::<bool>());
-    (services, switches, floating(), cluster()).prop_map(|(services, switches, floating, cluster)| {
-        let (masquerade, closed, pool, default_route) = switches;
-        World { services, masquerade, closed, floating, pool, default_route, macs: 0, cluster }
+    let switches = (any::<[bool; 2]>(), prop::bool::weighted(0.2), any::<bool>());
+    let statics = (floating(), forward(), any::<[bool; 2]>(), sourced(), pair());
+    (services, switches, statics, cluster()).prop_map(|(services, switches, statics, cluster)| {
+        let (masquerade, closed, default_route) = switches;
+        let (floating, forward, pool, sourced, pair) = statics;
+        let first = World { services, masquerade, closed, default_route, cluster, ..World::default() };
+        World { floating, forward, pool, sourced, pair, ..first }
     })
 }
 
@@ -195,6 +268,10 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
         1 => (0..2_usize, any::<bool>()).prop_map(|(network, on)| Change::Masquerade(network, on)),
         1 => prop::bool::weighted(0.2).prop_map(Change::Closed),
         1 => floating().prop_map(Change::Floating),
+        1 => forward().prop_map(Change::Forward),
+        1 => any::<[bool; 2]>().prop_map(Change::Pool),
+        1 => sourced().prop_map(Change::Sourced),
+        1 => pair().prop_map(Change::Pair),
         1 => any::<bool>().prop_map(Change::DefaultRoute),
         1 => (0_u8..3).prop_map(Change::Macs),
         1 => cluster().prop_map(Change::Cluster),
@@ -212,6 +289,7 @@ pub(super) fn harmless() -> impl Strategy<Value = Change> {
         2 => (0..SERVICES, endpoint()).prop_map(|(number, endpoint)| Change::Endpoints(number, endpoint)),
         2 => option::of(service(2)).prop_map(|service| Change::Service(2, service)),
         1 => (0..2_usize, any::<bool>()).prop_map(|(network, on)| Change::Masquerade(network, on)),
+        1 => pair().prop_map(Change::Pair),
         1 => any::<bool>().prop_map(Change::Closed),
         1 => (0_u8..3).prop_map(Change::Macs),
     ]
@@ -229,7 +307,20 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 fn floating() -> impl Strategy<Value = Option<usize>> {
-    option::of(select(vec![0_usize, 1, 3]))
+    option::weighted(0.7, select(vec![0_usize, 1, 3]))
+}
+
+fn forward() -> impl Strategy<Value = Option<usize>> {
+    option::of(select(vec![0_usize, 2, 4, 7]))
+}
+
+fn sourced() -> impl Strategy<Value = [bool; 2]> {
+    [prop::bool::weighted(0.3), prop::bool::weighted(0.3)]
+}
+
+fn pair() -> impl Strategy<Value = Option<(usize, usize, bool)>> {
+    let networks = select(vec![(0_usize, 1_usize), (0, 2), (1, 0), (1, 2), (2, 0)]);
+    option::weighted(0.4, (networks, any::<bool>()).prop_map(|((from, to), node)| (from, to, node)))
 }
 
 /// Half of the worlds have no policies.
@@ -266,9 +357,13 @@ pub(super) fn addresses(number: usize, v6: bool) -> [IpAddr; 3] {
 }
 
 /// The ports of a service: at its addresses, and at the node's.
-pub(super) fn ports(number: usize) -> [(ServiceProtocol, u16, u16); 2] {
+pub(super) fn ports(number: usize) -> [(ServiceProtocol, u16, u16); 3] {
     let number = number as u16;
-    [(ServiceProtocol::Tcp, 80, 30_080 + number), (ServiceProtocol::Udp, 53, 30_053 + number)]
+    [
+        (ServiceProtocol::Tcp, 80, 30_080 + number),
+        (ServiceProtocol::Udp, 53, 30_053 + number),
+        (ServiceProtocol::Sctp, 2905, 32_905 + number),
+    ]
 }
 
 pub(super) fn service(number: usize) -> impl Strategy<Value = Arc<Service>> {
