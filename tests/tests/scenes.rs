@@ -1,5 +1,7 @@
 //! Every scene of the lab: who can and who cannot talk, and what is particular to each.
 
+#[path = "scenes/returns.rs"]
+mod returns;
 #[path = "scenes/uplink.rs"]
 mod uplink;
 

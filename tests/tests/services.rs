@@ -16,6 +16,8 @@ mod node;
 mod own_end;
 #[path = "services/remote.rs"]
 mod remote;
+#[path = "services/underlay.rs"]
+mod underlay;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
