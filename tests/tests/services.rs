@@ -6,6 +6,10 @@ mod cluster;
 mod external;
 #[path = "services/forwards.rs"]
 mod forwards;
+#[path = "services/gateway_change.rs"]
+mod gateway_change;
+#[path = "services/gateway_lab.rs"]
+mod gateway_lab;
 #[path = "services/gateway_mode.rs"]
 mod gateway_mode;
 #[allow(dead_code, reason = "the tests of routing use more of it")]

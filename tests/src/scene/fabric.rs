@@ -133,6 +133,11 @@ impl Fabric {
 /// A namespace that only forwards: its kernel says nothing of its own on the cables, as a port of a switch does not.
 fn place() -> Result<Netns, LabError> {
     let netns = Netns::named("switch")?;
-    netns.exec(&["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])?;
+    netns.exec(&[
+        "sysctl",
+        "-qw",
+        "net.ipv6.conf.all.disable_ipv6=1",
+        "net.ipv6.conf.default.disable_ipv6=1",
+    ])?;
     Ok(netns)
 }
