@@ -51,11 +51,7 @@ fn tagged(frame: &[u8], from: [u8; 4], to: [u8; 4]) -> bool {
 
 #[track_caller]
 fn all_answered(scene: &Scene, from: &str, to: &str) {
-    let first = Ping { wait_ms: 300, ..Ping::to(to) };
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while first.run(scene.place(from)).unwrap().received == 0 {
-        assert!(std::time::Instant::now() < deadline, "{from} to {to}\n{}", scene.state());
-    }
+    super::answered(scene, from, to);
     let answers = Ping { count: 20, wait_ms: 2000, ..Ping::to(to) }.run(scene.place(from)).unwrap();
     assert_eq!((answers.received, answers.duplicates), (20, 0), "{from} to {to}: {answers:?}");
 }
