@@ -1,5 +1,7 @@
 //! Services with kernels' own stacks on both sides: clients with curl and sockets of their own, backends that say whom they see.
 
+#[path = "services/clients.rs"]
+mod clients;
 #[path = "services/cluster.rs"]
 mod cluster;
 #[path = "services/external.rs"]
