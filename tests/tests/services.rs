@@ -14,6 +14,8 @@ mod gateway_change;
 mod gateway_lab;
 #[path = "services/gateway_mode.rs"]
 mod gateway_mode;
+#[path = "services/kernel_peer.rs"]
+mod kernel_peer;
 #[allow(dead_code, reason = "the tests of routing use more of it")]
 #[path = "routing/lab.rs"]
 mod lab;
