@@ -51,6 +51,15 @@ pub struct EthCapabilities {
     pub interrupts: bool,
 }
 
+/// Descriptors of each queue: the limits of the device may have made them others than were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings {
+    /// Of a receive queue.
+    pub rx: u16,
+    /// Of a transmit queue.
+    pub tx: u16,
+}
+
 /// Link state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
@@ -120,6 +129,7 @@ pub enum EthError {
 pub struct EthDevice {
     port: Arc<Port>,
     capabilities: EthCapabilities,
+    rings: Rings,
 }
 
 #[derive(Debug)]
@@ -209,12 +219,12 @@ impl EthDevice {
             });
         }
         let tx_queues = options.tx_queues.min(info.max_tx_queues).max(1);
-        let capabilities = port.start(options, &info, tx_queues).map_err(fail)?;
+        let (capabilities, rings) = port.start(options, &info, tx_queues).map_err(fail)?;
         let port = Arc::new(port);
         let rx = (0..options.rx_queues).map(|queue| EthRxQueue { port: port.clone(), queue }).collect();
         let prepare = capabilities.checksum || capabilities.tso;
         let tx = (0..tx_queues).map(|queue| EthTxQueue { port: port.clone(), queue, prepare }).collect();
-        Ok(Opened { device: EthDevice { port, capabilities }, rx, tx })
+        Ok(Opened { device: EthDevice { port, capabilities, rings }, rx, tx })
     }
 
     /// Keeps the device open as long as it lives.
@@ -231,6 +241,12 @@ impl EthDevice {
     /// What the device can do.
     pub fn capabilities(&self) -> EthCapabilities {
         self.capabilities
+    }
+
+    /// How deep its queues are. How full they are (`rte_eth_rx_queue_count`) is for the queue's own worker to ask: drivers read what
+    /// a burst under way writes, without a lock.
+    pub fn rings(&self) -> Rings {
+        self.rings
     }
 
     /// Link state, without waiting (`rte_eth_link_get_nowait`).
@@ -307,7 +323,7 @@ impl Port {
         options: &EthOptions,
         info: &sys::rte_eth_dev_info,
         tx_queues: u16,
-    ) -> Result<EthCapabilities, DpdkError> {
+    ) -> Result<(EthCapabilities, Rings), DpdkError> {
         let checksum = sys::SHUNT_TXO_TCP_CKSUM | sys::SHUNT_TXO_UDP_CKSUM | sys::SHUNT_TXO_IPV4_CKSUM;
         let has = |bits: u64| info.tx_offload_capa & bits == bits;
         let capabilities = EthCapabilities {
@@ -323,13 +339,13 @@ impl Port {
             // SAFETY: a valid port id.
             DpdkError::check("rte_eth_dev_set_mtu", unsafe { sys::rte_eth_dev_set_mtu(self.id, mtu) })?;
         }
-        self.queues(options, tx_queues)?;
+        let rings = self.queues(options, tx_queues)?;
         // SAFETY: configured above.
         DpdkError::check("rte_eth_dev_start", unsafe { sys::rte_eth_dev_start(self.id) })?;
         // A switch port receives everything; drivers without the notion say ENOTSUP, which is fine.
         // SAFETY: a valid port id.
         unsafe { sys::rte_eth_promiscuous_enable(self.id) };
-        Ok(capabilities)
+        Ok((capabilities, rings))
     }
 
     fn try_configure(
@@ -359,7 +375,7 @@ impl Port {
         Ok(())
     }
 
-    fn queues(&self, options: &EthOptions, tx_queues: u16) -> Result<(), DpdkError> {
+    fn queues(&self, options: &EthOptions, tx_queues: u16) -> Result<Rings, DpdkError> {
         let (mut rx, mut tx) = (options.descriptors, options.descriptors);
         // SAFETY: valid port id, writable integers.
         DpdkError::check("rte_eth_dev_adjust_nb_rx_tx_desc", unsafe {
@@ -389,7 +405,7 @@ impl Port {
                 sys::rte_eth_tx_queue_setup(self.id, queue, tx, sys::SOCKET_ID_ANY as u32, conf)
             })?;
         }
-        Ok(())
+        Ok(Rings { rx, tx })
     }
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | a pod: namespace, interface, addresses | [`netns`], [`veth`], [`tap`], [`bridge`] |
 //! | traffic with figures; how long it stands still | [`ping`], [`iperf`], [`outage`](mod@outage) |
+//! | who is on the way | [`traceroute`] |
 //! | a DPDK application as peer (virtio-user, vhost, memif) | [`testpmd`] |
 //! | a virtual machine with the kernel's virtio-net driver | [`guest`] |
 //! | the switch under test | [`shuntd`] |
@@ -42,6 +43,7 @@ pub mod skip;
 pub mod sweep;
 pub mod tap;
 pub mod testpmd;
+pub mod traceroute;
 pub mod transcript;
 pub mod veth;
 pub mod wire;

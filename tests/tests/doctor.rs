@@ -140,6 +140,18 @@ impl Diagnosis {
         assert_eq!(self.code, Some(0), "{}", self.text);
     }
 
+    /// This thing is in this state; returns what was seen of it, with what to do.
+    #[track_caller]
+    fn says(&self, state: &str, check: &str, subject: &str) -> String {
+        let is = |finding: &&Value| {
+            finding["state"] == state && finding["check"] == check && finding["subject"] == subject
+        };
+        let found = self.findings.iter().find(is);
+        let found = found.unwrap_or_else(|| panic!("no {state} of {check} {subject}: {}", self.text));
+        let word = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+        format!("{}; {}; {}", word("symptom"), word("evidence"), word("fix"))
+    }
+
     /// These things are broken and no others; returns what was seen of the first, with what to do.
     #[track_caller]
     fn is_broken(&self, wanted: &[&str], symptom: &str) -> String {
@@ -424,6 +436,64 @@ fn words_that_mean_nobody() {
         assert_eq!(done.status.code(), Some(2), "{words:?}: {}", done.stderr);
         assert!(done.stderr.contains(why), "{words:?}: {}", done.stderr);
     }
+}
+
+/// The node's way to the physical network: without carrier, without a port, without an address (000-13d).
+#[test]
+fn a_physical_network_that_is_not_there() {
+    require!(root(), tool("iperf3"), tool("tcpdump"), tool("perl"), file("/dev/net/tun"), shuntd());
+    let scene = scene::make("ovn-kubernetes").unwrap_or_else(|error| panic!("{error}"));
+    let node = scene.node("node1");
+    let ask = || Diagnosis::of(&node.shuntd, &["--symptom", "network unreachable"]);
+    // The address is in the underlay, which has the bridge's uplinks.
+    let shown = node.shuntd.cli_text(&["addr", "show", "br-ex"]).unwrap();
+    assert!(shown.contains("10.184.134.82/24"), "{shown}");
+    ask().is_fine();
+    assert!(ask().says("ok", "uplink", "br-phy").contains("carrier on ens33"));
+
+    // The cable is out.
+    let cable = |state: &str| {
+        let switch = scene.fabric().unwrap().netns();
+        switch.exec(&["ip", "link", "set", "node1.ens33", state]).unwrap();
+        let link = |ports: &Value| {
+            let mut rows = ports.as_array().into_iter().flatten();
+            rows.any(|row| row["name"] == "ens33" && row["link"] == (state == "up"))
+        };
+        node.shuntd.cli_until(&["show", "ports", "--json"], PATIENCE, link).unwrap();
+    };
+    cable("down");
+    let asked = ask();
+    let said = asked.says("fail", "uplink", "br-phy");
+    assert!(said.starts_with("network unreachable; no carrier on ens33; "), "{said}");
+    assert!(said.contains("shunt port reset ens33") && said.ends_with("shunt addr show br-phy"), "{said}");
+    asked.says("fail", "link", "ens33");
+    assert_eq!(asked.code, Some(1));
+    cable("up");
+    ask().is_fine();
+
+    // The port was taken out, and comes back.
+    node.shuntd.cli_text(&["port", "del", "ens33"]).unwrap();
+    let said = ask().says("fail", "uplink", "br-phy");
+    assert!(said.contains("bridge br-phy has no port to the physical network"), "{said}");
+    assert!(said.contains("shunt port add NAME kind=... network=br-phy"), "{said}");
+    node.shuntd.cli_text(&["port", "add", "ens33", "kind=veth", "device=ens33", "network=br-phy"]).unwrap();
+    cable("up");
+    ask().is_fine();
+
+    // The node's own stack has lost its address there.
+    node.netns.exec(&["ip", "addr", "del", "10.184.134.82/24", "dev", "br-ex"]).unwrap();
+    let said = ask().says("fail", "host", "br-ex");
+    assert!(said.contains("no address 10.184.134.82/24") && said.contains("shunt resync"), "{said}");
+    node.shuntd.cli_text(&["resync"]).unwrap();
+    ask().is_fine();
+
+    // That the switch has none in a network of its router cannot be: it is told at once.
+    let text = include_str!("../scenes/ovn-kubernetes/node1.toml");
+    let file = node.shuntd.dir().join("bare.toml");
+    let bare = "[[network]]\nname = \"bare\"\nrouter = \"ovn-cluster\"\n";
+    std::fs::write(&file, format!("{text}{bare}")).unwrap();
+    let told = node.shuntd.cli_cmd(&["apply", &file.to_string_lossy()]).unwrap().run().unwrap();
+    assert!(told.stderr.contains("the router has no address in the network; add it"), "{}", told.stderr);
 }
 
 /// A scene in which nothing is wrong.

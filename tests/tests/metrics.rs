@@ -198,6 +198,22 @@ fn counters_go_on_when_a_port_is_removed_and_added_again() {
     never_back(&after, &Page::of(&node));
 }
 
+#[test]
+fn how_deep_the_rings_of_dpdk_devices_are() {
+    require!(root(), tool("curl"), file(PARSER), shuntd());
+    let node = start(&[Kind::Veth; 2]);
+    node.cli("port add nic kind=dpdk devargs=net_null8,no-rx=1 network=default");
+    node.wait_port("nic", "it is open", |port| port.oper_up);
+    let (page, shown) = (Page::of(&node), node.show("ports"));
+    let shown = shown.as_array().unwrap().iter().find(|row| row["name"] == "nic").unwrap();
+    for way in ["rx", "tx"] {
+        // What is asked for of a device that sets no limits.
+        assert_eq!(page.value(&format!("shunt_port_{way}_ring_descriptors{{port=nic}}")), 1024.0);
+        assert_eq!(shown[format!("{way}_ring")], 1024, "{shown}");
+        assert_eq!(page.find(&format!("shunt_port_{way}_ring_descriptors{{port=pod1}}")), None);
+    }
+}
+
 /// Two pods, of which one may begin to talk with the other: what a policy is about is tracked.
 const POLICY: &str = "
 [[pod]]

@@ -3,6 +3,8 @@
 
 #[path = "routing/floating.rs"]
 mod floating;
+#[path = "routing/hops.rs"]
+mod hops;
 #[path = "routing/lab.rs"]
 mod lab;
 #[path = "routing/masquerade.rs"]

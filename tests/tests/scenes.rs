@@ -1,5 +1,9 @@
 //! Every scene of the lab: who can and who cannot talk, and what is particular to each.
 
+#[path = "scenes/hops.rs"]
+mod hops;
+#[path = "scenes/returns.rs"]
+mod returns;
 #[path = "scenes/uplink.rs"]
 mod uplink;
 
@@ -17,6 +21,16 @@ fn up(name: &str) -> Scene {
     let scene = scene::make(name).unwrap_or_else(|error| panic!("{error}"));
     scene.assert_checks();
     scene
+}
+
+/// Pings until answered: neighbours have to be found first.
+#[track_caller]
+fn answered(scene: &Scene, from: &str, to: &str) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let ping = Ping { wait_ms: 300, ..Ping::to(to) };
+    while ping.run(scene.place(from)).unwrap().received == 0 {
+        assert!(std::time::Instant::now() < deadline, "{from} to {to}\n{}", scene.state());
+    }
 }
 
 /// What `shunt ping` of a node says of `target`: exit code, and the line with the counts, `S packets transmitted, R received, ...`.

@@ -1,13 +1,21 @@
 //! Services with kernels' own stacks on both sides: clients with curl and sockets of their own, backends that say whom they see.
 
+#[path = "services/clients.rs"]
+mod clients;
 #[path = "services/cluster.rs"]
 mod cluster;
 #[path = "services/external.rs"]
 mod external;
 #[path = "services/forwards.rs"]
 mod forwards;
+#[path = "services/gateway_change.rs"]
+mod gateway_change;
+#[path = "services/gateway_lab.rs"]
+mod gateway_lab;
 #[path = "services/gateway_mode.rs"]
 mod gateway_mode;
+#[path = "services/kernel_peer.rs"]
+mod kernel_peer;
 #[allow(dead_code, reason = "the tests of routing use more of it")]
 #[path = "routing/lab.rs"]
 mod lab;
@@ -16,6 +24,8 @@ mod node;
 mod own_end;
 #[path = "services/remote.rs"]
 mod remote;
+#[path = "services/underlay.rs"]
+mod underlay;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

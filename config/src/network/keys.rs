@@ -295,7 +295,8 @@ pub(crate) const KEYS: &[Key] = &[
         "array of at most one IPv4 and one IPv6 address",
         "[]",
         "addresses in the subnets of an L2 overlay that this node alone has, where all nodes have its gateway's: what clients outside \
-         open by a service to a backend behind a peer leaves with them, and answers come back; peers have them as their `node_ips` for it",
+         open by a service to a backend behind a peer leaves with them, and answers come back; peers have them as their `node_ips` for it. \
+         In an L3 overlay, where `vtep` is such an address, one of the other family, in the `prefixes` that peers have for this node",
     ),
     key(
         "peers",

@@ -141,8 +141,8 @@ pub struct Overlay {
     /// The switch's own address in an L3 overlay as configured, see [`Overlay::vtep`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vtep: Option<IpAddr>,
-    /// Addresses that this node alone has in an L2 overlay, whose gateway all nodes have: one of a family at most. Peers answer
-    /// to them.
+    /// Addresses that this node alone has in an L2 overlay, whose gateway all nodes have, or in an L3 one in the family of which its
+    /// vtep is not: one of a family at most. Peers answer to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub node_ips: Vec<IpAddr>,
     /// Who may speak for underlay pods, and which way answers to them go.

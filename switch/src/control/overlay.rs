@@ -53,13 +53,13 @@ pub(super) fn give(network: &Network, numbers: &Numbers, given: &mut Given) {
     }
 }
 
-/// What this node alone has in overlays: its tunnel ends in L3 overlays, `node_ips` in others. Networks are numbered in the order of
+/// What this node alone has in overlays: `node_ips`, in L3 overlays its tunnel end besides. Networks are numbered in the order of
 /// `config`.
 pub(super) fn own_ends(config: &Config) -> Vec<OwnEnd> {
     let own = |(id, network): (NetworkId, &Network)| {
         let overlay = network.overlay()?;
         let (mac, addresses) = match network.is_l3_overlay() {
-            true => (None, overlay.vtep.into_iter().collect()),
+            true => (None, overlay.vtep.iter().chain(&overlay.node_ips).copied().collect()),
             false => (overlay.node_mac().map(Mac::from), overlay.node_ips.clone().into_boxed_slice()),
         };
         (!addresses.is_empty()).then_some(OwnEnd { network: id, mac, addresses })

@@ -56,6 +56,10 @@ pub struct PortRow {
     pub missed: u64,
     /// Times the device went away.
     pub deaths: u64,
+    /// Descriptors of each receive queue, of DPDK devices.
+    pub rx_ring: Option<u16>,
+    /// The same of each transmit queue.
+    pub tx_ring: Option<u16>,
     /// Seconds in the present state.
     pub seconds: u64,
     /// Driver and details, or why the device is not open.
@@ -199,6 +203,8 @@ impl Control {
             drops: totals.drops.iter().sum(),
             missed: totals.missed + status.missed,
             deaths: totals.deaths,
+            rx_ring: status.rings.map(|rings| rings.rx),
+            tx_ring: status.rings.map(|rings| rings.tx),
             seconds: port.since.elapsed().as_secs(),
             about: match port.why_closed() {
                 Some(why) => why.to_owned(),

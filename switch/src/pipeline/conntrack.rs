@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::observe::{Observe, Step};
 use super::packet::{Known, Opens, Packet};
-use super::{Ingress, nat, related};
+use super::{Ingress, host, nat, related};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::{Actions, FlowKey};
@@ -44,6 +44,10 @@ pub fn find(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
         Some(Known { found, to })
     });
     match &known {
+        Some(known) if host::passes_on(topology, ingress, known.found, packet) => {
+            see.step(Step::Matched(host::PASSES_ON));
+            return;
+        }
         Some(known) => {
             see.step(Step::Connection(&known.to));
             join(&mut packet.actions, known.found);

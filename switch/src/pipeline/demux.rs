@@ -64,6 +64,12 @@ pub fn demux(
     }
 }
 
+/// True for an IP packet that no stage after this one sees: for a station of the network, or for nobody.
+pub fn is_for_station(ingress: &Ingress<'_>, demux: &Demux, packet: &Packet<'_>) -> bool {
+    let to = packet.key().addresses().map(|(_, destination)| destination);
+    packet.dst == demux.mac && to.is_some_and(|to| !is_for_gateway(ingress, to))
+}
+
 /// True when the network has a gateway, and a packet for `address` is for it: to itself, or beyond the network's subnets. (What
 /// no station has is not sent back to where it came from.)
 fn is_for_gateway(ingress: &Ingress<'_>, address: IpAddr) -> bool {

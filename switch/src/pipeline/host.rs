@@ -9,10 +9,10 @@ use shunt_config::NODE_MASQUERADE;
 use super::observe::{Observe, Step};
 use super::packet::{Guise, Packet};
 use super::route::Hop;
-use super::{Ingress, leave};
+use super::{Ingress, leave, nat, service};
 use crate::drop::DropReason;
 use crate::flow::{Answer, Verdict};
-use crate::state::Direction;
+use crate::state::{Direction, Found};
 use crate::table::fib::Route;
 use crate::topology::{Gateway, Management, Network, Topology};
 
@@ -22,8 +22,33 @@ pub fn is_ingress(ingress: &Ingress<'_>) -> bool {
     ingress.peer.is_none() && ingress.network.host == Some(ingress.port.id)
 }
 
-/// The next hop of a packet that leaves the node through its own stack (gateway mode `local`): the node's address at the management
-/// port. `None` for what goes by `route` itself.
+/// What an observer is told of what comes from outside for a service in gateway mode `local`.
+pub const PASSES_ON: &str = "for a service: the node's own stack passes it on";
+
+/// Leaves to the node's own stack what comes from outside for a connection that it has passed on to the switch: it sees all of that,
+/// or would take the rest for strays. Says whether it is so.
+pub fn passes_on(topology: &Topology, ingress: &Ingress<'_>, found: Found, packet: &mut Packet<'_>) -> bool {
+    let outside = ingress.network.host.is_some_and(|host| host != ingress.port.id);
+    if !outside || found.direction != Direction::Original || rule(topology, found) & service::PASSED == 0 {
+        return false;
+    }
+    packet.by_host = true;
+    let router = ingress.network.gateway.as_ref().map(|gateway| gateway.router);
+    if !router.and_then(|router| topology.management(router)).is_some_and(|it| it.leads_out) {
+        // The mode is another one by now: this holds for as long as the connection.
+        packet.look_inside();
+    }
+    true
+}
+
+/// What opened a connection.
+fn rule(topology: &Topology, found: Found) -> u32 {
+    topology.connections().and_then(|table| table.get(found.conn)).map_or(0, |connection| connection.rule)
+}
+
+/// The next hop of a packet that leaves the node through its own stack: the node's address at the management port. `None` for what
+/// goes by `route` itself. In gateway mode `local` it is all that leaves but what belongs to connections that came in directly; in any
+/// mode the answers to what it has passed on.
 pub fn way_out(
     topology: &Topology,
     ingress: &Ingress<'_>,
@@ -32,9 +57,18 @@ pub fn way_out(
     packet: &Packet<'_>,
     see: &mut impl Observe,
 ) -> Option<Hop> {
-    let management = topology.management(gateway.router).filter(|it| it.leads_out)?;
+    let management = topology.management(gateway.router)?;
     // From outside, and from the node itself, it would go round in a circle.
     if ingress.network.host.is_some() || ingress.port.id == management.port {
+        return None;
+    }
+    let answered = packet.connection.filter(|known| known.found.direction == Direction::Reply);
+    let by_host = match answered.map_or(0, |known| rule(topology, known.found)) {
+        rule if rule & service::PASSED != 0 => true,
+        rule if rule & nat::INWARD != 0 => false,
+        _ => management.leads_out,
+    };
+    if !by_host {
         return None;
     }
     let through = match route {

@@ -182,8 +182,9 @@ fn walk(
         return Ok(verdict);
     }
     if let Some(shared) = &ingress.network.demux {
-        // These stations are told apart by address: what is for one of them goes no further.
-        if packet.dst == shared.mac && ingress.network.policies.is_some() {
+        // These stations are told apart by address: what is for one of them goes no further. It may be what a backend in the same
+        // subnet answers to a service's client.
+        if ingress.network.tracks_bridged && demux::is_for_station(ingress, shared, packet) {
             conntrack::find(topology, ingress, packet, see);
             policy::check(ingress, packet, see)?;
         }

@@ -139,7 +139,7 @@ pub struct Packet<'f> {
     pub opens: Option<Opens>,
     /// What it opens leaves with an address of this node, whatever network it leaves by: set by table 6.
     pub masquerades: bool,
-    /// The node's own stack passes it on, and decides about it: set by table 6.
+    /// The node's own stack passes it on, and decides about it: set by table 6, or by table 4 of what it has passed on before.
     pub by_host: bool,
     /// What is to be done.
     pub actions: Actions,

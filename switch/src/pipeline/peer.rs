@@ -78,12 +78,13 @@ pub fn admit(
         }
         Owner::Unknown(asked) => {
             rest_on(asked, packet);
-            let outside = overlay.planned.admits_underlays && is_outside(topology, asked, address);
+            let outside = overlay.planned.admits_underlays && is_outside(topology, asked, address, packet);
             if overlay.planned.learning || outside { Ok(()) } else { Err(DropReason::TunnelInnerSource) }
         }
         Owner::Here(asked) => {
             rest_on(Some(asked), packet);
-            let outside = overlay.planned.admits_underlays && is_outside(topology, Some(asked), address);
+            let outside =
+                overlay.planned.admits_underlays && is_outside(topology, Some(asked), address, packet);
             if outside { Ok(()) } else { Err(DropReason::TunnelInnerSource) }
         }
     }
@@ -99,10 +100,19 @@ fn rest_on(asked: Option<Asked>, packet: &mut Packet<'_>) {
 }
 
 /// True when `sender` is in the subnet of an underlay, and is not one of this node's own stations: those need no peer to speak
-/// for them.
-fn is_outside(topology: &Topology, asked: Option<Asked>, sender: IpAddr) -> bool {
-    let outside = |asked: Asked| asked.address == sender && topology.overlay(asked.network).is_none();
-    asked.is_some_and(|asked| !asked.is_ours && outside(asked))
+/// for them. What is sent to him leaves by that underlay, to himself or to the router that a route names there.
+fn is_outside(topology: &Topology, asked: Option<Asked>, sender: IpAddr, packet: &mut Packet<'_>) -> bool {
+    let Some(asked) = asked.filter(|asked| !asked.is_ours && topology.overlay(asked.network).is_none())
+    else {
+        return false;
+    };
+    if asked.address == sender {
+        return true;
+    }
+    let Some(network) = topology.network(asked.network) else { return false };
+    packet.rests_on.neighbor(network.id, sender);
+    let near = network.gateway.as_ref().is_some_and(|gateway| gateway.source_for(sender).is_some());
+    near && network.neighbors.get(sender).is_none_or(|station| !station.own && !station.fixed)
 }
 
 /// True when the tunnel carries IP packets, whose Ethernet addresses are nobody's.

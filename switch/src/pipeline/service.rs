@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use super::observe::{Observe, Step};
 use super::packet::{Guise, Opens, Packet, Stays, Target};
-use super::{Ingress, nat};
+use super::{Ingress, host, nat};
 use crate::drop::DropReason;
 use crate::flow::Answer;
 use crate::flow::hash::fold;
@@ -23,6 +23,8 @@ use crate::topology::{Gateway, Management, Network, Topology};
 pub const TABLE: u8 = 6;
 /// What connections that services make have as their rule.
 pub const RULE: u32 = 6;
+/// The part of it that says that the node's own stack has passed on what opened the connection (gateway mode `local`).
+pub const PASSED: u32 = 0x100;
 
 /// Chooses the backend of a packet that was sent to a service by way of its network's gateway.
 #[inline]
@@ -34,7 +36,8 @@ pub fn translate(
 ) -> Result<(), DropReason> {
     let Some(gateway) = &ingress.network.gateway else { return Ok(()) };
     let Some(services) = topology.services(gateway.router) else { return Ok(()) };
-    if packet.dst != gateway.mac || packet.connection.is_some() || ingress.has_foreign_tags(packet.key()) {
+    let known = packet.connection.is_some() || packet.by_host;
+    if packet.dst != gateway.mac || known || ingress.has_foreign_tags(packet.key()) {
         return Ok(());
     }
     let Some((source, destination)) = packet.key().addresses() else { return Ok(()) };
@@ -60,7 +63,7 @@ pub fn translate(
         && !matches!(found, Found::Nothing)
         && topology.management(gateway.router).is_some_and(passes)
     {
-        see.step(Step::Matched("for a service: the node's own stack passes it on"));
+        see.step(Step::Matched(host::PASSES_ON));
         packet.by_host = true;
         return Ok(());
     }
@@ -92,7 +95,8 @@ fn open(
         packet.rests_on.service(gateway.router, front.number);
         return Err(DropReason::ServiceSourceRefused);
     }
-    let inside = is_inside(topology, ingress) && !is_passed_on(topology, ingress, gateway, source);
+    let passed_on = is_passed_on(topology, ingress, gateway, source);
+    let inside = is_inside(topology, ingress) && !passed_on;
     let scope = front.row.scope(front.kind, inside);
     let affinity = front.row.affinity();
     let client = Client { service: front.port.id, address: source };
@@ -127,7 +131,7 @@ fn open(
             shared: ingress.network.host.is_some(),
             keeps_port: false,
         }),
-        rule: if hairpin.is_some() { RULE | nat::OWN } else { RULE },
+        rule: RULE | if hairpin.is_some() { nat::OWN } else { 0 } | if passed_on { PASSED } else { 0 },
         stays: affinity.map(|seconds| Stays { client, backend: backend.id as u32, seconds }),
         ..Opens::plain(tuple)
     });

@@ -233,6 +233,7 @@ impl XdpDevice {
         DeviceStatus {
             link: self.carrier.is_up(),
             missed: received + sent,
+            rings: Some(self.device.rings()),
             about: format!("{}, {}", self.device.driver(), self.about),
         }
     }

@@ -63,6 +63,7 @@ pub(super) fn status(device: &EthDevice) -> DeviceStatus {
     DeviceStatus {
         link: device.link().up,
         missed: statistics.rx_missed + statistics.rx_errors + statistics.rx_no_buffer,
+        rings: Some(device.rings()),
         about: format!("{}{speed}", device.driver()),
     }
 }

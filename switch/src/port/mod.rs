@@ -48,6 +48,8 @@ pub struct DeviceStatus {
     pub link: bool,
     /// Frames lost below us: in the kernel's socket, the NIC's ring.
     pub missed: u64,
+    /// Descriptors of each queue, of DPDK devices.
+    pub rings: Option<shunt_ffi::ethdev::Rings>,
     /// One line about the device: driver, MAC, queues.
     pub about: String,
 }

@@ -85,5 +85,6 @@ fn l3_interface(port: &shunt_config::Port, wanted: &Wanted<'_>) -> L3Interface {
 /// Frames the kernel dropped because a queue was full, and the kernel's side.
 pub(super) fn status(device: &mut TapDevice) -> DeviceStatus {
     let mac = device.mac().map_or_else(String::new, |mac| format!(", {}", MacAddr(mac)));
-    DeviceStatus { link: true, missed: device.kernel_drops(), about: format!("{}{mac}", device.name()) }
+    let about = format!("{}{mac}", device.name());
+    DeviceStatus { link: true, missed: device.kernel_drops(), about, rings: None }
 }

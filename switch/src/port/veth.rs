@@ -29,5 +29,6 @@ pub(super) fn open(
 /// Carrier, frames the kernel dropped because we were too slow, and the host end's address.
 pub(super) fn status(device: &mut PacketDevice) -> DeviceStatus {
     let mac = device.mac().map_or_else(|_| String::new(), |mac| shunt_config::MacAddr(mac).to_string());
-    DeviceStatus { link: device.link_up(), missed: device.kernel_drops(), about: format!("af_packet, {mac}") }
+    let about = format!("af_packet, {mac}");
+    DeviceStatus { link: device.link_up(), missed: device.kernel_drops(), about, rings: None }
 }

@@ -72,5 +72,5 @@ pub(super) fn status(port: &VhostPort) -> DeviceStatus {
     };
     let missed =
         statistics.rx_short + statistics.rx_bad_offload + statistics.rx_too_long + statistics.rx_no_buffers;
-    DeviceStatus { link: port.is_attached(), missed, about }
+    DeviceStatus { link: port.is_attached(), missed, about, rings: None }
 }

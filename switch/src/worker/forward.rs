@@ -405,12 +405,34 @@ impl Forwarder {
     ) -> Option<Reply> {
         let ingress = Ingress::of(scene.topology, &flow.key).ok()?;
         let reply = choose(&ingress, frame.data())?;
-        let mut frame = self.reporter.speak(reply, &ingress, &flow.key, flow.layout, frame)?;
+        let frame = self.reporter.speak(reply, &ingress, &flow.key, flow.layout, frame)?;
+        self.send_back(scene, &ingress, flow, frame)?;
+        Some(reply)
+    }
+
+    /// Sends an answer that a stage has made of a frame: ARP and ND.
+    #[cold]
+    #[inline(never)]
+    fn reply(&mut self, scene: &Scene<'_>, flow: &Flow, frame: Mbuf) {
+        let ingress = Ingress::of(scene.topology, &flow.key).ok();
+        if ingress.and_then(|ingress| self.send_back(scene, &ingress, flow, frame)).is_none() {
+            scene.ours.drop(DropReason::NeighborUnresolved, 1);
+        }
+    }
+
+    /// Sends an answer where the question came from: what came in a tunnel goes back into it. `None` when that has no way at present.
+    #[cold]
+    fn send_back(
+        &mut self,
+        scene: &Scene<'_>,
+        ingress: &Ingress<'_>,
+        flow: &Flow,
+        mut frame: Mbuf,
+    ) -> Option<()> {
         let Some(peer) = ingress.peer else {
             self.output.send(scene.topology, scene.port, frame);
-            return Some(reply);
+            return Some(());
         };
-        // What came in a tunnel goes back into it.
         let way = scene.topology.overlay(ingress.network.id)?.tunnel(peer)?.way.ok()?;
         let wrapped = Actions {
             edits: Edits::ENCAP,
@@ -420,7 +442,7 @@ impl Forwarder {
         };
         execute::edit(&wrapped, flow.layout, scene.topology.rewrites(), &mut frame).ok()?;
         self.output.send(scene.topology, way.port, frame);
-        Some(reply)
+        Some(())
     }
 
     /// Runs actions on a frame.
@@ -472,7 +494,7 @@ impl Forwarder {
             Verdict::FloodInto(network) => {
                 self.output.flood(scene.topology, network, None, actions.tci, frame);
             }
-            Verdict::Reply => self.output.send(scene.topology, scene.port, frame),
+            Verdict::Reply => self.reply(scene, flow, frame),
             Verdict::Consume => scene.ours.taken.add(1),
             Verdict::Drop(reason) => self.lose(scene, reason, &frame),
             Verdict::Reject(reason, answer) => self.reject(scene, reason, answer, flow, frame),

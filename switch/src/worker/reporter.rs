@@ -115,7 +115,7 @@ impl Reply {
                 Some(())
             }
             Self::Error(error) => {
-                let message = error_about(error, gateway, key, at, frame)?;
+                let message = error_about(error, ingress, gateway, key, at, frame)?;
                 frame.clear_offload();
                 frame.replace(message.bytes())
             }
@@ -166,17 +166,28 @@ fn is_subnet_broadcast(gateway: &Gateway, address: IpAddr) -> bool {
         })
 }
 
+/// Whom an error to `to` is from: the gateway in his subnet, or in none. To who is behind a peer it is an address that this node
+/// alone has, where it has one: every node has the gateway's, so the peer believes nobody else who speaks as that.
+fn speaker(ingress: &Ingress<'_>, gateway: &Gateway, to: IpAddr) -> Option<IpAddr> {
+    let mut ours = gateway.addresses.iter().filter(|(own, _)| own.is_ipv4() == to.is_ipv4());
+    let whole = if to.is_ipv4() { 32 } else { 128 };
+    // It is the last one (`control/routes.rs`).
+    let alone = ours.clone().next_back().filter(|(_, length)| ingress.peer.is_some() && *length == whole);
+    let (own, _) = alone.or_else(|| ours.next())?;
+    if alone.is_some() { Some(*own) } else { gateway.source_for(to).or(Some(*own)) }
+}
+
 /// The frame with `error` about the packet `at` bytes into `frame`.
 fn error_about(
     error: icmp::Error,
+    ingress: &Ingress<'_>,
     gateway: &Gateway,
     key: &FlowKey,
     at: usize,
     frame: &Mbuf,
 ) -> Option<icmp::Frame> {
     let (to, _) = key.addresses()?;
-    let ours = || gateway.addresses.iter().map(|(own, _)| *own).find(|own| own.is_ipv4() == to.is_ipv4());
-    let from = gateway.source_for(to).or_else(ours)?;
+    let from = speaker(ingress, gateway, to)?;
     let (header, packet) = frame.data().split_at_checked(at)?;
     let link = icmp::Link { header, to: key.src(), from: gateway.mac };
     let pieces = std::iter::once(packet).chain(frame.segments().skip(1));

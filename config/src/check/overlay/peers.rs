@@ -82,21 +82,24 @@ fn whole(draft: &Draft, overlay: &Overlay, l3: bool, sink: &mut Sink) {
     }
 }
 
-/// What this node alone has in an L2 overlay.
+/// What this node alone has in an L2 overlay, or in an L3 one beside its vtep.
 fn own(draft: &Draft, overlay: &Overlay, l3: bool, inner: &mut Claims<Inner>, sink: &mut Sink) {
     if overlay.node_ips.is_empty() {
         return;
     }
-    if l3 {
-        let message =
-            "each node has an address of its own in an L3 overlay, its vtep; remove it, or set vtep";
-        sink.report(&draft.key("node_ips"), message);
-    } else if draft.network.router.is_none() {
+    if draft.network.router.is_none() {
         let message = "nothing is routed here; add router and gateways, or remove it";
         sink.report(&draft.key("node_ips"), message);
     } else {
         let place = Place { draft, label: "this node".to_owned() };
-        node(&place, &overlay.node_ips, |at| draft.key(&format!("node_ips[{at}]")), inner, sink);
+        let key = |at| draft.key(&format!("node_ips[{at}]"));
+        node(&place, &overlay.node_ips, key, inner, sink);
+        let like = |vtep: IpAddr| overlay.node_ips.iter().position(|ip| ip.is_ipv4() == vtep.is_ipv4());
+        if l3 && let Some((at, vtep)) = overlay.vtep.and_then(|vtep| Some((like(vtep)?, vtep))) {
+            let message =
+                format!("{vtep}, the vtep, is this node's own address of that family already; remove it");
+            sink.report(&key(at), message);
+        }
     }
 }
 
@@ -106,7 +109,7 @@ struct Place<'a> {
     label: String,
 }
 
-/// The addresses of a node in an L2 overlay: one of a family, in a subnet of the gateways, nobody else's.
+/// The addresses of a node in an overlay: one of a family, in a subnet of the gateways or in the cidr, nobody else's.
 fn node(
     place: &Place<'_>,
     addresses: &[IpAddr],
@@ -157,7 +160,7 @@ fn routed(at: At<'_>, twice: bool, inner: &mut Claims<Inner>, sink: &mut Sink) {
         sink.report(&at.key("endpoints"), message);
     }
     if !peer.node_ips.is_empty() {
-        let message = "this overlay routes to its peers (L3), each of which has a vtep; write that instead";
+        let message = "this overlay routes to its peers (L3); write prefixes instead, in which they are";
         sink.report(&at.key("node_ips"), message);
     }
     // Without vtep it is the outer address, which may be the vtep of another.

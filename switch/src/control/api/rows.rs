@@ -60,6 +60,8 @@ impl From<PortRow> for proto::Port {
             trunks: row.trunks.into_iter().map(u32::from).collect(),
             service_tag: row.service_tag,
             endpoints: row.endpoints,
+            rx_ring: row.rx_ring.map(u32::from),
+            tx_ring: row.tx_ring.map(u32::from),
         }
     }
 }

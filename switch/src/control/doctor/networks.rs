@@ -158,13 +158,6 @@ impl Control {
                 (false, false) => findings.ok(Check::Uplink, bridge, format!("carrier on {}", up.join(", "))),
             }
         }
-        for network in self.config.networks.iter().filter(|network| network.router.is_some()) {
-            if network.gateways.is_empty() {
-                let name = network.name.as_str();
-                let fix = format!("give `gateways` for network {name}; shunt addr show {name}");
-                findings.warn(Check::Uplink, name, "has a router, and the router has no address there", fix);
-            }
-        }
     }
 
     /// Routers that routes lead to: do they answer, and when did anything come from them.

@@ -95,6 +95,13 @@ fn an_l3_peer_is_a_router_behind_a_tunnel() {
     assert_eq!(fib.get(address("10.20.6.5")), Some(Route::Via(v, vteps[0])));
     assert_eq!(fib.get(address("10.20.7.5")), Some(Route::Via(v, vteps[1])));
     assert_eq!(fib.get(address("10.20.6.128")), None);
+    let both = parse(
+        "[[router]]\nname = \"r\"\n[[network]]\nname = \"ctl\"\nrouter = \"r\"\ngateways = [\"192.168.50.3/24\"]\n\
+         [[network]]\nname = \"v\"\nkind = \"overlay\"\nencap = \"vxlan\"\nvni = 2\ntransport = \"ctl\"\nvtep = \"10.20.9.0\"\n\
+         node_ips = [\"fd00:20::9\"]\nrouter = \"r\"\ngateways = [\"169.254.1.1/32\", \"fd00:20::1/128\"]\n",
+    );
+    let [own] = &own_ends(&both)[..] else { panic!("one overlay has one") };
+    assert_eq!((own.mac, &own.addresses[..]), (None, &["10.20.9.0", "fd00:20::9"].map(address)[..]));
     // The other node derives its own address in the same way.
     let other = parse(
         "[[router]]\nname = \"r\"\n[[network]]\nname = \"ctl\"\nrouter = \"r\"\ngateways = [\"192.168.50.3/24\"]\n\

@@ -75,10 +75,28 @@ fn traffic(page: &mut Writer<'_>, ports: &[(PortRow, Totals)]) -> fmt::Result {
         "Times that a receive queue gave a whole burst: its ring was at least so deep.",
         each(|totals| totals.full_bursts),
     )?;
+    rings(page, ports)?;
     page.counters(
         ("shunt_port_deaths", ""),
         "Times that the port's device went away.",
         each(|totals| totals.deaths),
+    )
+}
+
+/// How deep the queues of DPDK devices are.
+fn rings(page: &mut Writer<'_>, ports: &[(PortRow, Totals)]) -> fmt::Result {
+    let each = |of: fn(&PortRow) -> Option<u16>| {
+        ports.iter().filter_map(move |(row, _)| Some(([("port", row.name.as_str())], u64::from(of(row)?))))
+    };
+    page.gauges(
+        ("shunt_port_rx_ring", "descriptors"),
+        "Frames that each receive queue of a DPDK device has room for.",
+        each(|row| row.rx_ring),
+    )?;
+    page.gauges(
+        ("shunt_port_tx_ring", "descriptors"),
+        "Frames that each transmit queue of a DPDK device has room for.",
+        each(|row| row.tx_ring),
     )
 }
 

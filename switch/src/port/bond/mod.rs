@@ -79,6 +79,8 @@ impl BondDevice {
         DeviceStatus {
             link: bond.up,
             missed: bond.members.iter().map(|member| member.missed).sum(),
+            // Each member has its own.
+            rings: None,
             about: format!("{}, {carrying} of {} members carry traffic", bond.mode, bond.members.len()),
         }
     }

@@ -78,6 +78,7 @@ fn sink(eal: Eal, pool: Mempool, can: EgressCapabilities) -> TxQueue {
             mtu: None,
             descriptors: 512,
             pool,
+            tx_free_threshold: None,
             interrupts: false,
         };
         let mut opened = EthDevice::open(eal, &options).expect("a null device needs nothing");

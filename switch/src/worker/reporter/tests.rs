@@ -94,9 +94,14 @@ fn v6(source: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What answers the frame, and the frame that is sent.
 fn said(topology: &Topology, bytes: &[u8], answer: Answer) -> Option<(Reply, Vec<u8>)> {
+    told(topology, bytes, answer, None)
+}
+
+/// The same of a frame that came in the tunnel of a peer.
+fn told(topology: &Topology, bytes: &[u8], answer: Answer, peer: Option<u16>) -> Option<(Reply, Vec<u8>)> {
     let port = PortId::new(0).unwrap();
     let (key, layout) = parse(bytes, bytes.len() as u32, port, Depth::Network).unwrap();
-    let ingress = Ingress::of(topology, &key).unwrap();
+    let ingress = Ingress { peer, ..Ingress::of(topology, &key).unwrap() };
     let reply = Reply::to(answer, &ingress, &key, layout, bytes)?;
     let mut frame = pool().frame(bytes).unwrap();
     reply.write(&ingress, &key, layout, &mut frame)?;
@@ -122,6 +127,20 @@ fn the_gateway_speaks_with_its_address_in_the_senders_subnet() {
     assert_eq!(frame[26..30], [10, 0, 9, 1]);
     let (reply, frame) = said(&topology, &v6("fd00:1::7", UDP, &DATAGRAM), Answer::Expired).unwrap();
     assert_eq!((reply, frame[54], frame[55]), (Reply::Error(icmp::Error::Expired), 3, 0));
+}
+
+#[test]
+fn who_is_behind_a_peer_hears_it_from_an_address_that_this_node_alone_has() {
+    let source = |addresses, peer| {
+        let frame = v4(POD, OUTSIDE, UDP, 0, &DATAGRAM);
+        told(&topology(addresses), &frame, Answer::Expired, peer).unwrap().1[26..30].to_vec()
+    };
+    let l3 = &[("169.254.1.1", 32), ("fd00:1::1", 128), ("10.20.6.0", 32)][..];
+    assert_eq!((source(l3, None), source(l3, Some(0))), (vec![169, 254, 1, 1], vec![10, 20, 6, 0]));
+    // A subnet's gateway, without and with `node_ips`.
+    let l2 = &[("10.0.1.1", 24), ("10.0.2.1", 24)][..];
+    assert_eq!((source(l2, None), source(l2, Some(0))), (vec![10, 0, 1, 1], vec![10, 0, 1, 1]));
+    assert_eq!(source(&[l2, &[("10.0.2.9", 32)]].concat(), Some(0)), [10, 0, 2, 9]);
 }
 
 #[test]

@@ -119,6 +119,8 @@ fn every_row() {
         drops: 5,
         missed: 6,
         deaths: 7,
+        rx_ring: Some(512),
+        tx_ring: Some(1024),
         seconds: 8,
         about: "veth".into(),
         slot: 9,
