@@ -84,7 +84,10 @@ fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
             services("udp", 1)
         }
         "snat-new" => {
-            frames::write(capture, frames::handshakes(all.div_ceil(SEGMENTS)).take(all as usize))?;
+            frames::write(
+                capture,
+                frames::handshakes(all.div_ceil(SEGMENTS), Answers::Masqueraded).take(all as usize),
+            )?;
             through_nat(FlowCache::default())
         }
         other => anyhow::bail!("no kind `{other}`: l3, flow-setup, snat, snat-new or cluster-ip"),
