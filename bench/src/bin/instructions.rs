@@ -86,7 +86,7 @@ fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
         "snat-new" => {
             frames::write(
                 capture,
-                frames::handshakes(all.div_ceil(SEGMENTS), frames::Answers::Masqueraded).take(all as usize),
+                frames::handshakes(all.div_ceil(SEGMENTS), Answers::Masqueraded).take(all as usize),
             )?;
             through_nat(FlowCache::default())
         }
