@@ -179,6 +179,8 @@ fn a_forwarded_port_leads_to_another_port_of_a_pod() {
     let _serving = [End::serve(server, served, SERVED), End::serve(other, &other.v4, SERVED)];
     let mut talk = End::talk(outside, outer, PORT + 1, external, 38_412);
     assert_eq!(talk.say("here"), format!("{} {outer} {} here", server.port, PORT + 1));
+    // Two stacks on raw sockets in one namespace would abort each other's associations.
+    drop(talk);
     told(other);
     let mut talk = End::talk(outside, outer, PORT + 2, external, 38_412);
     assert_eq!(talk.say("there"), format!("{} {outer} {} there", other.port, PORT + 2));
