@@ -39,9 +39,12 @@ fn a_loop_loses_nothing_and_keeps_the_order() {
     let mut rig = rig(&scenario);
     for load in [Load::Rate(100_000.0), Load::Burst { frames: 50, gap: Duration::from_millis(1) }] {
         let told = trial(&mut rig, load);
-        // The loop catches up when it was held up, so the rate is met but for the last burst.
-        let wanted = load.frames_per_second().unwrap() * told.length.as_secs_f64();
-        assert!((told.count.offered as f64 - wanted).abs() <= 0.02 * wanted, "{told:?}");
+        // The loop catches up when it was held up, so the rate is met but for the last burst, and for as long as the system
+        // may have held it up at the very end: no longer than some frame was on its way.
+        let rate = load.frames_per_second().unwrap();
+        let wanted = rate * told.length.as_secs_f64();
+        let held_up = told.warm.latency.as_ref().unwrap().max_us / 1e6;
+        assert!((told.count.offered as f64 - wanted).abs() <= 0.02 * wanted + rate * held_up, "{told:?}");
         assert_eq!(
             (told.lost(), told.duplicates, told.reordered, told.late, told.foreign),
             (0, 0, 0, 0, 0),

@@ -99,3 +99,35 @@ fn a_port_without_wake_up_descriptor() {
     assert!(share < 0.2, "{:.1} % of a core", share * 100.0);
     traffic::ping_v4(&node.pods[0], &node.pods[1], 20).unwrap();
 }
+
+/// DPDK's own threads and those of vhost-user included: one that wakes up there takes the worker's time.
+#[test]
+fn nothing_but_a_worker_may_run_on_its_core() {
+    require!(root(), shuntd());
+    let head = format!("{}[workers]\ncores = [1]\n", node::MEMORY);
+    let tail = "[[port]]\nname = \"vm\"\nkind = \"vhost-user\"\npath = \"DIR/vm\"\n";
+    let plan = Plan { pods: &[Kind::Veth], head: &head, tail, quiet: true, ..Plan::default() };
+    let node = Node::start(&plan);
+    let mut workers = 0;
+    for thread in fs::read_dir(format!("/proc/{}/task", daemon(&node))).unwrap() {
+        let place = thread.unwrap().path();
+        // One may have ended meanwhile.
+        let Ok(status) = fs::read_to_string(place.join("status")) else { continue };
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line[name.len()..].trim().to_owned()
+        };
+        let (name, cores) = (field("Name:"), field("Cpus_allowed_list:"));
+        if name.starts_with("shunt-worker") {
+            workers += 1;
+            assert_eq!(cores, "1", "{name}");
+        } else {
+            let meets = cores.split(',').any(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                (first.parse::<u32>().unwrap()..=last.parse().unwrap()).contains(&1)
+            });
+            assert!(!meets, "{name} may run on {cores}");
+        }
+    }
+    assert_eq!(workers, 1);
+}

@@ -43,6 +43,7 @@ mod apply;
 pub mod bonds;
 pub mod capture;
 mod connections;
+mod cores;
 pub mod doctor;
 mod domains;
 mod durations;

@@ -1,18 +1,17 @@
 //! Starting: DPDK with whatever memory there is, the buffer pool, the workers.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam::channel;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::{Pid, gettid};
+use nix::unistd::gettid;
 use shunt_config::{Config, Hugepages, Poll};
 use shunt_ffi::eal::{Eal, EalError, EalOptions, Memory};
 use shunt_ffi::{DpdkError, MAX_BURST, Mempool, rcu};
 
+use super::cores::{self, Others};
 use super::{Control, WorkerLink, learn, overlay, ports, publish};
 use crate::counters::WorkerCounters;
 use crate::flow::FlowCache;
@@ -85,7 +84,9 @@ impl Control {
     /// Starts DPDK and the workers of `config`; its networks and ports are applied separately
     /// ([`Control::apply_at_start`]).
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let cores = pick_cores(config)?;
+        let cores = cores::pick(config)?;
+        let others = Others::than(&cores);
+        leave_workers_alone(others);
         let memory = pick_memory(config)?;
         let pci = config
             .ports
@@ -95,6 +96,7 @@ impl Control {
             })
             .any(|kind| matches!(kind, shunt_config::PortKind::Dpdk { devargs } if is_pci(devargs)));
         let eal = Eal::start(&EalOptions { memory, pci })?;
+        leave_workers_alone(others);
         let (mbufs, size) = (config.memory.mbufs, config.memory.mbuf_size);
         let pool =
             Mempool::new(eal, "frames", mbufs, size).map_err(|source| StartError::Pool { mbufs, source })?;
@@ -183,20 +185,10 @@ impl Control {
     }
 }
 
-impl Control {
-    /// Keeps the calling thread, and all that it starts from now on, off the workers' cores as long as it may use others: one
-    /// that wakes up on a worker's core takes up to some milliseconds from it.
-    ///
-    /// # Errors
-    /// The system refuses it (`sched_setaffinity(2)`).
-    pub fn leave_cores_to_workers(&self) -> nix::Result<()> {
-        let this = Pid::from_raw(0);
-        let mut others = sched_getaffinity(this)?;
-        for core in self.workers.iter().filter_map(|worker| worker.core) {
-            others.unset(core)?;
-        }
-        let left = (0..CpuSet::count()).any(|core| others.is_set(core) == Ok(true));
-        if left { sched_setaffinity(this, &others) } else { Ok(()) }
+/// From here on the calling thread, and what it starts, runs on no worker's core.
+fn leave_workers_alone(others: nix::Result<Others>) {
+    if let Err(error) = others.and_then(Others::keep_to) {
+        tracing::warn!(%error, "the other threads may run on the workers' cores, which delays packets now and then");
     }
 }
 
@@ -213,24 +205,6 @@ fn run(worker: Worker, eal: Eal, core: Option<usize>) {
         tracing::warn!(%error, "worker without a buffer cache");
     }
     worker.run();
-}
-
-/// The core of each worker: as configured, else the last cores of the machine, so that core 0 stays with the system.
-fn pick_cores(config: &Config) -> Result<Vec<Option<usize>>, StartError> {
-    let available: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
-    if let Some(&core) = config.workers.cores.iter().find(|core| !available.contains(&usize::from(**core))) {
-        return Err(StartError::Core { core, available });
-    }
-    if !config.workers.cores.is_empty() {
-        return Ok(config.workers.cores.iter().map(|core| Some(usize::from(*core))).collect());
-    }
-    let wanted = usize::from(config.workers.count);
-    let free: BTreeSet<usize> = available.into_iter().collect();
-    let mut picked: Vec<Option<usize>> = free.into_iter().rev().take(wanted).map(Some).collect();
-    // More workers than cores is a test set-up; the rest floats.
-    picked.resize(wanted, None);
-    Ok(picked)
 }
 
 /// Hugepages when there are enough free ones and they are not forbidden, else ordinary pages.

@@ -180,9 +180,6 @@ fn start(
     let whole = kept.as_mut().map(|kept| with_kept(kept, config));
     let config = whole.as_ref().unwrap_or(config);
     let mut control = Control::start(config)?;
-    if let Err(error) = control.leave_cores_to_workers() {
-        tracing::warn!(%error, "the other threads may run on the workers' cores, which delays packets now and then");
-    }
     let failed = control.apply_at_start(config);
     for error in &failed {
         tracing::warn!("{error}; the port stays down and is tried again until it opens");
