@@ -40,7 +40,7 @@ step_loom() {
 }
 
 step_doc() {
-  RUSTDOCFLAGS="-D warnings" cargo doc "${locked[@]}" --workspace --no-deps
+  RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc "${locked[@]}" --workspace --no-deps --document-private-items
   cargo test "${locked[@]}" --workspace --doc
 }
 

@@ -1,6 +1,6 @@
 //! Configuration of `shunt`: TOML in, validated types out, and the difference between two of them.
 //!
-//! The way through: text -> [`parse`] or [`load`] -> [`Config`] -> [`diff`] against the running one -> [`ConfigDiff::steps`].
+//! The way through: text -> [`parse`] or [`load`] -> [`Config`] -> [`diff()`] against the running one -> [`ConfigDiff::steps`].
 //! A command line that adds one port goes through [`parse_port`] and meets the same rules. What comes out is valid in
 //! itself; whether a device or a core exists on this machine is found out by whoever opens it, since nothing here but
 //! [`load`] and [`load_peers`] touches the system.

@@ -1,5 +1,5 @@
 //! `[[network]]`: a broadcast domain, isolated but for a router. Keys of every network are here, those of one kind in
-//! [`read`].
+//! [`mod@read`].
 
 pub(crate) mod keys;
 pub(crate) mod kind;

@@ -1,4 +1,4 @@
-//! `[[port]]`: an attachment. Keys of every port are here, those of one kind in [`read`].
+//! `[[port]]`: an attachment. Keys of every port are here, those of one kind in [`mod@read`].
 
 pub(crate) mod bond;
 pub(crate) mod endpoint;

@@ -52,7 +52,7 @@ drop_reasons! {
     TooLong = "too_long",
     /// The egress port's queue was full: it takes frames slower than they come.
     TxFull = "tx_full",
-    /// No free buffer in the pool for a copy or a segment; raise `mbufs` under [memory].
+    /// No free buffer in the pool for a copy or a segment; raise `mbufs` under `[memory]`.
     NoBuffers = "no_buffers",
     /// The sender's checksum or segmentation state does not fit the frame.
     BadOffload = "bad_offload",

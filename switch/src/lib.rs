@@ -14,7 +14,7 @@
 //! 6. [`flow::execute`]: TTL, MAC addresses, tags, whatever the actions say.
 //! 7. `worker::output` (table 20): length check, whatever checksum or segmentation the egress port cannot do
 //!    ([`offload`]), the port's transmit buffer.
-//! 8. [`port::TxQueue`]: the whole buffer at once. What the port does not take is dropped and counted ([`drop`]).
+//! 8. [`port::TxQueue`]: the whole buffer at once. What the port does not take is dropped and counted ([`mod@drop`]).
 //!
 //! # The map
 //! | module | holds |
@@ -35,7 +35,7 @@
 //! | [`metrics`] | counters and health over HTTP |
 //! | [`daemon`] | `shuntd`: from the command line to a running switch and its end |
 //! | [`cli`] | `shunt`: commands, tables, the client of the API |
-//! | [`counters`], [`drop`], [`ids`] | what is counted, why frames are dropped, dense numbers for names |
+//! | [`counters`], [`mod@drop`], [`ids`] | what is counted, why frames are dropped, dense numbers for names |
 #![forbid(unsafe_code)]
 
 pub mod cli;

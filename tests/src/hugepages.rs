@@ -1,7 +1,7 @@
 //! 2 MiB pages for the length of a test.
 //!
 //! The guard adds to the machine's pool what is not free in it, and takes the same number off again. A file per process says how
-//! many it added, so that [`sweep`] can take them off for one that was killed.
+//! many it added, so that [`sweep()`] can take them off for one that was killed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@ macro_rules! skip {
     }};
 }
 
-/// Skips the test unless each requirement of [`requires`](crate::skip::requires) holds:
+/// Skips the test unless each requirement of [`requires`] holds:
 /// `require!(root(), tool("iperf3"), hugepages(64))`.
 #[macro_export]
 macro_rules! require {

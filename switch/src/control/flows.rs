@@ -1,7 +1,7 @@
 //! What the workers' flow caches hold: collected piece by piece, so that no worker stops and the control thread goes on
 //! with other work in between.
 //!
-//! A worker copies the flows of [`DUMP_PLACES`](mailbox::DUMP_PLACES) places for one command and goes back to its queues.
+//! A worker copies the flows of [`DUMP_PLACES`](crate::worker::mailbox::DUMP_PLACES) places for one command and goes back to its queues.
 //! A [`FlowWalk`] keeps the busiest flows up to its limit and counts the others; its memory is bounded by the limit. Flows
 //! that come, go or move during the walk may be missed.
 

@@ -3,7 +3,7 @@
 //!
 //! | table | L3 overlay | L2 overlay |
 //! |---|---|---|
-//! | routes ([`routes`]) | prefix -> peer's VTEP address; `cidr` -> unreachable | `cidr` -> unreachable |
+//! | routes ([`mod@routes`]) | prefix -> peer's VTEP address; `cidr` -> unreachable | `cidr` -> unreachable |
 //! | neighbours ([`give`]) | VTEP address -> VTEP's MAC address | address of an endpoint, or of the peer itself -> its MAC address |
 //! | MAC table ([`give`]) | VTEP's MAC address -> peer | that MAC address -> peer |
 

@@ -1,6 +1,6 @@
 //! Where a frame goes: one made-up or captured frame through the running topology, by the functions that forward.
 //!
-//! [`parse`], [`pipeline::run`] with an observer that writes down every step, [`execute::edit`] on a buffer of the pool,
+//! [`parse_frame`], [`pipeline::run`] with an observer that writes down every step, [`execute::edit`] on a buffer of the pool,
 //! then what the output stage would say. It runs on the control thread against the newest topology. Nothing is sent,
 //! learned or asked for. Cost: some ten microseconds, and one buffer for as long.
 //!

@@ -9,7 +9,7 @@
 //! | [`outer`] | Ethernet, IP and UDP in front of it: [`Outer`] to [`Template`] |
 //! | [`template`] | prebuilt headers and how they are put in front of a frame, with offload state and ECN |
 //! | [`terminator`] | is this packet of a tunnel of ours, of which network, from which peer: [`Terminator`] |
-//! | [`decapsulate`] | taking the outer headers off |
+//! | [`mod@decapsulate`] | taking the outer headers off |
 //! | [`train`] | large sends through a tunnel without a frame for each piece |
 //! | [`entropy`] | what tells the flows of a tunnel apart on the way |
 //! | [`ecn`] | congestion marks, both ways (RFC 6040) |

@@ -1,7 +1,7 @@
 //! Which packets belong to tunnels that end here: of which network, from which peer, and where the inner frame begins.
 //!
 //! In: a frame whose destination MAC address is the switch's own in the transport network, and where its IP header is. Out:
-//! [`Opening`]. Nothing of the frame is changed ([`super::decapsulate`] does that).
+//! [`Opening`]. Nothing of the frame is changed ([`super::decapsulate()`] does that).
 //!
 //! A packet for one of our tunnel ends is opened, or refused with a reason, never passed on as ordinary traffic: from a peer
 //! that is not known, to a network that is not known, with a header that is not sound (CVE-2020-10136 and its kind).

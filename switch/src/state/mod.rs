@@ -17,7 +17,7 @@
 //! # The map
 //! | module | holds |
 //! |---|---|
-//! | [`tuple`], [`quoted`] | what tells a direction of a connection from all others; the same of what an ICMP error quotes |
+//! | [`mod@tuple`], [`quoted`] | what tells a direction of a connection from all others; the same of what an ICMP error quotes |
 //! | [`table`], `bucket`, `record`, `slots` | the table, its index, its records, free slots |
 //! | [`connection`] | states, marks, the copy that is given out |
 //! | [`tcp`], [`sctp`], [`track`] | what a segment does to a TCP connection, a packet to an SCTP association; what a packet does to any |

@@ -1,7 +1,7 @@
 //! The life of a TCP connection as a router between the two sees it (RFC 9293 section 3.3.2, RFC 5961).
 //!
 //! Pure functions: what was known, and a segment, give what is known then. The state is not walked by a table but follows
-//! from what was seen: whose SYN, whose FIN, and which of them the other side has acknowledged ([`derive`]).
+//! from what was seen: whose SYN, whose FIN, and which of them the other side has acknowledged ([`derive()`]).
 //!
 //! # What is caught
 //! - Flags that no sound sender sets together, where they are looked at (SYN, FIN and RST of any kind always are).

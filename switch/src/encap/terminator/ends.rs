@@ -129,7 +129,7 @@ impl Ends {
     }
 }
 
-/// The service of a row, and the protocols and ports it answers to. Of GRE, the port is [`packet::gre_port`]'s.
+/// The service of a row, and the protocols and ports it answers to. Of GRE, the port is `packet`'s `gre_port`.
 fn claims(row: &Row) -> (Service, Vec<(u8, u16)>) {
     match row.encap {
         Encap::Vxlan { .. } => (Service::Vxlan, vec![(UDP, row.port)]),

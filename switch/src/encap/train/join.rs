@@ -46,7 +46,7 @@ pub fn datagram(frame: &Mbuf, inner: &Inner) -> Option<u16> {
 /// pieces are not one: then they must be cut apart.
 ///
 /// # Errors
-/// As [`decapsulate`]; the frame is then of no more use.
+/// As [`decapsulate()`]; the frame is then of no more use.
 pub fn join(frame: &mut Mbuf, inner: &Inner, size: u16) -> Result<bool, DropReason> {
     let Some(shape) = Shape::read(frame, inner, size) else { return Ok(false) };
     let Some(flags) = shape.check(frame) else { return Ok(false) };

@@ -49,7 +49,7 @@ pub struct Openers {
 
 impl Openers {
     /// As [`parse_into`]; of a tunnel packet for us the key and the layout are those of the frame inside, once it has been
-    /// taken out as `inner` says ([`crate::encap::decapsulate`]). `None` in `inner` when there is no tunnel.
+    /// taken out as `inner` says ([`crate::encap::decapsulate()`]). `None` in `inner` when there is no tunnel.
     ///
     /// # Errors
     /// As [`parse_into`], and [`Unparsed::Refused`] for a tunnel packet that is not taken.
