@@ -1,6 +1,9 @@
 //! The command line of `shunt`.
 
-#![allow(rustdoc::broken_intra_doc_links, reason = "these comments are the text of `--help`: brackets are no links")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are the text of `--help`: brackets are no links"
+)]
 
 use std::path::PathBuf;
 
