@@ -11,6 +11,7 @@
 //! | `snat` | 500 connections through source NAT, packets and answers, sixteen times |
 //! | `cluster-ip` | 500 connections to services, packets and their backends' answers, sixteen times |
 //! | `snat-new` | TCP connections through source NAT, opened and closed |
+//! | `service-new` | TCP connections to services, opened and closed |
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -66,6 +67,9 @@ fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
         let round = |_| frames::conversations(FLOWS / 2, answers);
         frames::write(capture, (0..ROUNDS).flat_map(round))
     };
+    let open = |answers| {
+        frames::write(capture, frames::handshakes(all.div_ceil(SEGMENTS), answers).take(all as usize))
+    };
     Ok(match kind {
         "l3" => {
             frames::write(capture, (0..ROUNDS).flat_map(|_| frames::regular(FLOWS)))?;
@@ -84,13 +88,14 @@ fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
             services("udp", 1)
         }
         "snat-new" => {
-            frames::write(
-                capture,
-                frames::handshakes(all.div_ceil(SEGMENTS), Answers::Masqueraded).take(all as usize),
-            )?;
+            open(Answers::Masqueraded)?;
             through_nat(FlowCache::default())
         }
-        other => anyhow::bail!("no kind `{other}`: l3, flow-setup, snat, snat-new or cluster-ip"),
+        "service-new" => {
+            open(Answers::Backend)?;
+            services("tcp", 1)
+        }
+        other => anyhow::bail!("no kind `{other}`: l3, flow-setup, snat, snat-new, cluster-ip or service-new"),
     })
 }
 

@@ -25,6 +25,10 @@ const ROOM: (u32, u32) = (21, 20);
 /// Until a UDP connection is two seconds old every packet of it is looked at.
 const CALM: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The cache has the flows of live connections when so many of its searches in a [`LOOK`] find one, %. While all are opened at once few
+/// do, and for a while it takes in one in sixteen only.
+const SETTLED: f64 = 99.0;
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What the connections go through.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +93,7 @@ fn rate(input: &Input, settings: &Settings, count: u32, window: Duration) -> Res
     let mut switch = Switch::start(&node, &configured(input, settings, &sources(input, settings)))?;
     wait_for(&mut switch, |entries| entries >= count.into())?;
     stop::pause(CALM)?;
+    settle(&mut switch)?;
     let work = switch.watch(window)?;
     let table = switch.connections()?;
     ensure!(table.entries == u64::from(count), "there are {} connections, not {count}", table.entries);
@@ -101,6 +106,18 @@ fn rate(input: &Input, settings: &Settings, count: u32, window: Duration) -> Res
         ("bytes a live connection", table.bytes as f64 / f64::from(count)),
     ];
     Ok(Sample::new(work.mpps, beside))
+}
+
+/// Waits until the cache has the flows.
+fn settle(switch: &mut Switch) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let hits = switch.watch(LOOK)?.hit_percent.unwrap_or_default();
+        if hits >= SETTLED {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "only {hits:.1} % of the packets are of cached flows; is the cache too small?");
+    }
 }
 
 /// Waits until there are as many connections as `wanted` says.
