@@ -139,8 +139,9 @@ impl Bucket {
 impl Held<'_> {
     /// Enters `entry`, whose home this is and whose second bucket `second` is; false when both are full.
     pub(super) fn enter(&mut self, second: &Bucket, entry: u64) -> bool {
-        let (here, there) = (self.bucket.empty(), second.empty());
-        let home_first = here >= RESERVE || here >= there;
+        let here = self.bucket.empty();
+        // The second one is looked at when that matters only: its line is seldom at hand.
+        let home_first = here >= RESERVE || here >= second.empty();
         if home_first && self.bucket.put(entry) {
             return true;
         }

@@ -111,11 +111,11 @@ impl Share {
         if !new.reply.has_ports() {
             return settled(table.insert(stock, new)).unwrap_or(Err(Refused::Exhausted));
         }
-        for port in self.candidates(preserved) {
+        for (tried, port) in self.candidates(preserved).enumerate() {
             let reply =
                 if echo { new.reply.with_source_port(port) } else { new.reply.with_destination_port(port) };
-            // Most that are taken are seen so, at the cost of a lookup.
-            if table.lookup(&reply).is_some() {
+            // The first one is mostly free. Where it was not, most that are taken are seen so, at the cost of a lookup.
+            if tried > 0 && table.lookup(&reply).is_some() {
                 continue;
             }
             if let Some(result) = settled(table.insert(stock, &New { reply, ..*new })) {

@@ -28,6 +28,14 @@ impl Default for Stock {
     }
 }
 
+impl Stock {
+    /// The slot that is taken next, when there is one at hand.
+    #[inline]
+    pub(super) fn next(&self) -> Option<u32> {
+        self.slots.get(self.len.checked_sub(1)?).copied()
+    }
+}
+
 /// The shared stack.
 #[derive(Debug)]
 pub(super) struct Free {

@@ -227,12 +227,19 @@ impl Table {
         {
             let spot = self.spot(hash);
             let slots = self.buckets.get(spot.home).into_iter().flat_map(|home| home.candidates(spot));
-            for (_, slot) in slots {
-                (0..super::record::LINES).for_each(|line| self.records.prefetch_line(slot as usize, line));
-            }
+            slots.for_each(|(_, slot)| self.prefetch_whole(slot));
         }
         #[cfg(feature = "loom")]
         let _ = hash;
+    }
+
+    /// Fetches all of the connection in `slot`: for packets that change it, and before another one is written there.
+    #[inline]
+    pub fn prefetch_whole(&self, slot: u32) {
+        #[cfg(not(feature = "loom"))]
+        (0..super::record::LINES).for_each(|line| self.records.prefetch_line(slot as usize, line));
+        #[cfg(feature = "loom")]
+        let _ = slot;
     }
 
     /// The connection that a packet with `tuple` belongs to.
@@ -308,6 +315,12 @@ impl Table {
     pub fn insert(&self, stock: &mut Stock, new: &New) -> Insert {
         let hashes = (self.hash(&new.original), self.hash(&new.reply));
         let (original, reply) = (self.spot(hashes.0), self.spot(hashes.1));
+        // What is to be written comes at once, not one line after the other.
+        self.prefetch(hashes.0);
+        self.prefetch(hashes.1);
+        if let Some(slot) = stock.next() {
+            self.prefetch_whole(slot);
+        }
         let Some(mut homes) = self.hold(original.home, reply.home) else {
             return Insert::Busy;
         };
@@ -351,7 +364,10 @@ impl Table {
         let Some(last) = self.get(conn) else {
             return Removal::Gone;
         };
-        let (original, reply) = (self.spot(self.hash(&last.original)), self.spot(self.hash(&last.reply)));
+        let hashes = (self.hash(&last.original), self.hash(&last.reply));
+        let (original, reply) = (self.spot(hashes.0), self.spot(hashes.1));
+        self.prefetch(hashes.0);
+        self.prefetch(hashes.1);
         let Some(mut homes) = self.hold(original.home, reply.home) else {
             return Removal::Busy;
         };
