@@ -28,7 +28,7 @@ pub enum Depth {
     Ethernet = 0,
     /// Also VLAN tags, IP addresses, protocol, TTL class and fragment state: routing.
     Network = 1,
-    /// Also traffic class, ports, ICMP type and TCP flag class: policy, services, connections.
+    /// Also traffic class, ports and ICMP type: policy, services, connections.
     Transport = 2,
 }
 
@@ -73,21 +73,6 @@ pub enum Fragment {
     Later = 2,
 }
 
-/// Which step of its life a TCP segment announces: what a connection table must see of every packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum TcpClass {
-    /// Neither SYN, FIN nor RST, or not TCP.
-    #[default]
-    Data = 0,
-    /// SYN without FIN and RST.
-    Syn = 1,
-    /// FIN without SYN and RST.
-    Fin = 2,
-    /// RST, or a combination that no sound sender makes.
-    Reset = 3,
-}
-
 /// The small facts about a frame, one bit field each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
@@ -107,8 +92,6 @@ pub struct Marks {
     pub ttl_expired: bool,
     /// The IPv4 header has options or the IPv6 packet has extension headers.
     pub options: bool,
-    /// TCP flags, by class.
-    pub tcp: TcpClass,
     /// A later fragment that was given protocol and ports of its datagram's first one ([`crate::state::fragments`]).
     pub gathered: bool,
 }
@@ -125,8 +108,7 @@ impl Marks {
             | (self.fragment as u16) << 9
             | (self.ttl_expired as u16) << 11
             | (self.options as u16) << 12
-            | (self.tcp as u16) << 13
-            | (self.gathered as u16) << 15
+            | (self.gathered as u16) << 13
     }
 
     /// The marks behind the 16 bits.
@@ -158,13 +140,7 @@ impl Marks {
             },
             ttl_expired: bits & 1 << 11 != 0,
             options: bits & 1 << 12 != 0,
-            tcp: match bits >> 13 & 3 {
-                0 => TcpClass::Data,
-                1 => TcpClass::Syn,
-                2 => TcpClass::Fin,
-                _ => TcpClass::Reset,
-            },
-            gathered: bits & 1 << 15 != 0,
+            gathered: bits & 1 << 13 != 0,
         }
     }
 }
@@ -342,8 +318,8 @@ mod tests {
     fn marks() -> impl Strategy<Value = Marks> {
         let small = (0_u8..3, 0_u8..3, any::<bool>(), 0_u8..4, 0_u8..3, 0_u8..3);
         let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-        (small, flags, 0_u8..4).prop_map(
-            |((depth, tags, service_tag, l3, l4, fragment), (ttl_expired, options, gathered), tcp)| Marks {
+        (small, flags).prop_map(
+            |((depth, tags, service_tag, l3, l4, fragment), (ttl_expired, options, gathered))| Marks {
                 depth: [Depth::Ethernet, Depth::Network, Depth::Transport][usize::from(depth)],
                 tags,
                 service_tag,
@@ -352,7 +328,6 @@ mod tests {
                 fragment: [Fragment::Whole, Fragment::First, Fragment::Later][usize::from(fragment)],
                 ttl_expired,
                 options,
-                tcp: [TcpClass::Data, TcpClass::Syn, TcpClass::Fin, TcpClass::Reset][usize::from(tcp)],
                 gathered,
             },
         )

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`Depth::Ethernet`] | port, MACs, EtherType of the frame, depth |
 //! | [`Depth::Network`] | also tags and the EtherType behind them, addresses, protocol, `l3`, fragment, TTL class, options |
-//! | [`Depth::Transport`] | also ports, traffic class, `l4`, TCP class |
+//! | [`Depth::Transport`] | also ports, traffic class, `l4` |
 //!
 //! What is not sound is [`L3::Malformed`] or [`L4::Malformed`], and no other field of that layer or of a deeper one is
 //! filled, so that all frames with the same fault share a key. A tag of which fewer than four bytes are there is no tag:

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use shunt_ffi::Mbuf;
 
 use crate::drop::DropReason;
-use crate::flow::actions::{Actions, Edits};
-use crate::flow::key::TcpClass;
+use crate::flow::actions::Actions;
 use crate::flow::parse::Layout;
 use crate::flow::{Answer, FlowKey, Verdict};
 use crate::ids::NetworkId;
@@ -213,13 +212,10 @@ impl<'f> Packet<'f> {
         (self.frame, self.layout)
     }
 
-    /// True when the decision holds for every frame with this key, and more of them are to be expected: a connection has few
-    /// segments that open or close it.
+    /// True when the decision holds for every frame with this key.
     #[inline]
     pub fn is_cacheable(&self) -> bool {
-        let tracked = self.opens.is_some() || self.actions.edits.has(Edits::TRACK);
-        let passing = tracked && self.key.marks().tcp != TcpClass::Data;
-        !self.inside && self.question.is_none() && !passing
+        !self.inside && self.question.is_none()
     }
 
     /// Says of a packet that goes nowhere whether the decision may be kept: not when that was found out about where its

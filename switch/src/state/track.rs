@@ -3,7 +3,7 @@
 //! A packet of a cached flow costs [`Table::touch`]: two loads, two counts and, once a second for each direction, a store.
 //! It says [`Touch::Look`] when the packet's header must be seen: while a handshake or a close is under way, and once a second
 //! of each direction of every TCP connection, to know about where its sequence numbers are. Then [`Table::track`] takes the
-//! header. Segments with SYN, FIN or RST (every [`crate::flow::key::TcpClass`] but `Data`) always go there, and all packets
+//! header. Segments with SYN, FIN or RST (all that are not [`crate::wire::tcp::is_data`]) always go there, and all packets
 //! of SCTP to [`Table::track_sctp`]: each has a tag to be checked, and what moves the state may be bundled behind what does
 //! not.
 

@@ -6,7 +6,10 @@ use super::checksum::update16;
 const HEADER: usize = 20;
 const CHECKSUM: usize = 16;
 const FLAGS: usize = 13;
+const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
 const END: u8 = 0;
 const NOTHING: u8 = 1;
 /// Maximum segment size (RFC 9293 section 3.7.1): kind, length 4, value.
@@ -17,6 +20,20 @@ const MSS: u8 = 2;
 #[must_use]
 pub fn is_syn(header: &[u8]) -> bool {
     header.get(FLAGS).is_some_and(|flags| flags & SYN != 0)
+}
+
+/// True when the first bytes of a TCP header say SYN alone: a segment that opens a connection.
+#[inline]
+#[must_use]
+pub fn opens(header: &[u8]) -> bool {
+    header.get(FLAGS).is_some_and(|flags| flags & (FIN | SYN | RST | ACK) == SYN)
+}
+
+/// True when the first bytes of a TCP header say neither SYN, FIN nor RST: a segment that opens and ends nothing.
+#[inline]
+#[must_use]
+pub fn is_data(header: &[u8]) -> bool {
+    header.get(FLAGS).is_some_and(|flags| flags & (FIN | SYN | RST) == 0)
 }
 
 /// Lowers the maximum segment size in the options of the TCP header at the start of `segment` to `limit`, bytes; one that is
@@ -143,5 +160,30 @@ mod tests {
         assert!(
             is_syn(&segment(SYN | 0x10, &[], &[])) && !is_syn(&segment(0x10, &[], &[])) && !is_syn(&[2; 13])
         );
+    }
+
+    #[test]
+    fn what_opens_and_what_carries_data_is_told_by_three_flags() {
+        for (flags, wanted) in [
+            (0x00, (false, true)),
+            (0x10, (false, true)),
+            (0x18, (false, true)),
+            (0xf8, (false, true)),
+            (0x02, (true, false)),
+            (0x12, (false, false)),
+            (0xc2, (true, false)),
+            (0x01, (false, false)),
+            (0x11, (false, false)),
+            (0x04, (false, false)),
+            (0x14, (false, false)),
+            (0x03, (false, false)),
+            (0x06, (false, false)),
+            (0x07, (false, false)),
+        ] {
+            let header = segment(flags, &[], &[]);
+            assert_eq!((opens(&header), is_data(&header)), wanted, "flags {flags:#x}");
+        }
+        // Of what is cut off nothing is known.
+        assert!(!opens(&[2; 13]) && !is_data(&[0; 13]));
     }
 }

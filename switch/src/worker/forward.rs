@@ -297,12 +297,13 @@ impl Forwarder {
 
     /// Third pass.
     #[inline]
-    fn run_cached(&mut self, scene: &Scene<'_>, burst: &mut Burst, flows: &[Flow]) {
+    fn run_cached(&mut self, scene: &Scene<'_>, burst: &mut Burst, flows: &mut [Flow]) {
         let mut frames = burst.drain();
-        let mut rest = flows;
-        while let Some((flow, behind)) = rest.split_first() {
+        let mut at = 0;
+        let mut entered = false;
+        while let Some(flow) = flows.get_mut(at) {
             let Some(mut frame) = frames.next() else { break };
-            rest = behind;
+            at += 1;
             if !matches!(flow.state, State::New | State::Same) {
                 self.refuse(scene, flow.state, frame);
                 continue;
@@ -310,10 +311,17 @@ impl Forwarder {
             if !self.open(scene, flow, &mut frame) {
                 continue;
             }
-            let (place, missed) = match self.hit(scene, flow, &mut frame) {
+            let mut found = self.hit(scene, flow, &mut frame);
+            if entered && found.is_none() && flow.place == Place::NONE {
+                found = self.hit_late(scene, flow, &mut frame);
+            }
+            let (place, missed) = match found {
                 Some(place) => (place, 0),
                 None => match self.miss(scene, flow, &mut frame) {
-                    Ok(place) => (place, 1),
+                    Ok(place) => {
+                        entered = true;
+                        (place, 1)
+                    }
                     Err(decided) => {
                         self.finish(scene, &decided, flow, frame);
                         continue;
@@ -324,11 +332,11 @@ impl Forwarder {
             let actions = self.cache.actions(place);
             let (mut packets, mut bytes) = (1, u64::from(frame.len()));
             self.execute(scene, &actions, flow, frame);
-            while let Some((next, behind)) = rest.split_first()
+            while let Some(next) = flows.get(at)
                 && next.state == State::Same
                 && let Some(mut frame) = frames.next()
             {
-                rest = behind;
+                at += 1;
                 if !self.open(scene, next, &mut frame) {
                     continue;
                 }

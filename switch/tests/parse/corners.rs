@@ -1,6 +1,6 @@
 //! Cases by hand: what the random frames are too small or too rare for, and what must be readable in a test.
 
-use shunt_switch::flow::key::{Depth, Fragment, L3, L4, TcpClass};
+use shunt_switch::flow::key::{Depth, Fragment, L3, L4};
 use shunt_switch::flow::parse::{Layout, Unparsed, parse};
 use shunt_tests::frames::{Body, Extension, Frame, Ipv4, Piece, SERVICE_TAG, Transport};
 
@@ -98,27 +98,6 @@ fn a_first_fragment_holds_the_whole_transport_header() {
     assert_eq!(layout, Layout { l3: 14, l4: 0 });
 }
 
-#[test]
-fn tcp_flags_fall_into_their_classes() {
-    let class = |flags| key(&ipv4(Transport::Tcp(1, 2, flags, 0), 0), Depth::Transport).marks().tcp;
-    for (flags, wanted) in [
-        (0x00, TcpClass::Data),
-        (0x10, TcpClass::Data),
-        (0x18, TcpClass::Data),
-        (0x02, TcpClass::Syn),
-        (0x12, TcpClass::Syn),
-        (0xc2, TcpClass::Syn),
-        (0x01, TcpClass::Fin),
-        (0x11, TcpClass::Fin),
-        (0x04, TcpClass::Reset),
-        (0x14, TcpClass::Reset),
-        (0x03, TcpClass::Reset),
-        (0x07, TcpClass::Reset),
-    ] {
-        assert_eq!(class(flags), wanted, "flags {flags:#x}");
-    }
-}
-
 /// Sizes that no length field can hold, as GSO frames of Linux have them ("BIG TCP"); the headers are at hand.
 #[test]
 fn frames_over_64_kib_may_have_a_length_of_zero() {
@@ -135,7 +114,7 @@ fn frames_over_64_kib_may_have_a_length_of_zero() {
         }
     }
     let (found, _) = parse(&v4, 200_000, port(), Depth::Transport).unwrap();
-    assert_eq!((found.ports(), found.marks().tcp), ((1000, 80), TcpClass::Syn));
+    assert_eq!(found.ports(), (1000, 80));
 
     for extensions in [vec![], vec![Extension::HopByHop(0)]] {
         let mut v6 = ipv6(extensions, UDP, 100).bytes();

@@ -9,7 +9,7 @@ use etherparse::{
     Ipv6ExtensionsSlice, Ipv6HeaderSlice, Ipv6Slice, SingleVlanSlice, TcpSlice, UdpHeaderSlice, UdpSlice,
     ether_type, ip_number,
 };
-use shunt_switch::flow::key::{Depth, FlowKey, Fragment, L3, L4, Marks, TcpClass};
+use shunt_switch::flow::key::{Depth, FlowKey, Fragment, L3, L4, Marks};
 use shunt_switch::flow::parse::Layout;
 use shunt_switch::ids::PortId;
 use shunt_switch::wire::ethernet::Mac;
@@ -66,9 +66,8 @@ pub(crate) fn expected(frame: &[u8], port: PortId) -> Option<(FlowKey, Layout)> 
     let l4 = if packet.fragment == Fragment::Later { 0 } else { l3 + packet.header };
     if let Some(transport) = transport(&packet, version) {
         match transport {
-            Some((from, to, tcp)) => {
+            Some((from, to)) => {
                 key.set_ports(from, to);
-                marks.tcp = tcp;
                 marks.l4 = L4::Known;
             }
             None => marks.l4 = L4::Malformed,
@@ -182,35 +181,29 @@ fn packet6(
 
 /// Outer `None`: not a protocol the key knows, or not here. Inner `None`: malformed.
 #[expect(clippy::option_option, reason = "three verdicts: unknown, malformed, known")]
-fn transport(packet: &Packet, version: L3) -> Option<Option<(u16, u16, TcpClass)>> {
+fn transport(packet: &Packet, version: L3) -> Option<Option<(u16, u16)>> {
     if packet.fragment == Fragment::Later {
         return None;
     }
     let payload = &packet.payload[..];
     let known = match (packet.protocol, version) {
-        (ip_number::TCP, _) => TcpSlice::from_slice(payload).ok().map(|tcp| {
-            let class = match (tcp.syn(), tcp.fin(), tcp.rst()) {
-                (false, false, false) => TcpClass::Data,
-                (true, false, false) => TcpClass::Syn,
-                (false, true, false) => TcpClass::Fin,
-                _ => TcpClass::Reset,
-            };
-            (tcp.source_port(), tcp.destination_port(), class)
-        }),
+        (ip_number::TCP, _) => {
+            TcpSlice::from_slice(payload).ok().map(|tcp| (tcp.source_port(), tcp.destination_port()))
+        }
         // The length is that of the whole datagram, which etherparse does not read in a fragment.
         (ip_number::UDP, _) if packet.fragment == Fragment::First => UdpHeaderSlice::from_slice(payload)
             .ok()
             .filter(|udp| udp.length() >= 8)
-            .map(|udp| (udp.source_port(), udp.destination_port(), TcpClass::Data)),
+            .map(|udp| (udp.source_port(), udp.destination_port())),
         // By design: a length of 0 is wrong where the real one fits into the field.
         (ip_number::UDP, _) => UdpSlice::from_slice(payload)
             .ok()
             .filter(|udp| udp.length() != 0)
-            .map(|udp| (udp.source_port(), udp.destination_port(), TcpClass::Data)),
+            .map(|udp| (udp.source_port(), udp.destination_port())),
         // Etherparse has no SCTP: the common header has twelve bytes.
         (ip_number::SCTP, _) => payload.first_chunk::<12>().map(|header| {
             let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-            (port(0), port(2), TcpClass::Data)
+            (port(0), port(2))
         }),
         (ip_number::ICMP, L3::Ipv4) => {
             // By design: a timestamp message of another length than 20 is not our affair. Hidden by another code.
@@ -232,7 +225,7 @@ fn transport(packet: &Packet, version: L3) -> Option<Option<(u16, u16, TcpClass)
     Some(known)
 }
 
-fn ping(kind: u8, code: u8, [a, b, _, _]: [u8; 4], echo: [u8; 2]) -> (u16, u16, TcpClass) {
+fn ping(kind: u8, code: u8, [a, b, _, _]: [u8; 4], echo: [u8; 2]) -> (u16, u16) {
     let identifier = if echo.contains(&kind) { u16::from_be_bytes([a, b]) } else { 0 };
-    (u16::from_be_bytes([kind, code]), identifier, TcpClass::Data)
+    (u16::from_be_bytes([kind, code]), identifier)
 }

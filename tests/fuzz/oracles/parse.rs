@@ -1,6 +1,6 @@
 //! What must hold of `flow::parse` for any bytes whatever. The fuzz target runs it, and so do the property tests.
 
-use shunt_switch::flow::key::{Depth, FlowKey, Fragment, L3, L4, Marks, TcpClass};
+use shunt_switch::flow::key::{Depth, FlowKey, Fragment, L3, L4, Marks};
 use shunt_switch::flow::parse::{Layout, Unparsed, parse};
 use shunt_switch::ids::PortId;
 
@@ -63,7 +63,7 @@ pub(crate) fn check_split(frame: &[u8], len: u32, port: PortId, split: usize) {
 
 /// What a key at [`Depth::Network`] keeps of a deeper one.
 fn network_part(mut key: FlowKey) -> FlowKey {
-    let marks = Marks { depth: Depth::Network, l4: L4::Other, tcp: TcpClass::Data, ..key.marks() };
+    let marks = Marks { depth: Depth::Network, l4: L4::Other, ..key.marks() };
     key.set_ports(0, 0);
     key.set_facts(key.protocol(), 0, marks);
     key
@@ -112,7 +112,7 @@ fn check_shape(key: &FlowKey, layout: Layout, data: &[u8], len: u32) {
         };
         assert!(usize::from(layout.l4) + fixed <= data.len(), "the transport header is at hand");
     } else {
-        assert_eq!((key.ports(), marks.tcp), ((0, 0), TcpClass::Data));
+        assert_eq!(key.ports(), (0, 0));
     }
     assert!(marks.tags > 0 || !marks.service_tag);
 }

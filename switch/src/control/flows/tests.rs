@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::drop::DropReason;
-use crate::flow::key::{Depth, Fragment, L3, L4, Marks, TcpClass};
+use crate::flow::key::{Depth, Fragment, L3, L4, Marks};
 use crate::flow::{Actions, FlowKey, Verdict};
 use crate::topology::stamps::Dependencies;
 use crate::wire::ethernet::Mac;
@@ -82,20 +82,19 @@ fn keys_in_words_name_what_is_in_them() {
         depth: Depth::Transport,
         l3: L3::Ipv4,
         l4: L4::Known,
-        tcp: TcpClass::Fin,
         ..Marks::default()
     };
     key.set_facts(6, 0xb8, marks);
     key.set_ports(1000, 80);
-    let rest = "ip.tos==0xb8 && tcp.src==1000 && tcp.dst==80 && tcp.flags==fin";
+    let rest = "ip.tos==0xb8 && tcp.src==1000 && tcp.dst==80";
     assert_eq!(words::key(&key), format!("{ends} && {addresses} && {rest}"));
 
-    key.set_facts(1, 0, Marks { tcp: TcpClass::Data, fragment: Fragment::First, options: true, ..marks });
+    key.set_facts(1, 0, Marks { fragment: Fragment::First, options: true, ..marks });
     key.set_ports(0x0800, 9);
     let rest = "ip.frag==first && ip.options && icmp4.type==8 && icmp4.code==0 && icmp4.id==9";
     assert_eq!(words::key(&key), format!("{ends} && {addresses} && {rest}"));
 
-    key.set_facts(17, 0, Marks { l4: L4::Malformed, ..Marks { tcp: TcpClass::Data, ..marks } });
+    key.set_facts(17, 0, Marks { l4: L4::Malformed, ..marks });
     let rest = "ip.proto==17 && ip.payload.malformed";
     assert_eq!(words::key(&key), format!("{ends} && {addresses} && {rest}"));
 

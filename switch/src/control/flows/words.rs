@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use crate::flow::actions::Edits;
-use crate::flow::key::{Depth, Fragment, L3, L4, TcpClass};
+use crate::flow::key::{Depth, Fragment, L3, L4};
 use crate::flow::{Actions, FlowKey, Verdict};
 use crate::ids::{NetworkId, PortId};
 use crate::topology::Topology;
@@ -151,17 +151,6 @@ fn ports(key: &FlowKey, protocol: u8, name: &str, terms: &mut Terms) {
     }
     terms.is(&format!("{name}.src"), src);
     terms.is(&format!("{name}.dst"), dst);
-    if name == "tcp" {
-        terms.is(
-            "tcp.flags",
-            match key.marks().tcp {
-                TcpClass::Data => "ack",
-                TcpClass::Syn => "syn",
-                TcpClass::Fin => "fin",
-                TcpClass::Reset => "rst",
-            },
-        );
-    }
 }
 
 /// Actions in the order in which they are done, the verdict last.

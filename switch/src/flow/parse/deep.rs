@@ -154,9 +154,8 @@ fn above(
         return Ok(());
     }
     match transport::read(frame.cut(ip.l4, ip.payload), ip, version) {
-        Ok(Some(transport)) => {
-            key.set_ports(transport.ports.0, transport.ports.1);
-            marks.tcp = transport.tcp;
+        Ok(Some(ports)) => {
+            key.set_ports(ports.0, ports.1);
             marks.l4 = L4::Known;
         }
         Ok(None) => {}

@@ -4,7 +4,6 @@
 //! Cost: one bounds check for the IP header and the ports, a dozen comparisons, the stores of the key.
 
 use super::Layout;
-use super::transport::tcp_class;
 use crate::flow::key::{Depth, FlowKey, L3, L4, Marks};
 use crate::wire::protocol::{TCP, UDP};
 
@@ -122,12 +121,11 @@ fn above(
             }
         }
         TCP => {
-            let &[.., offset, flags, _, _, _, _, _, _] = transport.first_chunk::<20>()?;
+            let &[.., offset, _, _, _, _, _, _, _] = transport.first_chunk::<20>()?;
             let length = usize::from(offset >> 4) * 4;
             if length < 20 || length > payload {
                 return None;
             }
-            marks.tcp = tcp_class(flags);
         }
         _ => return None,
     }

@@ -5,49 +5,44 @@
 
 use super::bytes::{Bytes, Refused};
 use super::deep::Ip;
-use crate::flow::key::{Fragment, L3, TcpClass};
+use crate::flow::key::{Fragment, L3};
 use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
-/// What the key wants of a transport header.
-#[derive(Default)]
-pub(super) struct Transport {
-    /// See [`crate::flow::key::FlowKey::ports`].
-    pub(super) ports: (u16, u16),
-    pub(super) tcp: TcpClass,
-}
+/// What the key wants of a transport header, see [`crate::flow::key::FlowKey::ports`].
+type Ports = (u16, u16);
 
 /// Reads the header behind `ip`; `packet` ends where the IP packet does. `None` for a protocol that the switch does not
 /// know, ICMP in IPv6 and ICMPv6 in IPv4 among them.
-pub(super) fn read(packet: Bytes<'_>, ip: &Ip, version: L3) -> Result<Option<Transport>, Refused> {
-    let transport = match (ip.protocol, version) {
+pub(super) fn read(packet: Bytes<'_>, ip: &Ip, version: L3) -> Result<Option<Ports>, Refused> {
+    let ports = match (ip.protocol, version) {
         (TCP, _) => tcp(packet, ip)?,
         (UDP, _) => udp(packet, ip)?,
         (SCTP, _) => {
             let &[a, b, c, d, ..] = packet.read::<12>(ip.l4)?;
-            Transport { ports: ports(a, b, c, d), ..Transport::default() }
+            ports(a, b, c, d)
         }
         (ICMP, L3::Ipv4) => icmp(packet, ip, [8, 0])?,
         (ICMPV6, L3::Ipv6) => icmp(packet, ip, [128, 129])?,
         _ => return Ok(None),
     };
-    Ok(Some(transport))
+    Ok(Some(ports))
 }
 
-fn ports(a: u8, b: u8, c: u8, d: u8) -> (u16, u16) {
+fn ports(a: u8, b: u8, c: u8, d: u8) -> Ports {
     (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
 }
 
-fn tcp(packet: Bytes<'_>, ip: &Ip) -> Result<Transport, Refused> {
-    let &[a, b, c, d, _, _, _, _, _, _, _, _, offset, flags, ..] = packet.read::<20>(ip.l4)?;
+fn tcp(packet: Bytes<'_>, ip: &Ip) -> Result<Ports, Refused> {
+    let &[a, b, c, d, _, _, _, _, _, _, _, _, offset, ..] = packet.read::<20>(ip.l4)?;
     let length = usize::from(offset >> 4) * 4;
     // Options may lie in a later segment: nothing here reads them.
     if length < 20 || length > ip.payload {
         return Err(Refused::Malformed);
     }
-    Ok(Transport { ports: ports(a, b, c, d), tcp: tcp_class(flags) })
+    Ok(ports(a, b, c, d))
 }
 
-fn udp(packet: Bytes<'_>, ip: &Ip) -> Result<Transport, Refused> {
+fn udp(packet: Bytes<'_>, ip: &Ip) -> Result<Ports, Refused> {
     let &[a, b, c, d, e, f, ..] = packet.read::<8>(ip.l4)?;
     let length = usize::from(u16::from_be_bytes([e, f]));
     let sound = match length {
@@ -59,26 +54,12 @@ fn udp(packet: Bytes<'_>, ip: &Ip) -> Result<Transport, Refused> {
     if !sound {
         return Err(Refused::Malformed);
     }
-    Ok(Transport { ports: ports(a, b, c, d), ..Transport::default() })
+    Ok(ports(a, b, c, d))
 }
 
 /// `echo`: the types that have an identifier by which replies find their request.
-fn icmp(packet: Bytes<'_>, ip: &Ip, echo: [u8; 2]) -> Result<Transport, Refused> {
+fn icmp(packet: Bytes<'_>, ip: &Ip, echo: [u8; 2]) -> Result<Ports, Refused> {
     let &[kind, code, _, _, a, b, ..] = packet.read::<8>(ip.l4)?;
     let identifier = if echo.contains(&kind) { u16::from_be_bytes([a, b]) } else { 0 };
-    Ok(Transport { ports: (u16::from_be_bytes([kind, code]), identifier), ..Transport::default() })
-}
-
-/// The class of the flags byte of a TCP header.
-#[inline]
-pub(super) fn tcp_class(flags: u8) -> TcpClass {
-    const FIN: u8 = 1;
-    const SYN: u8 = 2;
-    const RST: u8 = 4;
-    match flags & (FIN | SYN | RST) {
-        0 => TcpClass::Data,
-        FIN => TcpClass::Fin,
-        SYN => TcpClass::Syn,
-        _ => TcpClass::Reset,
-    }
+    Ok((u16::from_be_bytes([kind, code]), identifier))
 }

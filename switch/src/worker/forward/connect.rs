@@ -10,7 +10,7 @@ use super::{Flow, Forwarder, Scene, State, fit};
 use crate::drop::DropReason;
 use crate::flow::actions::Edits;
 use crate::flow::cache::Place;
-use crate::flow::key::{Fragment, L3, TcpClass};
+use crate::flow::key::{Fragment, L3};
 use crate::flow::parse::Layout;
 use crate::flow::{Actions, FlowKey, Verdict, execute};
 use crate::pipeline::{Opens, conntrack};
@@ -18,6 +18,7 @@ use crate::state::ports::{DEFAULT_RANGE, Refused, Share, Translated};
 use crate::state::{
     Direction, Found, Limit, New, Opening, Removal, Segment, Stock, Table, Touch, Tracked, Tuple, sctp, tcp,
 };
+use crate::wire;
 use crate::wire::protocol::{SCTP, TCP};
 
 /// Ports for an address that the node's own stack uses, too: above Linux's `ip_local_port_range`, so that they never meet.
@@ -178,7 +179,7 @@ impl Forwarder {
     pub(super) fn is_usual(actions: &Actions, flow: &Flow, frame: &Mbuf) -> bool {
         !actions.edits.without(Edits::TRACK.and(Edits::REPLY)).is_rare()
             && !fit::is_unusual(actions, flow.layout, frame)
-            && flow.key.marks().tcp == TcpClass::Data
+            && is_data(flow, frame)
     }
 
     /// Tells a connection of a packet, whatever the packet is.
@@ -196,7 +197,10 @@ impl Forwarder {
         };
         let bytes = frame.len() - u32::from(flow.layout.l3);
         let marks = flow.key.marks();
-        let is_data = marks.tcp == TcpClass::Data;
+        let is_data = is_data(flow, frame);
+        if !is_data {
+            table.prefetch_whole(actions.translation);
+        }
         match table.touch(conn, direction, scene.now, 1, bytes) {
             Touch::Done if is_data => return Ok(Track::GoesOn),
             // It has no transport header to be looked at.
@@ -314,6 +318,25 @@ fn zone(scene: &Scene<'_>, key: &FlowKey) -> Option<u16> {
     crate::pipeline::Ingress::of(scene.topology, key).ok()?.network.zone
 }
 
+/// False for a TCP segment that opens or ends something: its connection looks at each. The flags are not in the key, so that all
+/// segments of a connection are of one cached flow; whoever runs its actions asks here.
+#[inline(always)]
+fn is_data(flow: &Flow, frame: &Mbuf) -> bool {
+    flow.key.protocol() != TCP || flow.layout.l4 == 0 || wire::tcp::is_data(transport_header(flow, frame))
+}
+
+/// True for a TCP segment that may open a connection where another one has ended.
+#[inline]
+pub(super) fn may_reopen(flow: &Flow, frame: &Mbuf) -> bool {
+    flow.key.protocol() == TCP && flow.layout.l4 != 0 && wire::tcp::opens(transport_header(flow, frame))
+}
+
+/// The bytes at hand from the transport header on.
+#[inline(always)]
+fn transport_header<'f>(flow: &Flow, frame: &'f Mbuf) -> &'f [u8] {
+    frame.data().get(usize::from(flow.layout.l4)..).unwrap_or_default()
+}
+
 /// How a connection starts whose first packet this is.
 fn first_step(flow: &Flow, frame: &Mbuf, tuple: &Tuple, loose: bool) -> Result<Opening, DropReason> {
     let unsound = DropReason::InvalidState;
@@ -353,7 +376,7 @@ fn transport<'f>(key: &FlowKey, layout: Layout, frame: &'f Mbuf) -> Option<(&'f 
     };
     let there = frame.len().checked_sub(u32::from(layout.l3))?;
     // A large send may be longer than its header can say; what is behind any other packet is padding.
-    let large = frame.offload().ok()?.gso.is_some();
+    let large = there > u32::from(u16::MAX) && frame.offload().ok()?.gso.is_some();
     let packet = if large { there } else { there.min(said) };
     Some((data.get(l4..)?, packet.checked_sub((l4 - l3) as u32)?))
 }

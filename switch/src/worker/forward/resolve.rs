@@ -3,10 +3,10 @@
 use shunt_ffi::Mbuf;
 
 use super::gather::Part;
-use super::{Flow, Forwarder, Scene};
+use super::{Flow, Forwarder, Scene, connect};
 use crate::flow::actions::Edits;
 use crate::flow::cache::{Entry, Place};
-use crate::flow::key::{Fragment, TcpClass};
+use crate::flow::key::Fragment;
 use crate::flow::{Actions, FlowKey};
 use crate::pipeline::{self, Ingress, Opens, Packet, Question, Silent, Teach, ingress};
 use crate::topology::stamps::Dependencies;
@@ -78,6 +78,18 @@ impl Forwarder {
         Some(place)
     }
 
+    /// The same for a flow that the second pass did not find: an earlier frame of the burst may have been its first one.
+    #[inline(never)]
+    pub(super) fn hit_late(
+        &mut self,
+        scene: &Scene<'_>,
+        flow: &mut Flow,
+        frame: &mut Mbuf,
+    ) -> Option<Place> {
+        flow.place = self.cache.find(flow.hash);
+        self.hit(scene, flow, frame)
+    }
+
     /// Decides a cached flow anew. `None`, and the entry is gone, when the decision is another one: that is a defect of the
     /// switch, which is counted and shown by `shunt show workers`.
     #[cold]
@@ -145,7 +157,7 @@ impl Forwarder {
     /// [`Forwarder::decide`] for what is no fragment, or one whose key has the ports of its first one.
     #[inline]
     pub(super) fn decide_whole(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Decision {
-        if scene.inlet.tracks && flow.key.marks().tcp == TcpClass::Syn {
+        if scene.inlet.tracks && connect::may_reopen(flow, frame) {
             self.make_way(scene, flow, frame);
         }
         let Judged { mut decision, opens, teach } = judge(scene, flow, frame);
