@@ -1,16 +1,23 @@
 //! Open vSwitch's own conntrack scenarios (the names of its `tests/system-traffic.at`), one test each, with kernels' stacks or hand-made
-//! frames on both sides of a masqueraded network. Those with a translated destination are with the tests of Services.
+//! frames on both sides of a masqueraded network. Those with a translated destination are with the tests of services
+//! (`tests/services/named.rs`).
 
 #[path = "conntrack/crafted.rs"]
 mod crafted;
+#[path = "conntrack/ends.rs"]
+mod ends;
 #[path = "conntrack/fragments.rs"]
 mod fragments;
 #[path = "routing/lab.rs"]
 #[allow(dead_code, reason = "the tests of routing use all of it")]
 mod lab;
+#[path = "conntrack/limits.rs"]
+mod limits;
 #[path = "conntrack/named.rs"]
 mod named;
 mod node;
+#[path = "conntrack/plain.rs"]
+mod plain;
 #[path = "conntrack/site.rs"]
 mod site;
 #[path = "conntrack/wires.rs"]

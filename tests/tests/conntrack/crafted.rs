@@ -237,17 +237,21 @@ fn ipv4_fragmentation_expiry() {
 fn fragments_that_lack_a_transport_header() {
     require!(root(), tool("perl"), tool("tcpdump"), shuntd());
     let mut node = Node::start();
-    let payload = Payload { transport: Transport::Tcp(5000, 80, 2, 0), data: vec![0; 100] };
-    let tcp = POD.frame(WORLD, payload, false);
-    // RFC 1858: eight bytes of a TCP header, its flags in the next fragment.
-    for tiny in cut(&tcp, 8, 3).iter().take(1) {
-        node.pod.send(tiny).unwrap();
+    for (v6, wanted) in [(false, 1), (true, 2)] {
+        let payload = Payload { transport: Transport::Tcp(5000, 80, 2, 0), data: vec![0; 100] };
+        let tcp = POD.frame(WORLD, payload, v6);
+        // RFC 1858: eight bytes of a TCP header, its flags in the next fragment.
+        for tiny in cut(&tcp, 8, 3).iter().take(1) {
+            node.pod.send(tiny).unwrap();
+        }
+        node.waits_for_drops("pod", "fragment_tiny", wanted);
+        let unfit = piece(&tcp, &[0; 1001], 1024, true, 4);
+        node.pod.send(&unfit).unwrap();
+        node.waits_for_drops("pod", "fragment_unfit", wanted);
     }
-    node.waits_for_drops("pod", "fragment_tiny", 1);
-    let unfit = piece(&tcp, &[0; 1001], 1024, true, 4);
-    node.pod.send(&unfit).unwrap();
-    node.waits_for_drops("pod", "fragment_unfit", 1);
-    assert!(node.world.seen().iter().all(|frame| frame[12] != 8));
+    // An IPv4 packet, or an IPv6 one that is a fragment.
+    let came = |frame: &[u8]| frame[12] == 8 || (frame[12] == 0x86 && frame[20] == 44);
+    assert!(!node.world.seen().iter().any(|frame| came(frame)));
 }
 
 /// RFC 7348 section 5, in a UDP datagram of the peer, for our tunnel's end.
@@ -303,46 +307,49 @@ fn fragmentation_over_vxlan() {
 }
 
 /// A short datagram; it is told by its source port.
-fn short(from: Who, to: Who, port: u16) -> Vec<u8> {
-    from.frame(to, Payload { transport: Transport::Udp(port, 53, true), data: vec![0; 30] }, false)
+fn short(from: Who, to: Who, ports: (u16, u16), v6: bool) -> Vec<u8> {
+    from.frame(to, Payload { transport: Transport::Udp(ports.0, ports.1, true), data: vec![0; 30] }, v6)
 }
 
 /// The frame, or the one inside a tunnel packet, is that of `short`.
-fn is_short(frame: &[u8], port: u16) -> bool {
-    let at = |start: usize| frame.get(start + 34..start + 36) == Some(&port.to_be_bytes()[..]);
-    at(0) || at(50)
+fn is_short(frame: &[u8], port: u16, v6: bool) -> bool {
+    let header = if v6 { 54 } else { 34 };
+    let at = |start: usize| frame.get(start..start + 2) == Some(&port.to_be_bytes()[..]);
+    at(header) || at(50 + header)
 }
 
 #[test]
 fn external_to_overlay_pod() {
     require!(root(), tool("perl"), tool("tcpdump"), shuntd());
-    let mut node = Node::start();
-    // Nobody outside begins with a pod of the overlay, whose addresses are nobody's business there.
-    node.world.send(&short(WORLD, FAR, 1001)).unwrap();
-    node.waits_for_drops("world", "overlay_not_reachable", 1);
-    // A masqueraded network that is no overlay is open unless it says otherwise; and within the masqueraded ones all talk.
-    node.world.send(&short(WORLD, POD, 1002)).unwrap();
-    node.pod.wait(PATIENCE, |frame| is_short(frame, 1002)).unwrap();
-    node.pod.send(&short(POD, FAR, 1003)).unwrap();
-    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1003)).unwrap();
-    // What the pod of the overlay has asked for gets through to it.
-    node.uplink.send(&vxlan(&short(FAR, WORLD, 2004))).unwrap();
-    node.world.wait(PATIENCE, |frame| is_short(frame, 2004)).unwrap();
-    let answer =
-        WORLD.frame(ROUTER, Payload { transport: Transport::Udp(53, 2004, true), data: vec![0; 30] }, false);
-    node.world.send(&answer).unwrap();
-    node.uplink.wait(PATIENCE, |frame| is_short(frame, 53)).unwrap();
-    assert!(node.uplink.seen().iter().all(|frame| !is_short(frame, 1001)));
-    // Closed and opened by configuration.
-    let closed = CONFIG.replacen("name = \"inside\"\n", "name = \"inside\"\nclosed = true\n", 1);
-    let closed = closed.replacen("name = \"blue\"\n", "name = \"blue\"\nclosed = false\n", 1);
-    let file = node.shuntd.dir().join("closed.toml");
-    std::fs::write(&file, closed).unwrap();
-    node.shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
-    node.world.send(&short(WORLD, POD, 1002)).unwrap();
-    node.waits_for_drops("world", "overlay_not_reachable", 2);
-    node.world.send(&short(WORLD, FAR, 1001)).unwrap();
-    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1001)).unwrap();
+    for v6 in [false, true] {
+        let mut node = Node::start();
+        let short = |from, to, port| short(from, to, (port, 53), v6);
+        let is_short = |frame: &[u8], port| is_short(frame, port, v6);
+        // Nobody outside begins with a pod of the overlay, whose addresses are nobody's business there.
+        node.world.send(&short(WORLD, FAR, 1001)).unwrap();
+        node.waits_for_drops("world", "overlay_not_reachable", 1);
+        // A masqueraded network that is no overlay is open unless it says otherwise; and within the masqueraded ones all talk.
+        node.world.send(&short(WORLD, POD, 1002)).unwrap();
+        node.pod.wait(PATIENCE, |frame| is_short(frame, 1002)).unwrap();
+        node.pod.send(&short(POD, FAR, 1003)).unwrap();
+        node.uplink.wait(PATIENCE, |frame| is_short(frame, 1003)).unwrap();
+        // What the pod of the overlay has asked for gets through to it.
+        node.uplink.send(&vxlan(&short(FAR, WORLD, 2004))).unwrap();
+        node.world.wait(PATIENCE, |frame| is_short(frame, 2004)).unwrap();
+        node.world.send(&self::short(WORLD, ROUTER, (53, 2004), v6)).unwrap();
+        node.uplink.wait(PATIENCE, |frame| is_short(frame, 53)).unwrap();
+        assert!(node.uplink.seen().iter().all(|frame| !is_short(frame, 1001)));
+        // Closed and opened by configuration.
+        let closed = CONFIG.replacen("name = \"inside\"\n", "name = \"inside\"\nclosed = true\n", 1);
+        let closed = closed.replacen("name = \"blue\"\n", "name = \"blue\"\nclosed = false\n", 1);
+        let file = node.shuntd.dir().join("closed.toml");
+        std::fs::write(&file, closed).unwrap();
+        node.shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
+        node.world.send(&short(WORLD, POD, 1002)).unwrap();
+        node.waits_for_drops("world", "overlay_not_reachable", 2);
+        node.world.send(&short(WORLD, FAR, 1001)).unwrap();
+        node.uplink.wait(PATIENCE, |frame| is_short(frame, 1001)).unwrap();
+    }
 }
 
 /// The frame with a VLAN tag, and priority 5 in it.
@@ -364,36 +371,66 @@ fn asks_for_gateway(who: Who) -> Vec<u8> {
     [&[0xff; 6][..], &who.mac, &[8, 6], &message.concat()].concat()
 }
 
-#[test]
-fn ipv4_fragmentation_and_vlan() {
-    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+/// A neighbour solicitation for it (RFC 4861 section 4.3), with the option that says who asks.
+fn solicits_gateway(who: Who) -> Vec<u8> {
+    let gateway = Who { last: 254, ..who }.v6();
+    let mut group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
+    group[13..].copy_from_slice(&gateway[13..]);
+    let ip = Ipv6 { source: who.v6(), destination: group, class: 0, hop_limit: 255, extensions: vec![] };
+    let data = [&gateway[..], &[1, 1], &who.mac].concat();
+    let body = Body::Ipv6(ip, Payload { transport: Transport::Icmp(135, 0, 0), data });
+    let dst = [0x33, 0x33, 0xff, group[13], group[14], group[15]];
+    Frame { dst, src: who.mac, body, ..Frame::plain() }.bytes()
+}
+
+/// Datagrams of a station behind the trunk in pieces with tags, and the answers.
+#[track_caller]
+fn fragmentation_and_vlan(v6: bool) {
     let mut node = Node::start();
-    // Who it is, so that answers find it.
-    node.trunk.send(&tagged(&asks_for_gateway(TAGGED))).unwrap();
-    node.trunk.wait(PATIENCE, |frame| untagged(frame).is_some_and(|frame| frame[12..14] == [8, 6])).unwrap();
+    // Who it is, so that answers find it. An advertisement is ICMPv6's message 136.
+    node.trunk.send(&tagged(&if v6 { solicits_gateway(TAGGED) } else { asks_for_gateway(TAGGED) })).unwrap();
+    let answers = |frame: &[u8]| match v6 {
+        true => frame[12] == 0x86 && frame[20] == 58 && frame[54] == 136,
+        false => frame[12..14] == [8, 6],
+    };
+    node.trunk.wait(PATIENCE, |frame| untagged(frame).is_some_and(|frame| answers(&frame))).unwrap();
+    let is_fragment =
+        |frame: &[u8]| if v6 { frame[12] == 0x86 && frame[20] == 44 } else { frame[12..14] == [8, 0] };
     for (order, number) in [[0, 1, 2], [2, 1, 0]].iter().zip(1..) {
         let port = 7000 + number as u16;
-        let pieces = cut(&TAGGED.datagram(WORLD, (port, 53), false), 1024, number);
+        let pieces = cut(&TAGGED.datagram(WORLD, (port, 53), v6), 1024, number);
         for at in order {
             node.trunk.send(&tagged(&pieces[*at])).unwrap();
         }
-        let there = sound(&gathered(&node.world, false, |frame| id(frame) == number));
-        assert_eq!(there, (address(ROUTER, false), address(WORLD, false), (port, 53)));
-        let answer = cut(&WORLD.datagram(ROUTER, (53, port), false), 1024, number + 100);
+        let there = sound(&gathered(&node.world, v6, |frame| is_fragment(frame) && id(frame) == number));
+        assert_eq!(there, (address(ROUTER, v6), address(WORLD, v6), (port, 53)));
+        let answer = cut(&WORLD.datagram(ROUTER, (53, port), v6), 1024, number + 100);
         for at in order {
             node.world.send(&answer[*at]).unwrap();
         }
         let pieces = || {
             let ours = node.trunk.seen().into_iter().filter_map(|frame| untagged(&frame));
-            ours.filter(|frame| frame[12..14] == [8, 0] && id(frame) == number + 100).collect()
+            ours.filter(|frame| is_fragment(frame) && id(frame) == number + 100).collect()
         };
-        assert_eq!(sound(&joined(pieces)), (address(WORLD, false), address(TAGGED, false), (53, port)));
+        assert_eq!(sound(&joined(pieces)), (address(WORLD, v6), address(TAGGED, v6), (53, port)));
     }
 }
 
+#[test]
+fn ipv4_fragmentation_and_vlan() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    fragmentation_and_vlan(false);
+}
+
+#[test]
+fn ipv6_fragmentation_and_vlan() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    fragmentation_and_vlan(true);
+}
+
 /// A TCP segment with these flags, and nothing in it.
-fn segment(from: Who, to: Who, ports: (u16, u16), flags: u8) -> Vec<u8> {
-    from.frame(to, Payload { transport: Transport::Tcp(ports.0, ports.1, flags, 0), data: vec![] }, false)
+fn segment(from: Who, to: Who, ports: (u16, u16), flags: u8, v6: bool) -> Vec<u8> {
+    from.frame(to, Payload { transport: Transport::Tcp(ports.0, ports.1, flags, 0), data: vec![] }, v6)
 }
 
 #[test]
@@ -403,24 +440,28 @@ fn invalid() {
     const RST: u8 = 4;
     const ACK: u8 = 16;
     require!(root(), tool("perl"), tool("tcpdump"), shuntd());
-    let mut node = Node::with(&format!("[connections]\ntcp_loose = false\n{CONFIG}"));
-    let is = |flags: u8| move |frame: &[u8]| frame[12..14] == [8, 0] && frame[23] == 6 && frame[47] == flags;
-    // No first segments, nor flags that a sound sender sets together.
-    for (flags, wanted) in
-        [SYN | ACK, FIN | ACK, RST, RST | ACK, ACK, 0, SYN | FIN, SYN | RST].into_iter().zip(1..)
-    {
-        node.pod.send(&segment(POD, WORLD, (5000, 80), flags)).unwrap();
-        node.waits_for_drops("pod", "invalid_state", wanted);
+    for v6 in [false, true] {
+        let mut node = Node::with(&format!("[connections]\ntcp_loose = false\n{CONFIG}"));
+        let (family, protocol, header) = if v6 { ([0x86, 0xdd], 20, 54) } else { ([8, 0], 23, 34) };
+        let is_tcp = move |frame: &[u8]| frame[12..14] == family && frame[protocol] == 6;
+        let is = |flags: u8| move |frame: &[u8]| is_tcp(frame) && frame[header + 13] == flags;
+        // No first segments, nor flags that a sound sender sets together.
+        for (flags, wanted) in
+            [SYN | ACK, FIN | ACK, RST, RST | ACK, ACK, 0, SYN | FIN, SYN | RST].into_iter().zip(1..)
+        {
+            node.pod.send(&segment(POD, WORLD, (5000, 80), flags, v6)).unwrap();
+            node.waits_for_drops("pod", "invalid_state", wanted);
+        }
+        assert_eq!(node.shuntd.cli_text(&["conntrack", "-C"]).unwrap().trim(), "0");
+        // A first one; a reset and an answer that do not acknowledge it come from who has not seen it.
+        node.pod.send(&segment(POD, WORLD, (5000, 80), SYN, v6)).unwrap();
+        node.world.wait(PATIENCE, is(SYN)).unwrap();
+        for (flags, wanted) in [RST, SYN | ACK].into_iter().zip(1..) {
+            node.world.send(&segment(WORLD, ROUTER, (80, 5000), flags, v6)).unwrap();
+            node.waits_for_drops("world", "invalid_state", wanted);
+        }
+        let list = node.shuntd.cli_text(&["conntrack", "-L"]).unwrap();
+        assert!(list.lines().count() == 1 && list.contains(" SYN_SENT "), "{list}");
+        assert!(!node.pod.seen().iter().any(|frame| is_tcp(frame)));
     }
-    assert_eq!(node.shuntd.cli_text(&["conntrack", "-C"]).unwrap().trim(), "0");
-    // A first one; a reset and an answer that do not acknowledge it come from who has not seen it.
-    node.pod.send(&segment(POD, WORLD, (5000, 80), SYN)).unwrap();
-    node.world.wait(PATIENCE, is(SYN)).unwrap();
-    for (flags, wanted) in [RST, SYN | ACK].into_iter().zip(1..) {
-        node.world.send(&segment(WORLD, ROUTER, (80, 5000), flags)).unwrap();
-        node.waits_for_drops("world", "invalid_state", wanted);
-    }
-    let list = node.shuntd.cli_text(&["conntrack", "-L"]).unwrap();
-    assert!(list.lines().count() == 1 && list.contains(" SYN_SENT "), "{list}");
-    assert!(node.pod.seen().iter().all(|frame| frame[12] != 8));
 }

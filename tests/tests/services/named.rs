@@ -121,8 +121,7 @@ fn error(frame: &[u8], v6: bool) -> Option<(IpAddr, IpAddr, (IpAddr, u16), (IpAd
     };
     let port = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
     let ethertype = frame.get(12..14)?;
-    let wanted: (&[u8], u8, &[u8]) =
-        if v6 { (&[0x86, 0xdd], 58, &[1, 4]) } else { (&[8, 0], 1, &[3, 3]) };
+    let wanted: (&[u8], u8, &[u8]) = if v6 { (&[0x86, 0xdd], 58, &[1, 4]) } else { (&[8, 0], 1, &[3, 3]) };
     let kind = frame.get(outer + length..outer + length + 2)?;
     if (ethertype, *frame.get(outer + protocol)?, kind) != wanted {
         return None;
@@ -145,7 +144,8 @@ fn related(v6: bool) {
             assert_eq!(heard, "failed: Connection refused", "{at}: {:?}", node.drops());
             let (front, asker): (IpAddr, IpAddr) = (at.parse().unwrap(), own(from, v6).parse().unwrap());
             let about = |frame: &[u8]| error(frame, v6).filter(|(.., to)| *to == (front, port));
-            let (by, to, (source, source_port), _) = about(&sniffer.wait(|frame| about(frame).is_some())).unwrap();
+            let (by, to, (source, source_port), _) =
+                about(&sniffer.wait(|frame| about(frame).is_some())).unwrap();
             assert_eq!((by, to, source), (front, asker, asker), "nobody knows of the backend");
             let listed = node.cli(&format!("conntrack -L -p udp -d {at}"));
             assert!(listed.contains(&format!("sport={source_port} dport={port} ")), "{listed}");
