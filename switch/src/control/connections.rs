@@ -223,6 +223,10 @@ pub struct Which {
     pub source: Option<std::net::IpAddr>,
     /// Whom it was opened to.
     pub destination: Option<std::net::IpAddr>,
+    /// The port that it was opened from: then it has ports, and no identifier in their place.
+    pub source_port: Option<u16>,
+    /// The port that it was opened to; likewise.
+    pub destination_port: Option<u16>,
 }
 
 impl Which {
@@ -230,6 +234,13 @@ impl Which {
         self.protocol.is_none_or(|protocol| protocol == original.protocol())
             && self.source.is_none_or(|source| source == original.source())
             && self.destination.is_none_or(|destination| destination == original.destination())
+            && self.has_ports(original)
+    }
+
+    fn has_ports(&self, original: &Tuple) -> bool {
+        let has = original.has_ports() && original.echo().is_none();
+        self.source_port.is_none_or(|port| has && port == original.source_port())
+            && self.destination_port.is_none_or(|port| has && port == original.destination_port())
     }
 }
 

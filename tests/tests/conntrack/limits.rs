@@ -34,8 +34,23 @@ fn ct_flush_by_5_tuple() {
             until_answered(&node, pod, to);
             spray(pod, to, 7000, 3);
         }
+        // One of a's three by all that tells it, then what is left of them by who they are between.
+        let listed = node.cli(&format!("conntrack -L -p udp -s {} -d {to} --dport 7001", own(a, v6)));
+        let sport = listed.split(' ').find_map(|word| word.strip_prefix("sport=")).expect("one connection");
+        let others = sport.parse::<u16>().unwrap() ^ 1;
+        let five = |protocol: &str, sport: &str, dport: u16| {
+            let ends = format!("-s {} -d {to} --sport {sport} --dport {dport}", own(a, v6));
+            node.cli(&format!("conntrack -D -p {protocol} {ends}"))
+        };
+        for (protocol, sport, dport) in
+            [("tcp", sport, 7001), ("udp", sport, 7003), ("udp", &others.to_string(), 7001)]
+        {
+            assert_eq!(five(protocol, sport, dport), "0 connections have been ended.\n");
+        }
+        assert_eq!(five("udp", sport, 7001), "1 connections have been ended.\n");
+        assert_eq!(node.cli("conntrack -L -p udp --dport 7001").lines().count(), 1, "that of the other pod");
         let ended = node.cli(&format!("conntrack -D -p udp -s {} -d {to}", own(a, v6)));
-        assert_eq!(ended, "3 connections have been ended.\n");
+        assert_eq!(ended, "2 connections have been ended.\n");
         let left = node.cli("conntrack -L -p udp");
         let of_tap = format!("src={} ", own(tap, v6));
         assert!(left.lines().count() == 3 && left.lines().all(|line| line.contains(&of_tap)), "{left}");
