@@ -310,6 +310,7 @@ fn router(name: RouterName) -> Router {
         gateway_mode: GatewayMode::default(),
         management_port: None,
         snat_pool: Vec::new(),
+        snat_ports: None,
     }
 }
 

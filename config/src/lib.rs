@@ -40,6 +40,7 @@ mod peers;
 mod police;
 mod port;
 mod protocol;
+mod range;
 mod raw;
 mod read;
 mod router;

@@ -2,6 +2,9 @@
 //! frames on both sides of a masqueraded network. Those with a translated destination are with the tests of services
 //! (`tests/services/named.rs`).
 
+#[allow(dead_code, reason = "the tests of services use all of it")]
+#[path = "services/cluster.rs"]
+mod cluster;
 #[path = "conntrack/crafted.rs"]
 mod crafted;
 #[path = "conntrack/ends.rs"]
@@ -18,6 +21,8 @@ mod named;
 mod node;
 #[path = "conntrack/plain.rs"]
 mod plain;
+#[path = "conntrack/ports.rs"]
+mod ports;
 #[path = "conntrack/site.rs"]
 mod site;
 #[path = "conntrack/wires.rs"]

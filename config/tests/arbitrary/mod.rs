@@ -124,6 +124,7 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             external_ips,
             floating_ips,
             snat_pool: Vec::new(),
+            snat_ports: Some(40_000..=40_015),
             port_forwards: vec![PortForward {
                 protocol: ServiceProtocol::Udp,
                 external: "203.0.113.201:53".parse().unwrap(),
@@ -139,6 +140,7 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             external_ips: Vec::new(),
             floating_ips: Vec::new(),
             snat_pool: Vec::new(),
+            snat_ports: None,
             port_forwards: Vec::new(),
             static_snat: Vec::new(),
             gateway_mode: Default::default(),

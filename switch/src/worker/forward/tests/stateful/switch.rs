@@ -341,6 +341,7 @@ fn nat(world: &World) -> Option<Nat> {
         external_ips: Vec::new(),
         floating_ips: world.floating.into_iter().flat_map(|it| FAMILIES.map(|v6| pair(it, v6))).collect(),
         snat_pool: of(world.pool).flat_map(both).map(|(number, v6)| places::pool(number, v6)).collect(),
+        snat_ports: world.ports.then_some(places::PORTS),
         port_forwards: world
             .forward
             .into_iter()
