@@ -63,7 +63,7 @@ pub use cluster::object::{NAMESPACE_NAME_LABEL, NamedPort, Namespace, Pod};
 pub use cluster::peer::{IpBlock, Peer as PolicyPeer, PolicyPort, PortRef};
 pub use cluster::policy::{Policy, Refusal, Rule};
 pub use cluster::selector::{Expression, Operator, Selector};
-pub use connections::{Connections, Timeouts};
+pub use connections::{Connections, OwnTimeouts, Timeouts};
 pub use daemon::Daemon;
 pub use diff::{ConfigDiff, NetworkChange, PortChange, RouterChange, Step, diff};
 pub use error::{ConfigError, ConfigErrors, LoadError};

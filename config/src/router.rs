@@ -10,6 +10,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
+use crate::connections::OwnTimeouts;
+use crate::connections::timeouts::TIMEOUTS;
 use crate::error::Reported;
 use crate::keys::Key;
 use crate::names::{PortName, RouterName};
@@ -52,6 +54,9 @@ pub struct Router {
     /// With which address the connections of a prefix leave, in the order of the text; of several the longest prefix counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub static_snat: Vec<StaticSnat>,
+    /// How long its own connections live in silence, where that is not what `[connections]` says.
+    #[serde(skip_serializing_if = "OwnTimeouts::are_none")]
+    pub timeouts: OwnTimeouts,
     /// By which way what pods send leaves the node, and what comes for services.
     pub gateway_mode: GatewayMode,
     /// The port by which the node's own stack and pods reach each other: a TAP port with addresses in one of the networks.
@@ -205,6 +210,13 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "what connections of a prefix leave with through the network in whose subnet the address is, be they masqueraded or not; the longest prefix counts",
     },
     Key {
+        name: "timeouts",
+        kinds: &[],
+        takes: "table of timeouts of `[connections]`, as `{ udp_timeout = \"10s\" }`",
+        default: "none",
+        meaning: "how long connections of the router and its networks (its zone) live in silence, where that is not what `[connections]` says",
+    },
+    Key {
         name: "gateway_mode",
         kinds: &[],
         takes: "`\"shared\"` or `\"local\"`",
@@ -240,6 +252,7 @@ pub(crate) struct Draft {
     pub(crate) snat_ports: Option<Option<RangeInclusive<u16>>>,
     pub(crate) port_forwards: Option<Vec<Option<PortForward>>>,
     pub(crate) static_snat: Option<Vec<Option<StaticSnat>>>,
+    pub(crate) timeouts: Option<OwnTimeouts>,
     pub(crate) gateway_mode: Option<GatewayMode>,
     /// `None` where it holds a mistake.
     pub(crate) management_port: Option<Option<PortName>>,
@@ -256,6 +269,7 @@ impl Draft {
             snat_ports: self.snat_ports?,
             port_forwards: self.port_forwards?.into_iter().collect::<Option<_>>()?,
             static_snat: self.static_snat?.into_iter().collect::<Option<_>>()?,
+            timeouts: self.timeouts?,
             gateway_mode: self.gateway_mode?,
             management_port: self.management_port?,
         })
@@ -272,6 +286,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let forwards =
         section.tables("port_forwards", forward::FORWARD_KEYS, forward::FORWARD_EXAMPLE, forward::read);
     let snat = section.tables("static_snat", forward::SNAT_KEYS, forward::SNAT_EXAMPLE, forward::snat);
+    let timeouts = section.table("timeouts", TIMEOUTS, "{ udp_timeout = \"10s\" }", OwnTimeouts::read);
     const MODES: &[(&str, GatewayMode)] = &[("shared", GatewayMode::Shared), ("local", GatewayMode::Local)];
     let gateway_mode = section.or("gateway_mode", GatewayMode::default(), value::one_of(MODES));
     let management_port = section.optional("management_port", value::parsed::<PortName>);
@@ -286,6 +301,7 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         snat_ports: snat_ports.ok(),
         port_forwards: forwards.ok(),
         static_snat: snat.ok(),
+        timeouts: timeouts.map(Option::unwrap_or_default).ok(),
         gateway_mode: gateway_mode.ok(),
         management_port: management_port.ok(),
     }

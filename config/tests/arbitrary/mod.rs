@@ -131,6 +131,11 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
                 internal: "10.99.0.2:5353".parse().unwrap(),
             }],
             static_snat: Vec::new(),
+            timeouts: shunt_config::OwnTimeouts {
+                udp_timeout: Some(7),
+                tcp_timeout_established: Some(86_400),
+                ..Default::default()
+            },
             gateway_mode: Default::default(),
             management_port: None,
         };
@@ -143,6 +148,7 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             snat_ports: None,
             port_forwards: Vec::new(),
             static_snat: Vec::new(),
+            timeouts: Default::default(),
             gateway_mode: Default::default(),
             management_port: None,
         };

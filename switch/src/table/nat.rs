@@ -126,6 +126,7 @@ mod tests {
                     address: address.parse().unwrap(),
                 })
                 .into(),
+            timeouts: Default::default(),
             gateway_mode: Default::default(),
             management_port: None,
         };

@@ -1,8 +1,11 @@
 //! Zones: who talks to whom is known for each router by itself.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde_json::Value;
 use shunt_tests::frames::{Body, Frame, Ipv4, Ipv6, Payload, Piece, Transport};
 use shunt_tests::scene::build::PATIENCE;
-use shunt_tests::{Wire, require};
+use shunt_tests::{Shuntd, Wire, require};
 
 use crate::wires;
 
@@ -93,5 +96,57 @@ fn zones() {
             let line = format!("router={router} entries=1 half_open=0");
             assert!(statistics.contains(&line), "{statistics}");
         }
+    }
+}
+
+fn text(end: End, is_v6: bool) -> String {
+    if is_v6 { Ipv6Addr::from(v6(end)).to_string() } else { Ipv4Addr::from(end.0).to_string() }
+}
+
+/// What the list says of each zone's connection: how long it may still be silent.
+fn remaining(shuntd: &Shuntd, is_v6: bool) -> Vec<u64> {
+    let ours = |row: &&Value| row["original"]["source"] == text(POD, is_v6);
+    let rows = shuntd.cli(&["conntrack", "-L", "-p", "udp", "-o", "json"]).unwrap();
+    rows.as_array().into_iter().flatten().filter(ours).filter_map(|row| row["remaining"].as_u64()).collect()
+}
+
+/// One router's connections are forgotten soon, the other's are not; and the other way round, while they live.
+#[test]
+fn zone_based_timeout_policy() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let names = ["red-pod", "red-world", "blue-pod", "blue-world"];
+    let with = |router: &str| {
+        let section = format!("name = \"{router}\"\n");
+        CONFIG.replacen(
+            &section,
+            &format!("{section}timeouts = {{ udp_timeout = \"1s\", udp_timeout_stream = \"1s\" }}\n"),
+            1,
+        )
+    };
+    for is_v6 in [false, true] {
+        let (_places, shuntd, [mut red_pod, red_world, mut blue_pod, blue_world]) =
+            wires::start(&with("red"), names);
+        let left = |router: &str| {
+            let gone = |_: &Value| {
+                let statistics = shuntd.cli_text(&["conntrack", "-S"]).unwrap();
+                !statistics.contains(&format!("router={router} entries="))
+            };
+            shuntd.cli_until(&["show", "topology", "--json"], PATIENCE, gone).unwrap();
+            remaining(&shuntd, is_v6)
+        };
+        red_pod.send(&datagram(POD, WORLD, (5000, 53), b"red!", is_v6)).unwrap();
+        blue_pod.send(&datagram(POD, WORLD, (5000, 53), b"blue", is_v6)).unwrap();
+        arrives(&red_world, b"red!", is_v6);
+        arrives(&blue_world, b"blue", is_v6);
+        // The defaults are half a minute.
+        let blue = left("red");
+        assert!(blue.len() == 1 && (2..=30).contains(&blue[0]), "{blue:?}");
+        red_pod.send(&datagram(POD, WORLD, (5000, 53), b"more", is_v6)).unwrap();
+        arrives(&red_world, b"more", is_v6);
+        let file = shuntd.dir().join("blue.toml");
+        std::fs::write(&file, with("blue")).unwrap();
+        shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
+        let red = left("blue");
+        assert!(red.len() == 1 && (2..=30).contains(&red[0]), "{red:?}");
     }
 }

@@ -21,7 +21,7 @@ use crate::offload::EgressCapabilities;
 use crate::pipeline::keep::{Standing, keeps};
 use crate::policy::Resolver;
 use crate::port::TxQueue;
-use crate::state::{Affinity, Connection, Fragments, Limits, Removal, Size, Stock, Table, Timeouts};
+use crate::state::{Affinity, ByZone, Connection, Fragments, Limits, Removal, Size, Stock, Table};
 use crate::table::fdb::{self, Fdb, Place as At};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::nat::Nat;
@@ -192,7 +192,7 @@ impl Switch {
 
     /// Ends connections that were silent for too long.
     pub(super) fn sweep(&mut self, now: u32) {
-        let swept = self.table.sweep(&mut self.stock, 0, 1 << 20, now, &Timeouts::default(), |_| {});
+        let swept = self.table.sweep(&mut self.stock, 0, 1 << 20, now, &ByZone::default(), |_| {});
         assert_eq!((swept.next, swept.busy), (None, 0));
     }
 
@@ -354,6 +354,7 @@ fn nat(world: &World) -> Option<Nat> {
                 address: places::sourced(number, v6),
             })
             .collect(),
+        timeouts: Default::default(),
         gateway_mode: Default::default(),
         management_port: None,
     })
