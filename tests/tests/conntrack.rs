@@ -9,6 +9,8 @@ mod cluster;
 mod crafted;
 #[path = "conntrack/ends.rs"]
 mod ends;
+#[path = "conntrack/fair.rs"]
+mod fair;
 #[path = "conntrack/fragments.rs"]
 mod fragments;
 #[path = "routing/lab.rs"]
@@ -23,8 +25,14 @@ mod node;
 mod plain;
 #[path = "conntrack/ports.rs"]
 mod ports;
+#[path = "conntrack/single.rs"]
+mod single;
 #[path = "conntrack/site.rs"]
 mod site;
+#[path = "conntrack/stall.rs"]
+mod stall;
+#[path = "bonds/stall.rs"]
+mod stalled;
 #[path = "conntrack/wires.rs"]
 mod wires;
 #[path = "conntrack/zones.rs"]

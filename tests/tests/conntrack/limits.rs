@@ -115,30 +115,41 @@ fn new_connections_of_one_source_in_a_second() {
     require!(root(), tool("perl"), file("/dev/net/tun"), shuntd());
     for v6 in [false, true] {
         let node = masquerades("[connections]\nper_source_rate = 10\n");
-        let (a, _, outside) = three(&node);
+        let (a, tap, outside) = three(&node);
         until_answered(&node, a, own(outside, v6));
+        until_answered(&node, tap, own(outside, v6));
         spray(a, own(outside, v6), 7000, 400);
         let made = || statistic(&node, "opened");
         let refused = || statistic(&node, "connection_rate");
         node.shuntd.cli_until(&["show", "drops", "--json"], PATIENCE, |_| made() + refused() > 400).unwrap();
         // All within a second or three.
         assert!(refused() > 300, "{}", node.cli("conntrack -S"));
+        // While one is refused another goes on.
+        spray(a, own(outside, v6), 7000, 100);
+        spray(tap, own(outside, v6), 7000, 5);
+        let listed = || node.cli(&format!("conntrack -L -p udp -s {}", own(tap, v6))).lines().count() == 5;
+        node.shuntd.cli_until(&["show", "drops", "--json"], PATIENCE, |_| listed()).unwrap();
+        assert_eq!(dropped(&node, "pod2", "connection_rate"), 0);
     }
 }
 
 #[test]
-fn zone_based_timeout_policy() {
+fn timeouts_of_protocols() {
     require!(root(), tool("perl"), file("/dev/net/tun"), shuntd());
-    let node = masquerades("[connections]\nudp_timeout = \"1s\"\n");
-    let (a, _, outside) = three(&node);
-    until_answered(&node, a, &outside.v4);
-    spray(a, &outside.v4, 7000, 5);
-    node.shuntd
-        .cli_until(&["conntrack", "-L", "-p", "udp", "-o", "json"], PATIENCE, |rows| {
-            rows.as_array().is_some_and(Vec::is_empty)
-        })
-        .unwrap();
-    assert!(statistic(&node, "expired") >= 5);
-    // Echoes have a time of their own.
-    assert!(node.cli("conntrack -L -p icmp").contains("type=8"));
+    for v6 in [false, true] {
+        let node = masquerades("[connections]\nudp_timeout = \"1s\"\n");
+        let (a, _, outside) = three(&node);
+        let to = own(outside, v6);
+        until_answered(&node, a, to);
+        spray(a, to, 7000, 5);
+        node.shuntd
+            .cli_until(&["conntrack", "-L", "-p", "udp", "-o", "json"], PATIENCE, |rows| {
+                rows.as_array().is_some_and(Vec::is_empty)
+            })
+            .unwrap();
+        assert!(statistic(&node, "expired") >= 5);
+        // Echoes have a time of their own.
+        let (protocol, kind) = if v6 { ("icmpv6", "type=128") } else { ("icmp", "type=8") };
+        assert!(node.cli(&format!("conntrack -L -p {protocol}")).contains(kind));
+    }
 }
