@@ -159,7 +159,7 @@ impl Talk {
     /// Who answers, and whom he sees.
     #[track_caller]
     pub(crate) fn ask(&mut self) -> Result<Answer, String> {
-        let said = self.say("hello");
+        let said = self.try_say("hello").ok_or("it was not opened")?;
         answer(&said).ok_or(said)
     }
 }

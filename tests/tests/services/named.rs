@@ -104,9 +104,16 @@ fn dnat_with_additional_snat() {
     }
 }
 
-/// What the header in an error and the one around it say: the reporter, who the error is for, and both ends of the packet that it is
-/// about; `None` for frames of others.
-fn error(frame: &[u8], v6: bool) -> Option<(IpAddr, IpAddr, (IpAddr, u16), (IpAddr, u16))> {
+/// An error: who it seems to come from, who it is for, and both ends of the packet that it is about.
+struct Complaint {
+    by: IpAddr,
+    to: IpAddr,
+    source: (IpAddr, u16),
+    destination: (IpAddr, u16),
+}
+
+/// What a frame says in which a port is called unreachable; `None` for frames of others.
+fn complaint(frame: &[u8], v6: bool) -> Option<Complaint> {
     let (length, protocol) = if v6 { (40, 6) } else { (20, 9) };
     let (outer, inner) = (14, 14 + length + 8);
     let address = |at: usize| -> Option<IpAddr> {
@@ -127,7 +134,8 @@ fn error(frame: &[u8], v6: bool) -> Option<(IpAddr, IpAddr, (IpAddr, u16), (IpAd
         return None;
     }
     let ((by, to), (source, destination)) = (ends(outer)?, ends(inner)?);
-    Some((by, to, (source, port(inner + length)?), (destination, port(inner + length + 2)?)))
+    let (source, destination) = ((source, port(inner + length)?), (destination, port(inner + length + 2)?));
+    Some(Complaint { by, to, source, destination })
 }
 
 /// Nobody listens at the backend's port: what its kernel says of that reaches the socket that has asked at a front, and speaks of that
@@ -143,10 +151,10 @@ fn related(v6: bool) {
             let heard = Talk::open(from, "udp", &at, port).say("anyone?");
             assert_eq!(heard, "failed: Connection refused", "{at}: {:?}", node.drops());
             let (front, asker): (IpAddr, IpAddr) = (at.parse().unwrap(), own(from, v6).parse().unwrap());
-            let about = |frame: &[u8]| error(frame, v6).filter(|(.., to)| *to == (front, port));
-            let (by, to, (source, source_port), _) =
-                about(&sniffer.wait(|frame| about(frame).is_some())).unwrap();
-            assert_eq!((by, to, source), (front, asker, asker), "nobody knows of the backend");
+            let about = |frame: &[u8]| complaint(frame, v6).filter(|it| it.destination == (front, port));
+            let said = about(&sniffer.wait(|frame| about(frame).is_some())).unwrap();
+            let (source, source_port) = said.source;
+            assert_eq!((said.by, said.to, source), (front, asker, asker), "nobody knows of the backend");
             let listed = node.cli(&format!("conntrack -L -p udp -d {at}"));
             assert!(listed.contains(&format!("sport={source_port} dport={port} ")), "{listed}");
             // The error is of the connection, and answers nothing.
