@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shunt_switch::state::tuple::Parts;
 use shunt_switch::state::{
-    ConnRef, Direction, Insert, Limits, New, Opening, Removal, Size, Stock, Table, Timeouts, Touch, Tuple,
+    ByZone, ConnRef, Direction, Insert, Limits, New, Opening, Removal, Size, Stock, Table, Touch, Tuple,
 };
 
 /// Lookups of one pass.
@@ -136,7 +136,7 @@ fn sweeps(_: &mut Criterion) {
             let (mut from, mut slices, mut ended) = (Some(0), Vec::new(), 0);
             while let Some(start) = from {
                 let slice = Instant::now();
-                let swept = table.sweep(&mut stock, start, SLICE, now, &Timeouts::default(), |_| ());
+                let swept = table.sweep(&mut stock, start, SLICE, now, &ByZone::default(), |_| ());
                 slices.push(slice.elapsed());
                 ended += swept.ended;
                 from = swept.next;

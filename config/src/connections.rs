@@ -1,6 +1,6 @@
 //! `[connections]`: how many connections the switch keeps, who may have how many, and how long each lives in silence.
 
-mod timeouts;
+pub(crate) mod timeouts;
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::error::Reported;
 use crate::keys::{Key, key};
 use crate::section::Section;
 use crate::value;
-pub use timeouts::Timeouts;
+pub use timeouts::{OwnTimeouts, Timeouts};
 
 /// Fewest and most connections.
 const CAPACITY: (i64, i64) = (1_024, 16_777_216);

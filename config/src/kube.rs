@@ -33,6 +33,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::check;
+use crate::connections::OwnTimeouts;
 use crate::error::{ConfigError, Place, Reported, Sink};
 use crate::network::Network;
 use crate::router::{GatewayMode, Router, Routes};
@@ -307,9 +308,11 @@ fn router(name: RouterName) -> Router {
         floating_ips: Vec::new(),
         port_forwards: Vec::new(),
         static_snat: Vec::new(),
+        timeouts: OwnTimeouts::default(),
         gateway_mode: GatewayMode::default(),
         management_port: None,
         snat_pool: Vec::new(),
+        snat_ports: None,
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::error::Reported;
 use crate::keys::{Key, key};
-use crate::raw::{Raw, quote};
+use crate::range;
 use crate::section::Section;
 use crate::service::endpoint::label;
-use crate::value;
 
 /// The node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,7 +20,7 @@ pub struct Node {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// Ports that services may have at the node's own addresses.
-    #[serde(serialize_with = "range")]
+    #[serde(serialize_with = "range::write")]
     pub node_ports: RangeInclusive<u16>,
 }
 
@@ -47,21 +46,7 @@ pub(crate) fn read(section: &mut Section<'_, '_>) -> Result<Node, Reported> {
     let default = Node::default();
     let name = section.optional("name", label);
     let zone = section.optional("zone", label);
-    let node_ports = section.or("node_ports", default.node_ports, ports);
+    let node_ports = section.or("node_ports", default.node_ports, range::ports("30000-32767"));
     section.refuse_others(None);
     Ok(Node { name: name?, zone: zone?, node_ports: node_ports? })
-}
-
-fn ports(raw: Raw<'_>) -> Result<RangeInclusive<u16>, String> {
-    let text = value::text(raw)?;
-    let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port != 0);
-    let ends = text.split_once('-').and_then(|(low, high)| Some((number(low)?, number(high)?)));
-    match ends.filter(|(low, high)| low <= high) {
-        Some((low, high)) => Ok(low..=high),
-        None => Err(format!("{} is no range of ports; write it as \"30000-32767\"", quote(text))),
-    }
-}
-
-fn range<S: Serializer>(range: &RangeInclusive<u16>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{}-{}", range.start(), range.end()))
 }

@@ -4,15 +4,18 @@ pub(crate) mod floating;
 pub(crate) mod forward;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
+use crate::connections::OwnTimeouts;
+use crate::connections::timeouts::TIMEOUTS;
 use crate::error::Reported;
 use crate::keys::Key;
 use crate::names::{PortName, RouterName};
+use crate::range;
 use crate::raw::{Raw, quote};
 use crate::section::Section;
 use crate::value;
@@ -41,12 +44,19 @@ pub struct Router {
     /// they are; a station always with the same one (RFC 4787 REQ-2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub snat_pool: Vec<IpAddr>,
+    /// Which ports of TCP, UDP and SCTP connections leave with, when they leave with another address than their own; floating
+    /// addresses aside, with which ports stay.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "range::write_some")]
+    pub snat_ports: Option<RangeInclusive<u16>>,
     /// Single ports outside that lead to a station inside, in the order of the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub port_forwards: Vec<PortForward>,
     /// With which address the connections of a prefix leave, in the order of the text; of several the longest prefix counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub static_snat: Vec<StaticSnat>,
+    /// How long its own connections live in silence, where that is not what `[connections]` says.
+    #[serde(skip_serializing_if = "OwnTimeouts::are_none")]
+    pub timeouts: OwnTimeouts,
     /// By which way what pods send leaves the node, and what comes for services.
     pub gateway_mode: GatewayMode,
     /// The port by which the node's own stack and pods reach each other: a TAP port with addresses in one of the networks.
@@ -179,6 +189,13 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "what masqueraded connections leave with through the network in whose subnet they are, in place of the router's address there",
     },
     Key {
+        name: "snat_ports",
+        kinds: &[],
+        takes: "string, two ports, as `\"40000-40015\"`",
+        default: "none",
+        meaning: "ports of TCP, UDP and SCTP that masqueraded connections, and those of `static_snat`, leave with; without it 1024 to 65535, and from 61000 on where the network has a `host_port`",
+    },
+    Key {
         name: "port_forwards",
         kinds: &[],
         takes: "array of `{ protocol = \"tcp\", external = \"ADDRESS:PORT\", internal = \"ADDRESS:PORT\" }`; `protocol` is `\"tcp\"`, `\"udp\"` or `\"sctp\"`",
@@ -191,6 +208,13 @@ pub(crate) const KEYS: &[Key] = &[
         takes: "array of `{ source = PREFIX, address = ADDRESS }`",
         default: "[]",
         meaning: "what connections of a prefix leave with through the network in whose subnet the address is, be they masqueraded or not; the longest prefix counts",
+    },
+    Key {
+        name: "timeouts",
+        kinds: &[],
+        takes: "table of timeouts of `[connections]`, as `{ udp_timeout = \"10s\" }`",
+        default: "none",
+        meaning: "how long connections of the router and its networks (its zone) live in silence, where that is not what `[connections]` says",
     },
     Key {
         name: "gateway_mode",
@@ -224,8 +248,11 @@ pub(crate) struct Draft {
     pub(crate) external_ips: Option<Vec<IpNet>>,
     pub(crate) floating_ips: Option<Vec<Option<FloatingIp>>>,
     pub(crate) snat_pool: Option<Vec<IpAddr>>,
+    /// `None` where it holds a mistake.
+    pub(crate) snat_ports: Option<Option<RangeInclusive<u16>>>,
     pub(crate) port_forwards: Option<Vec<Option<PortForward>>>,
     pub(crate) static_snat: Option<Vec<Option<StaticSnat>>>,
+    pub(crate) timeouts: Option<OwnTimeouts>,
     pub(crate) gateway_mode: Option<GatewayMode>,
     /// `None` where it holds a mistake.
     pub(crate) management_port: Option<Option<PortName>>,
@@ -239,8 +266,10 @@ impl Draft {
             external_ips: self.external_ips?,
             floating_ips: self.floating_ips?.into_iter().collect::<Option<_>>()?,
             snat_pool: self.snat_pool?,
+            snat_ports: self.snat_ports?,
             port_forwards: self.port_forwards?.into_iter().collect::<Option<_>>()?,
             static_snat: self.static_snat?.into_iter().collect::<Option<_>>()?,
+            timeouts: self.timeouts?,
             gateway_mode: self.gateway_mode?,
             management_port: self.management_port?,
         })
@@ -253,9 +282,11 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
     let external_ips = section.list("external_ips", prefix);
     let floating_ips = section.tables("floating_ips", floating::KEYS, floating::EXAMPLE, floating::read).ok();
     let snat_pool = pool(section).ok();
+    let snat_ports = section.optional("snat_ports", range::ports("40000-40015"));
     let forwards =
         section.tables("port_forwards", forward::FORWARD_KEYS, forward::FORWARD_EXAMPLE, forward::read);
     let snat = section.tables("static_snat", forward::SNAT_KEYS, forward::SNAT_EXAMPLE, forward::snat);
+    let timeouts = section.table("timeouts", TIMEOUTS, "{ udp_timeout = \"10s\" }", OwnTimeouts::read);
     const MODES: &[(&str, GatewayMode)] = &[("shared", GatewayMode::Shared), ("local", GatewayMode::Local)];
     let gateway_mode = section.or("gateway_mode", GatewayMode::default(), value::one_of(MODES));
     let management_port = section.optional("management_port", value::parsed::<PortName>);
@@ -267,8 +298,10 @@ pub(crate) fn read(path: String, section: &mut Section<'_, '_>) -> Draft {
         external_ips: external_ips.ok(),
         floating_ips,
         snat_pool,
+        snat_ports: snat_ports.ok(),
         port_forwards: forwards.ok(),
         static_snat: snat.ok(),
+        timeouts: timeouts.map(Option::unwrap_or_default).ok(),
         gateway_mode: gateway_mode.ok(),
         management_port: management_port.ok(),
     }

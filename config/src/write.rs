@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::Config;
 use crate::cluster::Cluster;
+use crate::connections::OwnTimeouts;
 use crate::network::kind::NetworkKind;
 use crate::port::Port;
 use crate::port::kind::PortKind;
@@ -37,6 +38,7 @@ impl Config {
                     floating_ips: Vec::new(),
                     port_forwards: Vec::new(),
                     static_snat: Vec::new(),
+                    timeouts: OwnTimeouts::default(),
                     ..router.clone()
                 },
             );
@@ -44,6 +46,9 @@ impl Config {
             push_tables(&mut text, "floating_ips", &router.floating_ips);
             push_tables(&mut text, "port_forwards", &router.port_forwards);
             push_tables(&mut text, "static_snat", &router.static_snat);
+            if !router.timeouts.are_none() {
+                push_table(&mut text, "timeouts", &router.timeouts);
+            }
         }
         for network in &self.networks {
             let mut alone = network.clone();
@@ -128,6 +133,12 @@ fn push_tables(text: &mut String, key: &str, tables: &[impl Serialize]) {
         let value = toml::Value::try_from(tables).expect("tables are made of values that TOML has");
         text.push_str(&format!("{key} = {value}\n"));
     }
+}
+
+/// The same of one table.
+fn push_table(text: &mut String, key: &str, table: &impl Serialize) {
+    let value = toml::Value::try_from(table).expect("a table is made of values that TOML has");
+    text.push_str(&format!("{key} = {value}\n"));
 }
 
 /// A port whose secret is written as it is.

@@ -84,6 +84,8 @@ fn two_values(key: &str) -> (&'static str, &'static str) {
         "external_ips" => ("[]", "[\"203.0.113.0/28\"]"),
         "floating_ips" => ("[]", "[{ external = \"192.0.2.7\", internal = \"10.0.0.7\" }]"),
         "snat_pool" => ("[]", "[\"10.0.0.77\"]"),
+        "snat_ports" => ("\"40000-40015\"", "\"40000-40016\""),
+        "timeouts" => ("{}", "{ udp_timeout = \"1s\" }"),
         "port_forwards" => ("[]", "[{ external = \"192.0.2.7:80\", internal = \"10.0.0.7:8080\" }]"),
         "gateway_mode" => ("\"shared\"", "\"local\""),
         "management_port" => ("\"h0\"", "\"h1\""),

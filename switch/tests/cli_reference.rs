@@ -449,11 +449,20 @@ fn translations_are_rules_of_iptables() {
          -A PREROUTING -d 192.168.50.7/32 -j DNAT --to-destination 10.16.0.11\n\
          -A POSTROUTING -s 10.16.0.11/32 -j SNAT --to-source 192.168.50.7\n\
          -A PREROUTING -d 192.168.50.2/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.17.0.5:80\n\
+         -A POSTROUTING -s 10.17.5.0/24 -o outside -p tcp -j SNAT --to-source 192.168.50.9:32768-65535\n\
+         -A POSTROUTING -s 10.17.5.0/24 -o outside -p udp -j SNAT --to-source 192.168.50.9:32768-65535\n\
+         -A POSTROUTING -s 10.17.5.0/24 -o outside -p sctp -j SNAT --to-source 192.168.50.9:32768-65535\n\
          -A POSTROUTING -s 10.17.5.0/24 -o outside -j SNAT --to-source 192.168.50.9\n\
          -A POSTROUTING -m mark --mark 0x100/0x100 -j UPCS-MASQUERADE\n\
          -A UPCS-MASQUERADE -d 10.16.0.0/16 -j RETURN\n\
          -A UPCS-MASQUERADE -d 10.17.0.0/16 -j RETURN\n\
+         -A UPCS-MASQUERADE -o outside -p tcp -j SNAT --to-source 192.168.50.16-192.168.50.17:32768-65535 --persistent\n\
+         -A UPCS-MASQUERADE -o outside -p udp -j SNAT --to-source 192.168.50.16-192.168.50.17:32768-65535 --persistent\n\
+         -A UPCS-MASQUERADE -o outside -p sctp -j SNAT --to-source 192.168.50.16-192.168.50.17:32768-65535 --persistent\n\
          -A UPCS-MASQUERADE -o outside -j SNAT --to-source 192.168.50.16-192.168.50.17 --persistent\n\
+         -A UPCS-MASQUERADE -p tcp -j MASQUERADE --to-ports 32768-65535\n\
+         -A UPCS-MASQUERADE -p udp -j MASQUERADE --to-ports 32768-65535\n\
+         -A UPCS-MASQUERADE -p sctp -j MASQUERADE --to-ports 32768-65535\n\
          -A UPCS-MASQUERADE -j MASQUERADE\n\
          COMMIT\n",
     );
@@ -471,6 +480,9 @@ fn translations_are_rules_of_iptables() {
          -A PREROUTING -d fd00:50::53/128 -p udp -m udp --dport 53 -j DNAT --to-destination [fd00:16::5]:5353\n\
          -A POSTROUTING -m mark --mark 0x100/0x100 -j UPCS-MASQUERADE\n\
          -A UPCS-MASQUERADE -d fd00:16::/64 -j RETURN\n\
+         -A UPCS-MASQUERADE -p tcp -j MASQUERADE --to-ports 32768-65535\n\
+         -A UPCS-MASQUERADE -p udp -j MASQUERADE --to-ports 32768-65535\n\
+         -A UPCS-MASQUERADE -p sctp -j MASQUERADE --to-ports 32768-65535\n\
          -A UPCS-MASQUERADE -j MASQUERADE\n\
          COMMIT\n",
     );

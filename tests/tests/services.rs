@@ -19,6 +19,8 @@ mod kernel_peer;
 #[allow(dead_code, reason = "the tests of routing use more of it")]
 #[path = "routing/lab.rs"]
 mod lab;
+#[path = "services/named.rs"]
+mod named;
 mod node;
 #[path = "services/own_end.rs"]
 mod own_end;

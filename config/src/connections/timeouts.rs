@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Reported;
 use crate::keys::{Key, key};
+use crate::raw::Raw;
 use crate::section::Section;
 use crate::value;
 
@@ -27,7 +28,32 @@ macro_rules! timeouts {
             }
         }
 
-        const TIMEOUTS: &[Key] = &[$(key(
+        /// Those of them that a router has otherwise, for its own connections.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct OwnTimeouts {
+            $($(#[doc = $doc])+ #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_seconds")]
+            pub $name: Option<u32>,)+
+        }
+
+        impl OwnTimeouts {
+            /// True when it has none.
+            pub fn are_none(&self) -> bool {
+                *self == Self::default()
+            }
+
+            /// All that there are, where these are not `all`'s.
+            pub fn over(&self, all: &Timeouts) -> Timeouts {
+                Timeouts { $($name: self.$name.unwrap_or(all.$name),)+ }
+            }
+
+            pub(crate) fn read(section: &mut Section<'_, '_>) -> Result<Self, Reported> {
+                $(let $name = section.optional(stringify!($name), whole);)+
+                section.refuse_others(None);
+                Ok(OwnTimeouts { $($name: $name?,)+ })
+            }
+        }
+
+        pub(crate) const TIMEOUTS: &[Key] = &[$(key(
             stringify!($name),
             &[],
             "duration, 1s to 30days",
@@ -102,17 +128,25 @@ pub(super) const fn with<const ALL: usize>(first: &[Key]) -> [Key; ALL] {
 }
 
 fn read(section: &mut Section<'_, '_>, key: &str, default: u32) -> Result<u32, Reported> {
-    let parse = value::duration(Duration::from_secs(1)..=LONGEST);
-    let whole = move |raw| {
-        let value = parse(raw)?;
-        match (u32::try_from(value.as_secs()), value.subsec_nanos()) {
-            (Ok(seconds), 0) => Ok(seconds),
-            _ => Err("connections are timed in whole seconds; write \"1s\", \"30s\" or \"5m\"".to_owned()),
-        }
-    };
     section.or(key, default, whole)
+}
+
+/// A duration of whole seconds.
+fn whole(raw: Raw<'_>) -> Result<u32, String> {
+    let value = value::duration(Duration::from_secs(1)..=LONGEST)(raw)?;
+    match (u32::try_from(value.as_secs()), value.subsec_nanos()) {
+        (Ok(seconds), 0) => Ok(seconds),
+        _ => Err("connections are timed in whole seconds; write \"1s\", \"30s\" or \"5m\"".to_owned()),
+    }
 }
 
 fn seconds<S: Serializer>(value: &u32, serializer: S) -> Result<S::Ok, S::Error> {
     crate::write::duration(&Duration::from_secs(u64::from(*value)), serializer)
+}
+
+fn some_seconds<S: Serializer>(value: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => seconds(value, serializer),
+        None => serializer.serialize_none(),
+    }
 }

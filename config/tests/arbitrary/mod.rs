@@ -124,12 +124,18 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             external_ips,
             floating_ips,
             snat_pool: Vec::new(),
+            snat_ports: Some(40_000..=40_015),
             port_forwards: vec![PortForward {
                 protocol: ServiceProtocol::Udp,
                 external: "203.0.113.201:53".parse().unwrap(),
                 internal: "10.99.0.2:5353".parse().unwrap(),
             }],
             static_snat: Vec::new(),
+            timeouts: shunt_config::OwnTimeouts {
+                udp_timeout: Some(7),
+                tcp_timeout_established: Some(86_400),
+                ..Default::default()
+            },
             gateway_mode: Default::default(),
             management_port: None,
         };
@@ -139,8 +145,10 @@ fn routed(networks: Vec<Network>) -> impl Strategy<Value = (Vec<Router>, Vec<Net
             external_ips: Vec::new(),
             floating_ips: Vec::new(),
             snat_pool: Vec::new(),
+            snat_ports: None,
             port_forwards: Vec::new(),
             static_snat: Vec::new(),
+            timeouts: Default::default(),
             gateway_mode: Default::default(),
             management_port: None,
         };

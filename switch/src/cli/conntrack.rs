@@ -11,9 +11,11 @@ use crate::control::api::proto;
 
 /// What is wrong with a command line by itself.
 pub(super) fn check(wanted: &Conntrack) -> Result<(), Failure> {
-    let any = wanted.protocol.is_none() && wanted.source.is_none() && wanted.destination.is_none();
+    let ends = wanted.source.is_none() && wanted.destination.is_none();
+    let any = wanted.protocol.is_none() && ends && wanted.sport.is_none() && wanted.dport.is_none();
     if wanted.delete && any {
-        let message = "shunt: -D ends the connections that -p, -s or -d name; to end all, use -F";
+        let message =
+            "shunt: -D ends the connections that -p, -s, -d, --sport or --dport name; to end all, use -F";
         return Err(Failure::bad_input(message));
     }
     Ok(())
@@ -28,6 +30,8 @@ pub(super) async fn run(client: &mut Client, wanted: &Conntrack, json: bool) -> 
         protocol: wanted.protocol.clone().unwrap_or_default(),
         source: wanted.source.clone().unwrap_or_default(),
         destination: wanted.destination.clone().unwrap_or_default(),
+        source_port: wanted.sport.unwrap_or_default(),
+        destination_port: wanted.dport.unwrap_or_default(),
     });
     if wanted.delete || wanted.flush {
         let ended = client.end_connections(proto::EndConnectionsRequest { filter }).await?;

@@ -50,7 +50,7 @@ pub fn rules(config: &Config, router: &Router, v6: bool) -> String {
         .filter(of)
         .collect();
     for network in &networks {
-        pairs(config, network, &networks, v6, &mut nat);
+        pairs(config, (router, network), &networks, v6, &mut nat);
     }
     for net in &masqueraded {
         let _ = writeln!(mangle, "-A PREROUTING -s {net} -j MARK --set-xmark {MARK}");
@@ -61,7 +61,7 @@ pub fn rules(config: &Config, router: &Router, v6: bool) -> String {
             let _ = writeln!(nat, "-A {CHAIN} -d {net} -j RETURN");
         }
         pool(router, &networks, v6, &mut nat);
-        let _ = writeln!(nat, "-A {CHAIN} -j MASQUERADE");
+        leaves(router, &format!("-A {CHAIN}"), None, &mut nat);
     }
     let family = if v6 { "ip6tables" } else { "iptables" };
     format!(
@@ -92,22 +92,29 @@ fn statics(router: &Router, networks: &[&Network], v6: bool, nat: &mut String) {
     sources.sort_by_key(|rule| std::cmp::Reverse(rule.source.prefix_len()));
     for rule in sources {
         let out = by(networks, rule.address);
-        let _ = writeln!(nat, "-A POSTROUTING -s {}{out} -j SNAT --to-source {}", rule.source, rule.address);
+        let (head, to) = (format!("-A POSTROUTING -s {}{out}", rule.source), rule.address.to_string());
+        leaves(router, &head, Some((&to, "")), nat);
     }
 }
 
 /// What single pairs of networks say, whatever masquerading is: before that.
-fn pairs(config: &Config, network: &Network, networks: &[&Network], v6: bool, nat: &mut String) {
+fn pairs(
+    config: &Config,
+    (router, network): (&Router, &Network),
+    networks: &[&Network],
+    v6: bool,
+    nat: &mut String,
+) {
     for pair in &network.snat {
         if !networks.iter().any(|other| other.name == pair.to) {
             continue;
         }
-        let verdict = match pair.source {
-            SnatSource::Node => "MASQUERADE",
-            SnatSource::None => "ACCEPT",
-        };
         for source in prefixes(config, network).iter().filter(|net| net.addr().is_ipv6() == v6) {
-            let _ = writeln!(nat, "-A POSTROUTING -s {source} -o {} -j {verdict}", pair.to);
+            let head = format!("-A POSTROUTING -s {source} -o {}", pair.to);
+            match pair.source {
+                SnatSource::Node => leaves(router, &head, None, nat),
+                SnatSource::None => drop(writeln!(nat, "{head} -j ACCEPT")),
+            }
         }
     }
 }
@@ -121,8 +128,28 @@ fn pool(router: &Router, networks: &[&Network], v6: bool, nat: &mut String) {
         let (Some(first), Some(last)) = (range.first(), range.last()) else { continue };
         let out = by(networks, *first);
         let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
-        let _ = writeln!(nat, "-A {CHAIN}{out} -j SNAT --to-source {range} --persistent");
+        leaves(router, &format!("-A {CHAIN}{out}"), Some((&range, " --persistent")), nat);
     }
+}
+
+/// A rule that begins with `head`: with addresses to leave with and what is said behind them, or with the router's own. Where the router
+/// has ports for that, the protocols that have ports each have a rule before it.
+fn leaves(router: &Router, head: &str, to: Option<(&str, &str)>, nat: &mut String) {
+    for (protocol, ports) in ["tcp", "udp", "sctp"].iter().zip(router.snat_ports.iter().cycle()) {
+        let (low, high) = (ports.start(), ports.end());
+        let ports = if low == high { low.to_string() } else { format!("{low}-{high}") };
+        let _ = match to {
+            None => writeln!(nat, "{head} -p {protocol} -j MASQUERADE --to-ports {ports}"),
+            Some((to, more)) if to.contains(':') => {
+                writeln!(nat, "{head} -p {protocol} -j SNAT --to-source [{to}]:{ports}{more}")
+            }
+            Some((to, more)) => writeln!(nat, "{head} -p {protocol} -j SNAT --to-source {to}:{ports}{more}"),
+        };
+    }
+    let _ = match to {
+        None => writeln!(nat, "{head} -j MASQUERADE"),
+        Some((to, more)) => writeln!(nat, "{head} -j SNAT --to-source {to}{more}"),
+    };
 }
 
 fn follows(one: IpAddr, next: IpAddr) -> bool {

@@ -105,6 +105,7 @@ pub enum Command {
     /// Show the connections of masqueraded networks as conntrack(8) does, or end them.
     #[command(after_help = "Examples: shunt conntrack -L -p tcp\n\
         shunt conntrack -D -s 10.16.0.2\n\
+        shunt conntrack -D -p udp -s 10.16.0.2 -d 10.0.2.9 --sport 5353 --dport 53\n\
         shunt conntrack -E -p tcp\n\
         shunt conntrack -S")]
     Conntrack(Conntrack),
@@ -309,13 +310,13 @@ pub struct Conntrack {
     #[arg(short = 'D', long, conflicts_with_all = ["list", "count"])]
     pub delete: bool,
     /// End all.
-    #[arg(short = 'F', long, conflicts_with_all = ["list", "count", "delete", "protocol", "source", "destination"])]
+    #[arg(short = 'F', long, conflicts_with_all = ["list", "count", "delete", "protocol", "source", "destination", "sport", "dport"])]
     pub flush: bool,
     /// Show what happens to them, as it happens, until interrupted: [NEW], [UPDATE], [DESTROY].
     #[arg(short = 'E', long, conflicts_with_all = ["list", "count", "delete", "flush"])]
     pub event: bool,
     /// Show how the table is doing: connections, room, what was refused.
-    #[arg(short = 'S', long, conflicts_with_all = ["list", "count", "delete", "flush", "event", "protocol", "source", "destination"])]
+    #[arg(short = 'S', long, conflicts_with_all = ["list", "count", "delete", "flush", "event", "protocol", "source", "destination", "sport", "dport"])]
     pub stats: bool,
     /// Only of this protocol: tcp, udp, sctp, icmp, icmpv6 or a number.
     #[arg(short = 'p', long = "protonum", value_name = "PROTOCOL")]
@@ -326,6 +327,12 @@ pub struct Conntrack {
     /// Only to this address.
     #[arg(short = 'd', long = "dst", value_name = "ADDRESS")]
     pub destination: Option<String>,
+    /// Only from this port of TCP, UDP or SCTP.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub sport: Option<u32>,
+    /// Only to this port of TCP, UDP or SCTP.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub dport: Option<u32>,
     /// Print JSON, as --json.
     #[arg(short = 'o', long = "output", value_name = "FORMAT")]
     pub output: Option<Format>,

@@ -87,6 +87,7 @@ impl Control {
         own.ports.clone_from(&config.ports);
         own.services.clone_from(&config.services);
         own.cluster.clone_from(&config.cluster);
+        self.connections.time(&self.config, &mut self.zones);
         self.services.follow(&self.config);
         self.policies.follow(&self.config);
         self.peers.follow(&self.config);
@@ -158,6 +159,7 @@ impl Control {
         if let Some(settings) = &diff.connections {
             self.connections.configure(settings);
         }
+        self.connections.time(&next, &mut self.zones);
         let before = std::mem::replace(&mut self.domains, Domains::of(&self.config));
         // What was learned of a port in one VLAN is not true in another.
         for port in self.ports.iter().filter(|port| before.moves(&self.domains, &port.config.name)) {

@@ -12,7 +12,7 @@ use shunt_config::{Config, Network, NetworkName, Router, RouterName};
 use super::Control;
 use super::status::{ConnectionTableRow, percent};
 use crate::state::{
-    ConnRef, Connection, Fragments, Removal, Size, Stock, Table, Tally, Timeouts, Tuple, table::NoTable,
+    ByZone, ConnRef, Connection, Fragments, Removal, Size, Stock, Table, Tally, Tuple, table::NoTable,
 };
 
 pub(crate) use watch::REFUSED;
@@ -38,7 +38,7 @@ pub(super) struct Connections {
     table: Option<Arc<Table>>,
     fragments: Option<Arc<Fragments>>,
     stock: Stock,
-    timeouts: Timeouts,
+    timeouts: ByZone,
     /// Where the sweep goes on, and how many slots this turn still has.
     next: usize,
     due: usize,
@@ -65,10 +65,18 @@ enum Place {
 impl Zones {
     /// The number of `router`, or of `network` when it has none.
     pub(super) fn of(&mut self, router: Option<&RouterName>, network: &NetworkName) -> u16 {
-        let place = match router {
+        self.number(match router {
             Some(router) => Place::Router(router.clone()),
             None => Place::Network(network.clone()),
-        };
+        })
+    }
+
+    /// The number of `router`, if no network has asked for it yet.
+    fn of_router(&mut self, router: &RouterName) -> u16 {
+        self.number(Place::Router(router.clone()))
+    }
+
+    fn number(&mut self, place: Place) -> u16 {
         let next = u16::try_from(self.0.len() + 1).unwrap_or(u16::MAX);
         *self.0.entry(place).or_insert(next)
     }
@@ -104,7 +112,6 @@ impl Connections {
         let capacity = config.connections.capacity as usize;
         let size = Size { capacity, threads: workers + 1, limits: settings::limits(&config.connections) };
         let table = Table::new(size, seed)?;
-        self.timeouts = settings::timeouts(&config.connections.timeouts);
         table.set_loose(config.connections.tcp_loose);
         tracing::info!(connections = capacity, mib = table.bytes() >> 20, "connection table made");
         self.table = Some(Arc::new(table));
@@ -112,13 +119,21 @@ impl Connections {
         Ok(())
     }
 
-    /// Takes over other settings: limits for connections to come, timeouts for all.
+    /// Takes over other settings: for connections to come.
     pub(super) fn configure(&mut self, settings: &shunt_config::Connections) {
-        self.timeouts = settings::timeouts(&settings.timeouts);
         if let Some(table) = &self.table {
             table.set_limits(&settings::limits(settings));
             table.set_loose(settings.tcp_loose);
         }
+    }
+
+    /// From now on connections live as long as `config` says, those that there are, too.
+    pub(super) fn time(&mut self, config: &Config, zones: &mut Zones) {
+        let all = &config.connections.timeouts;
+        let own = config.routers.iter().filter(|router| !router.timeouts.are_none());
+        let own =
+            own.map(|router| (zones.of_router(&router.name), settings::timeouts(&router.timeouts.over(all))));
+        self.timeouts = ByZone::new(settings::timeouts(all), own);
     }
 
     /// The table, for topologies.
@@ -223,6 +238,10 @@ pub struct Which {
     pub source: Option<std::net::IpAddr>,
     /// Whom it was opened to.
     pub destination: Option<std::net::IpAddr>,
+    /// The port that it was opened from: then it has ports, and no identifier in their place.
+    pub source_port: Option<u16>,
+    /// The port that it was opened to; likewise.
+    pub destination_port: Option<u16>,
 }
 
 impl Which {
@@ -230,6 +249,13 @@ impl Which {
         self.protocol.is_none_or(|protocol| protocol == original.protocol())
             && self.source.is_none_or(|source| source == original.source())
             && self.destination.is_none_or(|destination| destination == original.destination())
+            && self.has_ports(original)
+    }
+
+    fn has_ports(&self, original: &Tuple) -> bool {
+        let has = original.has_ports() && original.echo().is_none();
+        self.source_port.is_none_or(|port| has && port == original.source_port())
+            && self.destination_port.is_none_or(|port| has && port == original.destination_port())
     }
 }
 

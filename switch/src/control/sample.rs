@@ -30,6 +30,8 @@ pub struct Sample {
     pub lessons: LessonCounts,
     /// The routers and how many routes each has.
     pub routers: Vec<(String, usize)>,
+    /// Those that say with which ports connections leave, and how many that are.
+    pub snat_ports: Vec<(String, usize)>,
     /// Generation of the newest topology.
     pub generation: u64,
     /// It is in force on all workers, as far as the control thread saw.
@@ -84,6 +86,10 @@ impl Control {
         let current = self.publisher.current();
         let routers = current.routers().iter().map(|router| (router.name.to_string(), router.fib.len()));
         let config = &self.config;
+        let snat_ports = config.routers.iter().filter_map(|router| {
+            let ports = router.snat_ports.as_ref()?;
+            Some((router.name.to_string(), ports.len()))
+        });
         let endpoints = config.services.iter().map(|service| service.endpoints.len()).sum();
         let baseline =
             config.cluster.admin_policies.iter().filter(|policy| policy.tier == Tier::Baseline).count();
@@ -96,6 +102,7 @@ impl Control {
             networks: self.network_rows(current),
             lessons: self.learned.counts(),
             routers: routers.collect(),
+            snat_ports: snat_ports.collect(),
             generation: self.reports.generation(),
             in_force: self.reports.newest_is_in_force(),
             times: self.reports.times().clone(),

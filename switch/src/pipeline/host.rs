@@ -102,7 +102,7 @@ fn disguise(topology: &Topology, ingress: &Ingress<'_>, packet: &mut Packet<'_>,
     let like = |address: &IpAddr| address.is_ipv4() == opens.tuple.is_v4();
     let Some(address) = NODE_MASQUERADE.into_iter().find(like) else { return };
     see.step(Step::Masquerade(address));
-    opens.source = Some(Guise { address, shared: false, keeps_port: false });
+    opens.source = Some(Guise::own(address, false));
 }
 
 /// A packet for an address that the switch has in `network`.

@@ -9,6 +9,7 @@ use super::observe::{Observe, Step};
 use super::packet::{Guise, Opens, Packet, Target};
 use crate::drop::DropReason;
 use crate::state::Tuple;
+use crate::table::nat::Nat;
 use crate::topology::{Gateway, Network, Topology};
 
 /// The part of a connection's rule that says what sent it inside: a service, or one of these two; 0 is none.
@@ -62,7 +63,7 @@ pub fn inward(
         return if ours { Ok(()) } else { Err(DropReason::InvalidState) };
     }
     // Who asks for himself must not see himself as the sender.
-    let own = |address| Guise { address, shared: ingress.network.host.is_some(), keeps_port: false };
+    let own = |address| Guise::own(address, ingress.network.host.is_some());
     let (source, rule) = match source == target.address {
         true => (Some(own(gateway.own(source).ok_or(DropReason::NoMasqueradeAddress)?)), rule | OWN),
         false => (None, rule),
@@ -85,21 +86,22 @@ pub(super) fn guise(
     let near = |address: IpAddr| gateway.source_for(address).is_some();
     let floating = nat.and_then(|nat| nat.outward(source)).filter(|external| near(*external));
     if let Some(address) = floating.filter(|_| egress.id != ingress.network.id) {
-        return Ok(Some((Guise { address, shared: false, keeps_port: true }, LEAVES)));
+        return Ok(Some((Guise { address, shared: false, keeps_port: true, ports: None }, LEAVES)));
     }
+    let ports = nat.and_then(Nat::ports);
     let sourced = nat.and_then(|nat| nat.sourced(source, near)).filter(|_| egress.id != ingress.network.id);
     if let Some(address) = sourced {
         let shared = egress.host.is_some() && gateway.owns(address);
-        return Ok(Some((Guise { address, shared, keeps_port: false }, SOURCED)));
+        return Ok(Some((Guise { ports, ..Guise::own(address, shared) }, SOURCED)));
     }
     if !ingress.network.is_translated_into(egress) {
         return Ok(None);
     }
     if let Some(address) = nat.and_then(|nat| nat.pooled(source, near)) {
-        return Ok(Some((Guise { address, shared: false, keeps_port: false }, POOLED)));
+        return Ok(Some((Guise { ports, ..Guise::own(address, false) }, POOLED)));
     }
     // A next hop of the other family (RFC 8950) is none that is configured: the address is of its subnet.
     let own = gateway.source_for(hop).filter(|own| own.is_ipv4() == source.is_ipv4());
     let address = own.ok_or(DropReason::NoMasqueradeAddress)?;
-    Ok(Some((Guise { address, shared: egress.host.is_some(), keeps_port: false }, OWN)))
+    Ok(Some((Guise { ports, ..Guise::own(address, egress.host.is_some()) }, OWN)))
 }

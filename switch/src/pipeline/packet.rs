@@ -10,6 +10,7 @@ use crate::flow::parse::Layout;
 use crate::flow::{Answer, FlowKey, Verdict};
 use crate::ids::NetworkId;
 use crate::state::affinity::Client;
+use crate::state::ports::Span;
 use crate::state::{Found, Tuple};
 use crate::topology::stamps::Dependencies;
 use crate::wire::ethernet::Mac;
@@ -92,6 +93,15 @@ pub struct Guise {
     pub shared: bool,
     /// It is the sender's alone: its port stays, whatever it is, unless another connection is answered in the same way.
     pub keeps_port: bool,
+    /// Which ports it may have, if the router says so; an echo's identifier is none.
+    pub ports: Option<Span>,
+}
+
+impl Guise {
+    /// The router's own address towards some network, which the node's own stack has, too, when it is `shared`.
+    pub fn own(address: IpAddr, shared: bool) -> Self {
+        Self { address, shared, keeps_port: false, ports: None }
+    }
 }
 
 impl Opens {

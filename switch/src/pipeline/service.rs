@@ -126,11 +126,7 @@ fn open(
         hairpin.is_none() && front.kind != Kind::Cluster && !inside && scope == Scope::Cluster;
     packet.opens = Some(Opens {
         destination: Some(Target { address: backend.address, port: Some(backend.port) }),
-        source: hairpin.map(|address| Guise {
-            address,
-            shared: ingress.network.host.is_some(),
-            keeps_port: false,
-        }),
+        source: hairpin.map(|address| Guise::own(address, ingress.network.host.is_some())),
         rule: RULE | if hairpin.is_some() { nat::OWN } else { 0 } | if passed_on { PASSED } else { 0 },
         stays: affinity.map(|seconds| Stays { client, backend: backend.id as u32, seconds }),
         ..Opens::plain(tuple)
@@ -203,7 +199,7 @@ pub fn masquerade(
     let source = source.filter(|source| source.is_ipv4() == client.is_ipv4());
     let source = source.ok_or(DropReason::ServiceNoSource)?;
     see.step(Step::Masquerade(source));
-    opens.source = Some(Guise { address: source, shared: egress.host.is_some(), keeps_port: false });
+    opens.source = Some(Guise::own(source, egress.host.is_some()));
     opens.rule |= rule;
     Ok(())
 }

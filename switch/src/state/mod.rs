@@ -61,6 +61,6 @@ pub use slots::Stock;
 pub use table::{Found, Insert, New, Removal, Size, Table};
 pub use tally::Tally;
 pub use tcp::{Invalid, Opening, Segment};
-pub use timeouts::Timeouts;
+pub use timeouts::{ByZone, Timeouts};
 pub use track::{Touch, Tracked};
 pub use tuple::Tuple;

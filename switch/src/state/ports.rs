@@ -20,9 +20,26 @@ const TRIES: u32 = 128;
 /// Ports a translated connection may have, unless configured otherwise: those that are no well-known ones.
 pub const DEFAULT_RANGE: RangeInclusive<u16> = 1024..=u16::MAX;
 
+/// Ports from the first to the last, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl From<RangeInclusive<u16>> for Span {
+    fn from(range: RangeInclusive<u16>) -> Self {
+        Self { first: *range.start(), last: *range.end() }
+    }
+}
+
 /// One worker's share of the ports.
 #[derive(Clone, Debug)]
 pub struct Share {
+    /// Whose it is, and of how many.
+    worker: (usize, usize),
     first: u16,
     /// Ports of the whole range.
     all: u32,
@@ -65,15 +82,33 @@ impl Share {
         let all = (u32::from(*range.end()) + 1).saturating_sub(u32::from(*range.start()));
         let at = |worker: usize| (u64::from(all) * worker as u64 / workers.max(1) as u64) as u32;
         let (start, end) = (at(worker.min(workers)), at((worker + 1).min(workers)));
-        Self { first: *range.start(), all, own: end - start, own_first: start, random }
+        Self {
+            first: *range.start(),
+            all,
+            own: end - start,
+            own_first: start,
+            random,
+            worker: (worker, workers),
+        }
+    }
+
+    /// The same worker's share of other ports, for the next connection.
+    pub fn over(&mut self, ports: Span) -> Self {
+        let (worker, workers) = self.worker;
+        Self::new(ports.first..=ports.last, worker, workers, self.step())
+    }
+
+    /// splitmix64: one step for each connection.
+    fn step(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random
     }
 
     /// The ports that are tried for a connection that comes from `preserved`: that one when it is in the range, then as the
     /// module's text says.
     pub fn candidates(&mut self, preserved: u16) -> impl Iterator<Item = u16> + use<> {
-        // splitmix64: one step for each connection.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let random = self.step();
+        let mixed = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let (first, all, own_first) = (self.first, self.all, self.own_first);
         let in_range = preserved >= first && u32::from(preserved - first) < all;

@@ -6,7 +6,7 @@
 use super::connection::{ConnRef, Connection, Direction};
 use super::slots::Stock;
 use super::table::{Removal, Table};
-use super::timeouts::Timeouts;
+use super::timeouts::ByZone;
 
 /// What a slice of a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Table {
         from: usize,
         budget: usize,
         now: u32,
-        timeouts: &Timeouts,
+        timeouts: &ByZone,
         mut ended: impl FnMut(&Connection),
     ) -> Swept {
         let end = self.records.len().min(from.saturating_add(budget));
@@ -114,6 +114,7 @@ impl Hurry {
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
+    use crate::state::Timeouts;
     use crate::state::tuple::Parts;
     use crate::state::{Insert, Limits, New, Opening, Size, State, Touch, Tuple};
     use crate::wire::protocol::{ICMP, UDP};
@@ -145,8 +146,7 @@ mod tests {
     fn sweep(table: &Table, stock: &mut Stock, now: u32) -> Vec<ConnRef> {
         let (mut ended, mut from) = (Vec::new(), Some(0));
         while let Some(start) = from {
-            let swept =
-                table.sweep(stock, start, 100, now, &Timeouts::default(), |last| ended.push(last.conn));
+            let swept = table.sweep(stock, start, 100, now, &ByZone::default(), |last| ended.push(last.conn));
             from = swept.next;
         }
         ended
@@ -181,6 +181,24 @@ mod tests {
         // A clock that is behind ends nothing.
         assert_eq!(sweep(&table, &mut stock, 5), []);
         assert_eq!(table.get(conn).unwrap().traffic[0].packets, 35);
+    }
+
+    #[test]
+    fn zones_have_timeouts_of_their_own() {
+        let table = Table::new(Size { capacity: 64, threads: 1, limits: Limits::NONE }, 4).unwrap();
+        let mut stock = Stock::default();
+        let own = Timeouts { udp: 3, ..Timeouts::default() };
+        let timeouts = ByZone::new(Timeouts { udp: 10, ..Timeouts::default() }, [(7, own)]);
+        let mut enter = |zone: u16| {
+            let parts = Parts { zone, ..tuple(UDP, 5).parts() };
+            insert(&table, &mut stock, Tuple::new(&parts).unwrap(), 100)
+        };
+        let (others, its) = (enter(0), enter(7));
+        for (now, wanted) in [(102, vec![]), (103, vec![its]), (109, vec![]), (110, vec![others])] {
+            let mut ended = Vec::new();
+            table.sweep(&mut stock, 0, 64, now, &timeouts, |last| ended.push(last.conn));
+            assert_eq!(ended, wanted, "{now}");
+        }
     }
 
     #[test]

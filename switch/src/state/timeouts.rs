@@ -1,5 +1,7 @@
 //! How long a connection lives without a packet.
 
+use std::collections::BTreeMap;
+
 use super::connection::State;
 use super::tuple::Tuple;
 use crate::wire::protocol::{ICMP, ICMPV6, UDP};
@@ -109,5 +111,33 @@ impl Timeouts {
             State::SctpShutdownAckSent => self.sctp_shutdown_ack_sent,
             State::SctpHeartbeatSent => self.sctp_heartbeat_sent,
         }
+    }
+}
+
+/// The timeouts of all zones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByZone {
+    all: Timeouts,
+    /// Of the zones that have others.
+    own: BTreeMap<u16, Timeouts>,
+}
+
+impl ByZone {
+    /// `all` for those zones that `own` does not name.
+    pub fn new(all: Timeouts, own: impl IntoIterator<Item = (u16, Timeouts)>) -> Self {
+        Self { all, own: own.into_iter().collect() }
+    }
+
+    /// See [`Timeouts::of`].
+    #[inline]
+    pub fn of(&self, original: &Tuple, state: State) -> u32 {
+        let own = if self.own.is_empty() { None } else { self.own.get(&original.zone()) };
+        own.unwrap_or(&self.all).of(original, state)
+    }
+}
+
+impl From<Timeouts> for ByZone {
+    fn from(all: Timeouts) -> Self {
+        Self::new(all, [])
     }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use shunt_config::{IpNet, Router};
 
 use crate::flow::hash::fold;
+use crate::state::ports::Span;
 
 /// What a router translates besides services. Immutable.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub struct Nat {
     inward: HashMap<IpAddr, IpAddr>,
     outward: HashMap<IpAddr, IpAddr>,
     pool: Box<[IpAddr]>,
+    ports: Option<Span>,
     /// By protocol, address and port.
     forwards: HashMap<(u8, SocketAddr), SocketAddr>,
     /// Longest prefixes first.
@@ -29,6 +31,7 @@ impl Nat {
             inward: pairs().collect(),
             outward: pairs().map(|(external, internal)| (internal, external)).collect(),
             pool: router.snat_pool.clone().into(),
+            ports: router.snat_ports.clone().map(Span::from),
             forwards: router
                 .port_forwards
                 .iter()
@@ -40,7 +43,7 @@ impl Nat {
                 rules.into()
             },
         };
-        (router.translates() || !nat.pool.is_empty()).then_some(nat)
+        (router.translates() || !nat.pool.is_empty() || nat.ports.is_some()).then_some(nat)
     }
 
     /// Where what is sent to `external` by `protocol` leads.
@@ -66,6 +69,12 @@ impl Nat {
     #[inline]
     pub fn outward(&self, internal: IpAddr) -> Option<IpAddr> {
         self.outward.get(&internal).copied()
+    }
+
+    /// The ports that connections leave with, if they are not all the same.
+    #[inline]
+    pub fn ports(&self) -> Option<Span> {
+        self.ports
     }
 
     /// True when `address` is one of the pool.
@@ -104,6 +113,7 @@ mod tests {
             external_ips: Vec::new(),
             floating_ips: vec![FloatingIp { external: address("192.0.2.7"), internal: address("10.0.0.7") }],
             snat_pool: (0..pool).map(|at| [192, 0, 2, 16 + at as u8].into()).collect(),
+            snat_ports: None,
             port_forwards: vec![PortForward {
                 protocol: ServiceProtocol::Tcp,
                 external: "192.0.2.8:8080".parse().unwrap(),
@@ -116,6 +126,7 @@ mod tests {
                     address: address.parse().unwrap(),
                 })
                 .into(),
+            timeouts: Default::default(),
             gateway_mode: Default::default(),
             management_port: None,
         };

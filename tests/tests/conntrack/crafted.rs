@@ -1,5 +1,5 @@
-//! Frames made by hand: fragments in any order, overlapping, without an end, inside of tunnels; what comes to a closed network from
-//! outside.
+//! Frames made by hand, and the node that they are sent to: fragments in any order, overlapping, without an end, inside of tunnels
+//! and with tags.
 
 use std::time::{Duration, Instant};
 
@@ -11,24 +11,27 @@ use shunt_tests::{Netns, Shuntd, Wire, require};
 
 use crate::wires;
 
-const CONFIG: &str = include_str!("crafted.toml");
+pub(crate) const CONFIG: &str = include_str!("crafted.toml");
 /// The pod, a pod behind the peer, and who they talk to: MAC address, last bytes of the addresses.
-const POD: Who = Who { mac: [2, 0, 0, 0x60, 0, 1], gateway: [2, 0, 0, 0, 0x60, 0xfe], subnet: 60, last: 1 };
-const FAR: Who = Who { mac: [2, 0, 0, 0x50, 0, 2], gateway: [2, 0, 0, 0, 0x50, 0xfe], subnet: 50, last: 2 };
-const WORLD: Who = Who { mac: [2, 0, 0, 0x61, 0, 1], gateway: [2, 0, 0, 0, 0x61, 0xfe], subnet: 61, last: 1 };
+pub(crate) const POD: Who =
+    Who { mac: [2, 0, 0, 0x60, 0, 1], gateway: [2, 0, 0, 0, 0x60, 0xfe], subnet: 60, last: 1 };
+pub(crate) const FAR: Who =
+    Who { mac: [2, 0, 0, 0x50, 0, 2], gateway: [2, 0, 0, 0, 0x50, 0xfe], subnet: 50, last: 2 };
+pub(crate) const WORLD: Who =
+    Who { mac: [2, 0, 0, 0x61, 0, 1], gateway: [2, 0, 0, 0, 0x61, 0xfe], subnet: 61, last: 1 };
 /// Behind the trunk.
-const TAGGED: Who =
+pub(crate) const TAGGED: Who =
     Who { mac: [2, 0, 0, 0x62, 0, 1], gateway: [2, 0, 0, 0, 0x62, 0xfe], subnet: 62, last: 1 };
 const VLAN: u16 = 62;
 /// What masquerades them.
-const ROUTER: Who = Who { mac: [0; 6], gateway: [0; 6], subnet: 61, last: 254 };
+pub(crate) const ROUTER: Who = Who { mac: [0; 6], gateway: [0; 6], subnet: 61, last: 254 };
 
 #[derive(Clone, Copy)]
-struct Who {
-    mac: [u8; 6],
-    gateway: [u8; 6],
-    subnet: u8,
-    last: u8,
+pub(crate) struct Who {
+    pub(crate) mac: [u8; 6],
+    pub(crate) gateway: [u8; 6],
+    pub(crate) subnet: u8,
+    pub(crate) last: u8,
 }
 
 impl Who {
@@ -50,7 +53,7 @@ impl Who {
         self.frame(to, Payload { transport, data: (0..=255).cycle().take(3000).collect() }, v6)
     }
 
-    fn frame(self, to: Who, payload: Payload, v6: bool) -> Vec<u8> {
+    pub(crate) fn frame(self, to: Who, payload: Payload, v6: bool) -> Vec<u8> {
         let body = if v6 {
             let (source, destination) = (self.v6(), to.v6());
             Body::Ipv6(Ipv6 { source, destination, class: 0, hop_limit: 64, extensions: vec![] }, payload)
@@ -64,31 +67,31 @@ impl Who {
 }
 
 /// The node, and a wire to each of its ports.
-struct Node {
+pub(crate) struct Node {
     // Before the namespaces.
-    shuntd: Shuntd,
-    uplink: Wire,
-    pod: Wire,
-    world: Wire,
-    trunk: Wire,
+    pub(crate) shuntd: Shuntd,
+    pub(crate) uplink: Wire,
+    pub(crate) pod: Wire,
+    pub(crate) world: Wire,
+    pub(crate) trunk: Wire,
     _places: Vec<Netns>,
 }
 
 impl Node {
     #[track_caller]
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(CONFIG)
     }
 
     #[track_caller]
-    fn with(config: &str) -> Self {
+    pub(crate) fn with(config: &str) -> Self {
         let names = ["uplink", "pod", "world", "trunk"];
         let (_places, shuntd, [uplink, pod, world, trunk]) = wires::start(config, names);
         Self { shuntd, uplink, pod, world, trunk, _places }
     }
 
     #[track_caller]
-    fn waits_for_drops(&self, port: &str, reason: &str, wanted: u64) {
+    pub(crate) fn waits_for_drops(&self, port: &str, reason: &str, wanted: u64) {
         wires::waits_for_drops(&self.shuntd, port, reason, wanted);
     }
 }
@@ -149,7 +152,7 @@ fn id(frame: &[u8]) -> u32 {
     }
 }
 
-fn address(who: Who, v6: bool) -> Vec<u8> {
+pub(crate) fn address(who: Who, v6: bool) -> Vec<u8> {
     if v6 { who.v6().to_vec() } else { who.v4().to_vec() }
 }
 
@@ -237,21 +240,25 @@ fn ipv4_fragmentation_expiry() {
 fn fragments_that_lack_a_transport_header() {
     require!(root(), tool("perl"), tool("tcpdump"), shuntd());
     let mut node = Node::start();
-    let payload = Payload { transport: Transport::Tcp(5000, 80, 2, 0), data: vec![0; 100] };
-    let tcp = POD.frame(WORLD, payload, false);
-    // RFC 1858: eight bytes of a TCP header, its flags in the next fragment.
-    for tiny in cut(&tcp, 8, 3).iter().take(1) {
-        node.pod.send(tiny).unwrap();
+    for (v6, wanted) in [(false, 1), (true, 2)] {
+        let payload = Payload { transport: Transport::Tcp(5000, 80, 2, 0), data: vec![0; 100] };
+        let tcp = POD.frame(WORLD, payload, v6);
+        // RFC 1858: eight bytes of a TCP header, its flags in the next fragment.
+        for tiny in cut(&tcp, 8, 3).iter().take(1) {
+            node.pod.send(tiny).unwrap();
+        }
+        node.waits_for_drops("pod", "fragment_tiny", wanted);
+        let unfit = piece(&tcp, &[0; 1001], 1024, true, 4);
+        node.pod.send(&unfit).unwrap();
+        node.waits_for_drops("pod", "fragment_unfit", wanted);
     }
-    node.waits_for_drops("pod", "fragment_tiny", 1);
-    let unfit = piece(&tcp, &[0; 1001], 1024, true, 4);
-    node.pod.send(&unfit).unwrap();
-    node.waits_for_drops("pod", "fragment_unfit", 1);
-    assert!(node.world.seen().iter().all(|frame| frame[12] != 8));
+    // An IPv4 packet, or an IPv6 one that is a fragment.
+    let came = |frame: &[u8]| frame[12] == 8 || (frame[12] == 0x86 && frame[20] == 44);
+    assert!(!node.world.seen().iter().any(|frame| came(frame)));
 }
 
 /// RFC 7348 section 5, in a UDP datagram of the peer, for our tunnel's end.
-fn vxlan(inner: &[u8]) -> Vec<u8> {
+pub(crate) fn vxlan(inner: &[u8]) -> Vec<u8> {
     let header = [8, 0, 0, 0, 0, 0, 2, 0];
     let ip = Ipv4 {
         source: [192, 0, 2, 2],
@@ -302,125 +309,78 @@ fn fragmentation_over_vxlan() {
     }
 }
 
-/// A short datagram; it is told by its source port.
-fn short(from: Who, to: Who, port: u16) -> Vec<u8> {
-    from.frame(to, Payload { transport: Transport::Udp(port, 53, true), data: vec![0; 30] }, false)
-}
-
-/// The frame, or the one inside a tunnel packet, is that of `short`.
-fn is_short(frame: &[u8], port: u16) -> bool {
-    let at = |start: usize| frame.get(start + 34..start + 36) == Some(&port.to_be_bytes()[..]);
-    at(0) || at(50)
-}
-
-#[test]
-fn external_to_overlay_pod() {
-    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
-    let mut node = Node::start();
-    // Nobody outside begins with a pod of the overlay, whose addresses are nobody's business there.
-    node.world.send(&short(WORLD, FAR, 1001)).unwrap();
-    node.waits_for_drops("world", "overlay_not_reachable", 1);
-    // A masqueraded network that is no overlay is open unless it says otherwise; and within the masqueraded ones all talk.
-    node.world.send(&short(WORLD, POD, 1002)).unwrap();
-    node.pod.wait(PATIENCE, |frame| is_short(frame, 1002)).unwrap();
-    node.pod.send(&short(POD, FAR, 1003)).unwrap();
-    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1003)).unwrap();
-    // What the pod of the overlay has asked for gets through to it.
-    node.uplink.send(&vxlan(&short(FAR, WORLD, 2004))).unwrap();
-    node.world.wait(PATIENCE, |frame| is_short(frame, 2004)).unwrap();
-    let answer =
-        WORLD.frame(ROUTER, Payload { transport: Transport::Udp(53, 2004, true), data: vec![0; 30] }, false);
-    node.world.send(&answer).unwrap();
-    node.uplink.wait(PATIENCE, |frame| is_short(frame, 53)).unwrap();
-    assert!(node.uplink.seen().iter().all(|frame| !is_short(frame, 1001)));
-    // Closed and opened by configuration.
-    let closed = CONFIG.replacen("name = \"inside\"\n", "name = \"inside\"\nclosed = true\n", 1);
-    let closed = closed.replacen("name = \"blue\"\n", "name = \"blue\"\nclosed = false\n", 1);
-    let file = node.shuntd.dir().join("closed.toml");
-    std::fs::write(&file, closed).unwrap();
-    node.shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
-    node.world.send(&short(WORLD, POD, 1002)).unwrap();
-    node.waits_for_drops("world", "overlay_not_reachable", 2);
-    node.world.send(&short(WORLD, FAR, 1001)).unwrap();
-    node.uplink.wait(PATIENCE, |frame| is_short(frame, 1001)).unwrap();
-}
-
 /// The frame with a VLAN tag, and priority 5 in it.
-fn tagged(frame: &[u8]) -> Vec<u8> {
+pub(crate) fn tagged(frame: &[u8]) -> Vec<u8> {
     let tci = (5 << 13 | VLAN).to_be_bytes();
     [&frame[..12], &[0x81, 0], &tci, &frame[12..]].concat()
 }
 
 /// The frame without its tag, when it has that of the VLAN.
-fn untagged(frame: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn untagged(frame: &[u8]) -> Option<Vec<u8>> {
     let is_ours = frame.get(12..14)? == [0x81, 0] && frame[14] & 0x0f == 0 && u16::from(frame[15]) == VLAN;
     is_ours.then(|| [&frame[..12], &frame[16..]].concat())
 }
 
 /// An ARP request of a station for its gateway's address (RFC 826).
-fn asks_for_gateway(who: Who) -> Vec<u8> {
+pub(crate) fn asks_for_gateway(who: Who) -> Vec<u8> {
     let gateway = Who { last: 254, ..who }.v4();
     let message = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &who.mac, &who.v4(), &[0; 6], &gateway, &[0; 18]];
     [&[0xff; 6][..], &who.mac, &[8, 6], &message.concat()].concat()
 }
 
-#[test]
-fn ipv4_fragmentation_and_vlan() {
-    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+/// A neighbour solicitation for it (RFC 4861 section 4.3), with the option that says who asks.
+pub(crate) fn solicits_gateway(who: Who) -> Vec<u8> {
+    let gateway = Who { last: 254, ..who }.v6();
+    let mut group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
+    group[13..].copy_from_slice(&gateway[13..]);
+    let ip = Ipv6 { source: who.v6(), destination: group, class: 0, hop_limit: 255, extensions: vec![] };
+    let data = [&gateway[..], &[1, 1], &who.mac].concat();
+    let body = Body::Ipv6(ip, Payload { transport: Transport::Icmp(135, 0, 0), data });
+    let dst = [0x33, 0x33, 0xff, group[13], group[14], group[15]];
+    Frame { dst, src: who.mac, body, ..Frame::plain() }.bytes()
+}
+
+/// Datagrams of a station behind the trunk in pieces with tags, and the answers.
+#[track_caller]
+fn fragmentation_and_vlan(v6: bool) {
     let mut node = Node::start();
-    // Who it is, so that answers find it.
-    node.trunk.send(&tagged(&asks_for_gateway(TAGGED))).unwrap();
-    node.trunk.wait(PATIENCE, |frame| untagged(frame).is_some_and(|frame| frame[12..14] == [8, 6])).unwrap();
+    // Who it is, so that answers find it. An advertisement is ICMPv6's message 136.
+    node.trunk.send(&tagged(&if v6 { solicits_gateway(TAGGED) } else { asks_for_gateway(TAGGED) })).unwrap();
+    let answers = |frame: &[u8]| match v6 {
+        true => frame[12] == 0x86 && frame[20] == 58 && frame[54] == 136,
+        false => frame[12..14] == [8, 6],
+    };
+    node.trunk.wait(PATIENCE, |frame| untagged(frame).is_some_and(|frame| answers(&frame))).unwrap();
+    let is_fragment =
+        |frame: &[u8]| if v6 { frame[12] == 0x86 && frame[20] == 44 } else { frame[12..14] == [8, 0] };
     for (order, number) in [[0, 1, 2], [2, 1, 0]].iter().zip(1..) {
         let port = 7000 + number as u16;
-        let pieces = cut(&TAGGED.datagram(WORLD, (port, 53), false), 1024, number);
+        let pieces = cut(&TAGGED.datagram(WORLD, (port, 53), v6), 1024, number);
         for at in order {
             node.trunk.send(&tagged(&pieces[*at])).unwrap();
         }
-        let there = sound(&gathered(&node.world, false, |frame| id(frame) == number));
-        assert_eq!(there, (address(ROUTER, false), address(WORLD, false), (port, 53)));
-        let answer = cut(&WORLD.datagram(ROUTER, (53, port), false), 1024, number + 100);
+        let there = sound(&gathered(&node.world, v6, |frame| is_fragment(frame) && id(frame) == number));
+        assert_eq!(there, (address(ROUTER, v6), address(WORLD, v6), (port, 53)));
+        let answer = cut(&WORLD.datagram(ROUTER, (53, port), v6), 1024, number + 100);
         for at in order {
             node.world.send(&answer[*at]).unwrap();
         }
         let pieces = || {
             let ours = node.trunk.seen().into_iter().filter_map(|frame| untagged(&frame));
-            ours.filter(|frame| frame[12..14] == [8, 0] && id(frame) == number + 100).collect()
+            ours.filter(|frame| is_fragment(frame) && id(frame) == number + 100).collect()
         };
-        assert_eq!(sound(&joined(pieces)), (address(WORLD, false), address(TAGGED, false), (53, port)));
+        assert_eq!(sound(&joined(pieces)), (address(WORLD, v6), address(TAGGED, v6), (53, port)));
     }
-}
-
-/// A TCP segment with these flags, and nothing in it.
-fn segment(from: Who, to: Who, ports: (u16, u16), flags: u8) -> Vec<u8> {
-    from.frame(to, Payload { transport: Transport::Tcp(ports.0, ports.1, flags, 0), data: vec![] }, false)
 }
 
 #[test]
-fn invalid() {
-    const FIN: u8 = 1;
-    const SYN: u8 = 2;
-    const RST: u8 = 4;
-    const ACK: u8 = 16;
+fn ipv4_fragmentation_and_vlan() {
     require!(root(), tool("perl"), tool("tcpdump"), shuntd());
-    let mut node = Node::with(&format!("[connections]\ntcp_loose = false\n{CONFIG}"));
-    let is = |flags: u8| move |frame: &[u8]| frame[12..14] == [8, 0] && frame[23] == 6 && frame[47] == flags;
-    // No first segments, nor flags that a sound sender sets together.
-    for (flags, wanted) in
-        [SYN | ACK, FIN | ACK, RST, RST | ACK, ACK, 0, SYN | FIN, SYN | RST].into_iter().zip(1..)
-    {
-        node.pod.send(&segment(POD, WORLD, (5000, 80), flags)).unwrap();
-        node.waits_for_drops("pod", "invalid_state", wanted);
-    }
-    assert_eq!(node.shuntd.cli_text(&["conntrack", "-C"]).unwrap().trim(), "0");
-    // A first one; a reset and an answer that do not acknowledge it come from who has not seen it.
-    node.pod.send(&segment(POD, WORLD, (5000, 80), SYN)).unwrap();
-    node.world.wait(PATIENCE, is(SYN)).unwrap();
-    for (flags, wanted) in [RST, SYN | ACK].into_iter().zip(1..) {
-        node.world.send(&segment(WORLD, ROUTER, (80, 5000), flags)).unwrap();
-        node.waits_for_drops("world", "invalid_state", wanted);
-    }
-    let list = node.shuntd.cli_text(&["conntrack", "-L"]).unwrap();
-    assert!(list.lines().count() == 1 && list.contains(" SYN_SENT "), "{list}");
-    assert!(node.pod.seen().iter().all(|frame| frame[12] != 8));
+    fragmentation_and_vlan(false);
+}
+
+#[test]
+fn ipv6_fragmentation_and_vlan() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    fragmentation_and_vlan(true);
 }

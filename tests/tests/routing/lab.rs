@@ -75,8 +75,13 @@ pub(crate) fn point_to_gateway(pod: &Pod, network: u8) {
 
 /// A node with these pods; pod `n` has the last byte `n` in its network.
 pub(crate) fn routed(places: Places<'_>, routes: &str) -> Node {
+    routed_from(node::MEMORY, places, routes)
+}
+
+/// The same, with other sections in front than that for memory.
+pub(crate) fn routed_from(first: &str, places: Places<'_>, routes: &str) -> Node {
     let text = networks(routes);
-    let mut node = Node::start(&Plan { tail: &text, ..Plan::default() });
+    let mut node = Node::start(&Plan { head: first, tail: &text, ..Plan::default() });
     for (n, &(kind, network)) in (1..).zip(places) {
         let mut pod = Pod::new(kind, n, 1500, false, &node.netns);
         (pod.v4, pod.v6) = (format!("10.0.{network}.{n}"), format!("fd00:{network}::{n}"));
@@ -85,7 +90,7 @@ pub(crate) fn routed(places: Places<'_>, routes: &str) -> Node {
         }
         node.pods.push(pod);
     }
-    apply(&node, &config(routes, &node.pods, places));
+    apply(&node, &config(routes, &node.pods, places).replacen(node::MEMORY, first, 1));
     for (pod, (_, network)) in node.pods.iter().zip(places) {
         node.wait_port(&pod.port, "it is open", |port| port.oper_up && port.link);
         point_to_gateway(pod, *network);
@@ -160,7 +165,7 @@ open(my $f, "<", "/sys/class/net/eth0/ifindex") or die "ifindex: $!"; my $index 
 socket(my $s, 17, 3, unpack("S", pack("n", 3))) or die "socket: $!";
 bind($s, pack("S n i S C C a8", 17, 3, $index, 0, 0, 0, "")) or die "bind: $!";
 print "ready\n";
-while (defined(my $from = recv($s, my $frame, 65536, 0))) { print "got ", unpack("H160", $frame), "\n" }
+while (defined(my $from = recv($s, my $frame, 65536, 0))) { print "got ", unpack("H256", $frame), "\n" }
 "#;
 
 impl Sniffer {

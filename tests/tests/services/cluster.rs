@@ -149,10 +149,17 @@ impl Talk {
         self.program.stdout().text(at).trim().to_owned()
     }
 
+    /// The same; `None` when it has not even been opened.
+    #[track_caller]
+    pub(crate) fn try_say(&mut self, line: &str) -> Option<String> {
+        let is_open = self.program.stdout().text(0).starts_with("open");
+        is_open.then(|| self.say(line))
+    }
+
     /// Who answers, and whom he sees.
     #[track_caller]
     pub(crate) fn ask(&mut self) -> Result<Answer, String> {
-        let said = self.say("hello");
+        let said = self.try_say("hello").ok_or("it was not opened")?;
         answer(&said).ok_or(said)
     }
 }

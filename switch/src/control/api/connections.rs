@@ -16,8 +16,21 @@ const PROTOCOLS: [(&str, u8); 5] =
 
 /// Which connections a caller means.
 pub(super) fn which(filter: Option<proto::ConnectionFilter>) -> Result<Which, Status> {
-    let proto::ConnectionFilter { protocol, source, destination } = filter.unwrap_or_default();
-    Ok(Which { protocol: number(&protocol)?, source: address(&source)?, destination: address(&destination)? })
+    let proto::ConnectionFilter { protocol, source, destination, source_port, destination_port } =
+        filter.unwrap_or_default();
+    Ok(Which {
+        protocol: number(&protocol)?,
+        source: address(&source)?,
+        destination: address(&destination)?,
+        source_port: port(source_port)?,
+        destination_port: port(destination_port)?,
+    })
+}
+
+fn port(number: u32) -> Result<Option<u16>, Status> {
+    let port = u16::try_from(number)
+        .map_err(|_| Status::invalid_argument(format!("{number} is no port; use 1 to 65535")))?;
+    Ok((port != 0).then_some(port))
 }
 
 fn number(protocol: &str) -> Result<Option<u8>, Status> {

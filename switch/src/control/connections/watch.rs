@@ -6,14 +6,14 @@ use super::super::Control;
 use super::ConnectionRow;
 use crate::drop::DropReason;
 use crate::state::events::WATCHERS;
-use crate::state::{Change, Event, Table, Timeouts};
+use crate::state::{ByZone, Change, Event, Table};
 
 /// A watch of connections. It goes on until [`Control::end_watch`].
 #[derive(Debug)]
 pub struct Watch {
     table: Arc<Table>,
     place: usize,
-    timeouts: Timeouts,
+    timeouts: ByZone,
 }
 
 /// Why nothing is watched.
@@ -105,7 +105,7 @@ impl Control {
     pub fn watch_connections(&mut self) -> Result<Watch, WatchError> {
         let table = self.connections.table().ok_or(WatchError::NoTable)?;
         let place = table.events().watch().ok_or(WatchError::TooMany)?;
-        Ok(Watch { table, place, timeouts: self.connections.timeouts })
+        Ok(Watch { table, place, timeouts: self.connections.timeouts.clone() })
     }
 
     /// Ends a watch.

@@ -115,8 +115,15 @@ fn translation(page: &mut Writer<'_>, sample: &Sample) -> fmt::Result {
     )?;
     page.gauges(
         ("shunt_nat_source_ports", ""),
-        "Ports that each of those addresses has to one destination, by each protocol.",
+        "Ports that each of those addresses has to one destination, by each protocol, unless its router has snat_ports.",
         one(DEFAULT_RANGE.len() as u64),
+    )?;
+    page.gauges(
+        ("shunt_nat_router_source_ports", ""),
+        "Ports that the addresses of a router have instead; only routers with snat_ports.",
+        bounded(sample.snat_ports.iter().map(|(name, count)| (name.as_str(), *count as u64)))
+            .into_iter()
+            .map(|(name, count)| ([("router", name)], count)),
     )?;
     page.gauges(
         ("shunt_nat_destination_connections", ""),

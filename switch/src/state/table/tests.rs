@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::state::connection::State;
-use crate::state::timeouts::Timeouts;
+use crate::state::timeouts::{ByZone, Timeouts};
 use crate::state::tuple::Parts;
 use crate::wire::protocol::UDP;
 use proptest::prelude::*;
@@ -102,7 +102,7 @@ proptest! {
                     now += seconds;
                     let mut from = Some(0);
                     while let Some(start) = from {
-                        let swept = table.sweep(&mut stock, start, 50, now, &Timeouts::default(), |last| {
+                        let swept = table.sweep(&mut stock, start, 50, now, &ByZone::default(), |last| {
                             assert!(model.remove(last.conn));
                         });
                         prop_assert_eq!(swept.busy, 0);
@@ -266,7 +266,7 @@ fn threads_at_once_keep_their_connections() {
                 let std::net::IpAddr::V4(host) = host else { panic!("IPv4 only") };
                 assert_eq!(u16::from(host.octets()[3]), port / 400, "{row:?}");
             }
-            table.sweep(&mut stock, 0, usize::MAX, 1, &Timeouts::default(), |last| panic!("{last:?}"));
+            table.sweep(&mut stock, 0, usize::MAX, 1, &ByZone::default(), |last| panic!("{last:?}"));
         }
     });
     assert_eq!((table.free(), table.count()), (all, (0, 0)));

@@ -57,7 +57,15 @@ impl Openings {
         let (original, reply, rule) = (opens.tuple, opens.translated().reversed(), opens.rule);
         let new = New { original, reply, opening, rule, now };
         let shared = opens.source.is_some_and(|guise| guise.shared);
-        let share = if shared { &mut self.shared } else { &mut self.own };
+        // An echo's identifier is no port.
+        let given = opens.source.and_then(|guise| guise.ports);
+        let given = given.filter(|_| original.has_ports() && original.echo().is_none());
+        let mut of_router = given.map(|ports| self.own.over(ports));
+        let share = match &mut of_router {
+            Some(share) => share,
+            None if shared => &mut self.shared,
+            None => &mut self.own,
+        };
         let entered = match opens.source {
             Some(guise) if !guise.keeps_port => share.insert(table, &mut self.stock, &new),
             _ => share.insert_as_it_is(table, &mut self.stock, &new),

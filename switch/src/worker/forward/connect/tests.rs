@@ -15,6 +15,9 @@ use super::*;
 use crate::counters::WorkerCounters;
 use crate::flow::execute::{self, Rewrites};
 use crate::ids::{NetworkId, PortId};
+use crate::pipeline::Guise;
+use crate::state::ports::Span;
+use crate::state::tuple::Parts;
 use crate::state::{Fragments, Limits, Size, Stock};
 use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
@@ -23,6 +26,7 @@ use crate::topology::{
     Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
 };
 use crate::wire::ethernet::Mac;
+use crate::wire::protocol::{ICMP, UDP};
 
 pub(in crate::worker::forward) const INSIDE: usize = 0;
 pub(in crate::worker::forward) const OUTSIDE: usize = 1;
@@ -352,6 +356,38 @@ proptest! {
             }
         }
     }
+}
+
+/// What a router says about ports is for TCP, UDP and SCTP that it masquerades, and for no longer than it says so.
+#[test]
+fn ports_of_the_router() {
+    let size = Size { capacity: 1024, threads: 2, limits: Limits::NONE };
+    let table = Arc::new(Table::new(size, 3).unwrap());
+    let (near, far) = (station(INSIDE, 1).0, station(OUTSIDE, 1).0);
+    let original = |protocol, ports: (u16, u16)| {
+        let (source, destination, (source_port, destination_port)) = (near.into(), far.into(), ports);
+        Tuple::new(&Parts { zone: 1, protocol, source, destination, source_port, destination_port }).unwrap()
+    };
+    let guise = |ports| Guise { ports, ..Guise::own([10, 0, 1, 99].into(), false) };
+    let mut openings = Openings::new(1, 3, 7);
+    let mut enter = |protocol, ports, span: Option<Span>| {
+        let tuple = original(protocol, ports);
+        let opens = Opens { source: Some(guise(span)), ..Opens::plain(tuple) };
+        let opening = Opening::untracked(&tuple).unwrap();
+        let found = openings.enter(&table, &opens, opening, 5)?;
+        Ok::<_, DropReason>(table.get(found.conn).unwrap().path(Direction::Original).1.source_port())
+    };
+    let few = Some(Span { first: 40_000, last: 40_003 });
+    let mut used: Vec<_> = (1..5).map(|port| enter(UDP, (port, 53), few).unwrap()).collect();
+    used.sort_unstable();
+    assert_eq!(used, [40_000, 40_001, 40_002, 40_003], "those of other workers, too");
+    assert_eq!(enter(UDP, (5, 53), few), Err(DropReason::MasqueradePorts));
+    assert_eq!(enter(UDP, (40_002, 54), few), Ok(40_002), "its own is one of them");
+    assert_eq!(enter(ICMP, (5009, 8 << 8), few), Ok(5009), "an identifier is no port");
+    assert_eq!(enter(UDP, (6000, 53), None), Ok(6000));
+    let others = Some(Span { first: u16::MAX, last: u16::MAX });
+    assert_eq!(enter(UDP, (5, 53), others), Ok(u16::MAX));
+    assert_eq!(enter(UDP, (6, 53), others), Err(DropReason::MasqueradePorts));
 }
 
 /// Few ports for many connections: each has one, and what is one too many is refused until one ends.

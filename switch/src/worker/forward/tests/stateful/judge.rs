@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::frames::{ROUTED, TTL, Talk, Wire};
 use super::lives::{Does, Life, due};
 use super::model::{Backend, Client, Connection, End, From, Leaves, Opens, Sent, Way};
-use super::places::{gateway_mac, network_of};
+use super::places::{PORTS, gateway_mac, network_of};
 use super::play::{Outcome, Round};
 use super::sctp;
 use super::switch::{Seen, station_mac};
@@ -87,12 +87,16 @@ impl Round {
         } else if opens.pooled {
             return false;
         }
-        let own = meant.ports.0 >= 1024 || opens.from == From::Own;
+        let fits = |port: u16| match opens.from {
+            From::Own | From::Shared => port >= 1024,
+            From::Ranged => PORTS.contains(&port),
+        };
+        let own = fits(meant.ports.0) || opens.from == From::Own;
         if own && self.model.is_free(&meant.back()) {
             return came == meant;
         }
         meant.ports.0 = came.ports.0;
-        came == meant && came.ports.0 >= 1024 && self.model.is_free(&came.back())
+        came == meant && fits(came.ports.0) && self.model.is_free(&came.back())
     }
 
     /// What follows for the model from a packet that went a way; `sure`: no other way would have looked the same.
@@ -151,6 +155,9 @@ impl Round {
         );
         if opens.rests.forward {
             self.seen.insert("by a forwarded port");
+        }
+        if opens.from == From::Ranged {
+            self.seen.insert("with a port of the router's");
         }
         match opens.rests.leaves {
             Leaves::AsElse => {}
@@ -231,6 +238,7 @@ pub(super) const WANTED: &[&str] = &[
     "fragments were dropped",
     "reopened after both had finished",
     "by a forwarded port",
+    "with a port of the router's",
     "with an address of the pool",
     "with the address of its prefix",
     "an error",

@@ -80,6 +80,8 @@ pub(super) enum From {
     Own,
     /// The same, but no well-known one.
     Shared,
+    /// The same, but one of [`places::PORTS`].
+    Ranged,
 }
 
 /// A connection that is opened on the way.

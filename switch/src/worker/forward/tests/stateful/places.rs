@@ -80,6 +80,9 @@ pub(super) fn floating(v6: bool) -> IpAddr {
     in_network(OUTSIDE, 200, v6)
 }
 
+/// What ports connections leave with where the router says so: some are those of senders, and most are not.
+pub(super) const PORTS: std::ops::RangeInclusive<u16> = 5001..=5064;
+
 /// What masqueraded connections leave with where the pool has that number.
 pub(super) fn pool(number: usize, v6: bool) -> IpAddr {
     in_network(OUTSIDE, 150 + number as u8, v6)

@@ -21,7 +21,7 @@ use crate::offload::EgressCapabilities;
 use crate::pipeline::keep::{Standing, keeps};
 use crate::policy::Resolver;
 use crate::port::TxQueue;
-use crate::state::{Affinity, Connection, Fragments, Limits, Removal, Size, Stock, Table, Timeouts};
+use crate::state::{Affinity, ByZone, Connection, Fragments, Limits, Removal, Size, Stock, Table};
 use crate::table::fdb::{self, Fdb, Place as At};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::nat::Nat;
@@ -192,7 +192,7 @@ impl Switch {
 
     /// Ends connections that were silent for too long.
     pub(super) fn sweep(&mut self, now: u32) {
-        let swept = self.table.sweep(&mut self.stock, 0, 1 << 20, now, &Timeouts::default(), |_| {});
+        let swept = self.table.sweep(&mut self.stock, 0, 1 << 20, now, &ByZone::default(), |_| {});
         assert_eq!((swept.next, swept.busy), (None, 0));
     }
 
@@ -341,6 +341,7 @@ fn nat(world: &World) -> Option<Nat> {
         external_ips: Vec::new(),
         floating_ips: world.floating.into_iter().flat_map(|it| FAMILIES.map(|v6| pair(it, v6))).collect(),
         snat_pool: of(world.pool).flat_map(both).map(|(number, v6)| places::pool(number, v6)).collect(),
+        snat_ports: world.ports.then_some(places::PORTS),
         port_forwards: world
             .forward
             .into_iter()
@@ -353,6 +354,7 @@ fn nat(world: &World) -> Option<Nat> {
                 address: places::sourced(number, v6),
             })
             .collect(),
+        timeouts: Default::default(),
         gateway_mode: Default::default(),
         management_port: None,
     })

@@ -69,6 +69,8 @@ pub(super) fn onward(world: &World, looks: bool, sent: &Sent, mut draft: Draft, 
         Err(reason) => return lost(reason),
     };
     let (mut from, mut pooled) = (From::Own, false);
+    // An echo's identifier is no port.
+    let left = if world.ports && sent.talk.protocol != ICMP { From::Ranged } else { From::Shared };
     let (to, routed) = match sent.straight {
         Some(station) => (station, false),
         None => {
@@ -104,7 +106,7 @@ pub(super) fn onward(world: &World, looks: bool, sent: &Sent, mut draft: Draft, 
                     draft.talk.from = first;
                     draft.rests.leaves = Leaves::Sourced;
                     draft.guised = true;
-                    from = From::Shared;
+                    from = left;
                 } else if world.masks(ingress, network) || draft.masked {
                     pooled = world.pool != [false; 2] && network == OUTSIDE && world.masks(ingress, network);
                     draft.talk.from = gateway(network, v6);
@@ -112,7 +114,8 @@ pub(super) fn onward(world: &World, looks: bool, sent: &Sent, mut draft: Draft, 
                         draft.rests.leaves = Leaves::Pooled;
                     }
                     draft.guised = true;
-                    from = From::Shared;
+                    // To a backend of a service it leaves with the router's address for the answers' sake.
+                    from = if world.masks(ingress, network) { left } else { From::Shared };
                 }
             } else if draft.guised {
                 from = From::Shared;

@@ -35,6 +35,8 @@ pub(super) struct World {
     /// Which addresses the pool has, and which prefixes have an address to leave with.
     pub(super) pool: [bool; 2],
     pub(super) sourced: [bool; 2],
+    /// What leaves with another address has one of few ports.
+    pub(super) ports: bool,
     /// What goes from one network into another does so with the router's address, or its own, whatever is masqueraded.
     pub(super) pair: Option<(usize, usize, bool)>,
     /// What is nowhere else is beyond a station outside.
@@ -58,6 +60,7 @@ pub(super) enum Change {
     Forward(Option<usize>),
     Pool([bool; 2]),
     Sourced([bool; 2]),
+    Ports(bool),
     Pair(Option<(usize, usize, bool)>),
     DefaultRoute(bool),
     Macs(u8),
@@ -123,6 +126,7 @@ impl World {
                 self.sourced = *sourced;
                 return true;
             }
+            Change::Ports(on) => self.ports = *on,
             Change::Pair(pair) => self.pair = *pair,
             Change::Masquerade(network, on) => self.masquerade[*network] = *on,
             Change::Closed(closed) => self.closed = *closed,
@@ -216,6 +220,7 @@ impl Default for World {
             forward: None,
             pool: [false; 2],
             sourced: [false; 2],
+            ports: false,
             pair: None,
             default_route: false,
             macs: 0,
@@ -245,12 +250,12 @@ pub(super) fn plain(number: usize, backends: &[IpAddr]) -> Arc<Service> {
 /// A world to begin with.
 pub(super) fn world() -> impl Strategy<Value = World> {
     let services = [service(0), service(1), service(2)].map(|service| option::weighted(0.8, service));
-    let switches = (any::<[bool; 2]>(), prop::bool::weighted(0.2), any::<bool>());
+    let switches = (any::<[bool; 2]>(), prop::bool::weighted(0.2), any::<bool>(), any::<bool>());
     let statics = (floating(), forward(), any::<[bool; 2]>(), sourced(), pair());
     (services, switches, statics, cluster()).prop_map(|(services, switches, statics, cluster)| {
-        let (masquerade, closed, default_route) = switches;
+        let (masquerade, closed, default_route, ports) = switches;
         let (floating, forward, pool, sourced, pair) = statics;
-        let first = World { services, masquerade, closed, default_route, cluster, ..World::default() };
+        let first = World { services, masquerade, closed, default_route, ports, cluster, ..World::default() };
         World { floating, forward, pool, sourced, pair, ..first }
     })
 }
@@ -271,6 +276,7 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
         1 => forward().prop_map(Change::Forward),
         1 => any::<[bool; 2]>().prop_map(Change::Pool),
         1 => sourced().prop_map(Change::Sourced),
+        1 => any::<bool>().prop_map(Change::Ports),
         1 => pair().prop_map(Change::Pair),
         1 => any::<bool>().prop_map(Change::DefaultRoute),
         1 => (0_u8..3).prop_map(Change::Macs),
@@ -291,6 +297,7 @@ pub(super) fn harmless() -> impl Strategy<Value = Change> {
         1 => (0..2_usize, any::<bool>()).prop_map(|(network, on)| Change::Masquerade(network, on)),
         1 => pair().prop_map(Change::Pair),
         1 => any::<bool>().prop_map(Change::Closed),
+        1 => any::<bool>().prop_map(Change::Ports),
         1 => (0_u8..3).prop_map(Change::Macs),
     ]
 }
