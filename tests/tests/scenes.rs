@@ -6,6 +6,8 @@ mod hops;
 mod returns;
 #[path = "scenes/uplink.rs"]
 mod uplink;
+#[path = "scenes/whole.rs"]
+mod whole;
 
 use shunt_tests::frames::Frame;
 use shunt_tests::ovs::DAEMON;
