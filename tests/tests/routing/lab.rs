@@ -160,7 +160,7 @@ open(my $f, "<", "/sys/class/net/eth0/ifindex") or die "ifindex: $!"; my $index 
 socket(my $s, 17, 3, unpack("S", pack("n", 3))) or die "socket: $!";
 bind($s, pack("S n i S C C a8", 17, 3, $index, 0, 0, 0, "")) or die "bind: $!";
 print "ready\n";
-while (defined(my $from = recv($s, my $frame, 65536, 0))) { print "got ", unpack("H160", $frame), "\n" }
+while (defined(my $from = recv($s, my $frame, 65536, 0))) { print "got ", unpack("H192", $frame), "\n" }
 "#;
 
 impl Sniffer {
