@@ -87,6 +87,11 @@ pub fn is_discovery(kind: u8) -> bool {
     matches!(kind, SOLICITATION | ADVERTISEMENT)
 }
 
+/// True for the MAC addresses of solicited-node groups (RFC 4291 section 2.7.1, RFC 2464 section 7).
+pub fn is_solicited(mac: Mac) -> bool {
+    mac.bytes()[..3] == [0x33, 0x33, 0xff]
+}
+
 /// The solicitation "who has `target`?" from `mac` and `source`, to the target's solicited-node group (RFC 4291 2.7.1).
 pub fn solicitation(mac: Mac, source: Ipv6Addr, target: Ipv6Addr) -> [u8; FRAME] {
     let [.., a, b, c] = target.octets();
