@@ -1,6 +1,8 @@
 //! The diagnostic commands of the reference documents against a switch at work, with the `grep`s that stand in them.
 
 mod node;
+#[path = "reference/pipe.rs"]
+mod pipe;
 
 use node::{Kind, Node, Plan};
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
