@@ -16,6 +16,8 @@ use shunt_tests::scene::{self, Scene};
 use shunt_tests::{Ping, Wire, require};
 
 const POD_A: [u8; 6] = [0xaa, 0xbb, 0xcc, 0xdd, 0xee, 2];
+/// The node's end of `biz` in the scene `production`.
+const BIZ: [u8; 6] = [2, 0x62, 0x69, 0x7a, 0, 1];
 const POD_B: [u8; 6] = [0xaa, 0xbb, 0xcc, 0xdd, 0xee, 3];
 
 #[track_caller]
@@ -197,7 +199,16 @@ fn underlay_vlan() {
 
 #[test]
 fn production() {
-    require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), file("/dev/net/tun"), shuntd());
+    require!(
+        root(),
+        tool("iperf3"),
+        tool("ethtool"),
+        tool("tcpdump"),
+        tool("perl"),
+        file(DAEMON),
+        file("/dev/net/tun"),
+        shuntd()
+    );
     let scene = up("production");
     // The node's own stack has the address on `ctl` too: the switch hears the answer all the same.
     pings(
@@ -205,6 +216,21 @@ fn production() {
         "node1",
         &[("ctl", "10.186.152.254"), ("ctl", "10.186.152.101"), ("vxlan.2", "10.20.6.10")],
     );
+    // `biz` is a trunk: who asks there with a tag is answered by the router of that VLAN, with the tag.
+    let mut biz = Wire::on(&scene.node("node1").netns, "biz").unwrap();
+    for (vid, router) in [(1156_u16, [10, 186, 155, 62]), (1158, [10, 186, 155, 126])] {
+        let [mut tag, own] = [[0x81, 0, 0, 0], [10, 186, 155, router[3] - 1]];
+        tag[2..].copy_from_slice(&vid.to_be_bytes());
+        let arp = [&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1][..], &BIZ, &own, &[0; 6], &router].concat();
+        biz.send(&[&[0xff; 6][..], &BIZ, &tag, &arp].concat()).unwrap();
+        let reply = |frame: &[u8]| {
+            frame[..6] == BIZ
+                && frame[12..16] == tag
+                && frame.get(24..26) == Some(&[0, 2])
+                && frame.get(32..36) == Some(&router)
+        };
+        biz.wait(PATIENCE, reply).unwrap_or_else(|error| panic!("VLAN {vid}: {error}\n{}", scene.state()));
+    }
 }
 
 /// Node 1 of the scene with the default route of the reference's picture: by `biz`, which is VLAN 1155 here, for pods and for the node
@@ -218,6 +244,8 @@ fn default_by_biz() -> String {
     let text =
         text.replacen(leg, &format!("network = \"biz.1155\"\naddresses = [\"10.186.155.1/27\"]\n{biz}"), 1);
     let routed = "host_port = \"vlan.1155\"\nrouter = \"node\"\ngateways = [\"10.186.155.1/27\"]\n";
+    // The gateway has IPv4 only.
+    let text = text.replacen(", \"fd00:186:155::6\"", "", 1);
     text.replacen("host_port = \"vlan.1155\"\n", routed, 1).replacen("vtep =", "masquerade = true\nvtep =", 1)
 }
 

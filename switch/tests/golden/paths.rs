@@ -162,7 +162,7 @@ fn play(run: &Run) {
 
 /// One process each: the daemon's memory is made once in a process.
 macro_rules! runs {
-    ($($name:ident: $number:literal),* $(,)?) => {
+    ($(fn $name:ident() plays $number:literal;)*) => {
         $(#[test] fn $name() { play(&RUNS[$number]); })*
         #[test]
         fn every_run_is_played() {
@@ -173,19 +173,19 @@ macro_rules! runs {
 }
 
 runs! {
-    overlay_pod_sends: 0,
-    underlay_pod_sends: 1,
-    production_node_receives: 2,
-    vlan_pod_sends: 3,
-    vlan_node_receives: 4,
-    plain_pod_sends: 5,
-    plain_node_receives: 6,
-    pod_a_to_pod_b: 7,
-    pod_b_to_pod_a: 8,
-    geneve_pod_sends: 9,
-    geneve_node_receives: 10,
-    flannel_pod_sends: 11,
-    flannel_node_receives: 12,
+    fn overlay_pod_sends() plays 0;
+    fn underlay_pod_sends() plays 1;
+    fn production_node_receives() plays 2;
+    fn vlan_pod_sends() plays 3;
+    fn vlan_node_receives() plays 4;
+    fn plain_pod_sends() plays 5;
+    fn plain_node_receives() plays 6;
+    fn pod_a_to_pod_b() plays 7;
+    fn pod_b_to_pod_a() plays 8;
+    fn geneve_pod_sends() plays 9;
+    fn geneve_node_receives() plays 10;
+    fn flannel_pod_sends() plays 11;
+    fn flannel_node_receives() plays 12;
 }
 
 #[test]
