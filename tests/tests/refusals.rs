@@ -209,6 +209,14 @@ fn frames_of_pods_and_trunks() {
             "tunnel_loop",
         ),
     ]);
+    // Switched into a tunnel that has no room for it: the uplink does not take it, and nobody had it who could tell its sender.
+    let longest = ethernet(FAR.mac, POD.mac, &udp(POD.ip, FAR.ip, 64, &[7; 1500 - 28]));
+    node.wire("pod").send(&longest).unwrap();
+    let counted = |drops: &serde_json::Value| count(drops, "uplink", "too_long") == 1;
+    node.shuntd.cli_until(&["show", "drops", "--json"], PATIENCE, counted).unwrap();
+    node.passes("pod", &hello, "uplink", |got| got.ends_with(&hello));
+    let told = |frame: &Vec<u8>| frame[..6] == POD.mac && frame.get(23) == Some(&1);
+    assert!(!node.wire("pod").seen().iter().any(told), "a bridge tells nobody");
 }
 
 /// What is said for others in neighbour discovery, by what a kernel would believe of it; and who is a sender of IPv6.
