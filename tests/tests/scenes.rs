@@ -191,10 +191,41 @@ fn underlay_routed_with_a_gateway_that_answers_for_everybody() {
     assert!(!senders.is_empty() && senders.windows(2).all(|pair| pair[0] == pair[1]), "{senders:?}");
 }
 
+/// An ICMP packet between these in a frame without a tag: its TTL.
+fn ttl(frame: &[u8], from: [u8; 4], to: [u8; 4]) -> Option<u8> {
+    let is = frame.get(12..14) == Some(&[8, 0])
+        && frame.get(23) == Some(&1)
+        && frame.get(26..34) == Some(&[from, to].concat()[..]);
+    is.then(|| frame[22])
+}
+
 #[test]
 fn underlay_vlan() {
-    require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), shuntd());
-    up("underlay-vlan");
+    require!(root(), tool("iperf3"), tool("ethtool"), tool("tcpdump"), tool("perl"), file(DAEMON), shuntd());
+    let scene = up("underlay-vlan");
+    // Within a VLAN the router sees nothing and no hop is lost; into another one, on the same node or not, a packet is in the router's
+    // hands, and has a hop less.
+    let a1 = [10, 186, 155, 6];
+    for (to, address, by_router) in [
+        ("a2", [10, 186, 155, 7], false),
+        ("a3", [10, 186, 155, 8], false),
+        ("b1", [10, 186, 156, 6], true),
+        ("b4", [10, 186, 156, 9], true),
+    ] {
+        let [router, pod] = [("router", "vlan.1155"), (to, "eth0")]
+            .map(|(place, device)| Wire::on(scene.place(place), device).unwrap());
+        let answers =
+            Ping::to(&address.map(|byte| byte.to_string()).join(".")).run(scene.place("a1")).unwrap();
+        assert_eq!(answers.received, 1, "{to}: {answers:?}");
+        let came = pod.wait(PATIENCE, |frame| ttl(frame, a1, address).is_some()).unwrap();
+        assert_eq!(ttl(&came, a1, address), Some(if by_router { 63 } else { 64 }), "{to}");
+        let passed = |frame: &[u8]| ttl(frame, a1, address) == Some(64);
+        if by_router {
+            router.wait(PATIENCE, passed).unwrap();
+        } else {
+            assert!(!router.seen().iter().any(|frame| passed(frame)), "{to}: by the router");
+        }
+    }
 }
 
 #[test]
