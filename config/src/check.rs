@@ -104,7 +104,7 @@ impl<'a> Around<'a> {
 
     /// The MTU of a network, see [`Config::network_mtu`].
     fn mtu(&self, network: &Network) -> u16 {
-        network::mtu::effective(network, &|name| self.networks.get(name.as_str()).copied())
+        network::mtu::effective(network, &|name| self.networks.get(name.as_str()).copied(), &|_| false)
     }
 }
 

@@ -268,7 +268,7 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
 fn mtu_of(port: &Port, networks: &HashMap<&NetworkName, &Network>) -> Option<u16> {
     let inherited = || {
         let network = networks.get(&port.network)?;
-        Some(crate::network::mtu::effective(network, &|name| networks.get(name).copied()))
+        Some(crate::network::mtu::effective(network, &|name| networks.get(name).copied(), &|_| false))
     };
     port.mtu.or_else(inherited)
 }

@@ -78,7 +78,7 @@ pub use names::{
     NETWORK_NAME_MAX, NameError, NetworkName, PORT_NAME_MAX, PortName, RouterName, check_device_name,
 };
 pub use network::kind::{Bridge, NetworkKind, Underlay, UnderlayMode};
-pub use network::mtu::{MTU_ETHERNET, MTU_MAX, MTU_MIN, Mtu};
+pub use network::mtu::{MTU_ETHERNET, MTU_MAX, MTU_MIN, MTU_TAGGED, Mtu};
 pub use network::overlay::{
     Dscp, Encap, GENEVE_PORT, Overlay, PEERS_MAX, Payload, Return, VNI_MAX, VXLAN_PORT,
 };
@@ -208,13 +208,23 @@ impl Config {
     /// underlay, and for an overlay its transport's less [`Overlay::overhead`] (with peers of both families, that over
     /// IPv6).
     pub fn network_mtu(&self, network: &Network) -> u16 {
-        network::mtu::effective(network, &|name| self.network(name.as_str()))
+        self.network_mtu_where(network, &|_| false)
+    }
+
+    /// The same, where of some underlay networks (`cramped`) it is known that no device takes 1500 bytes and their tag: 1496.
+    pub fn network_mtu_where(&self, network: &Network, cramped: &impl Fn(&Network) -> bool) -> u16 {
+        network::mtu::effective(network, &|name| self.network(name.as_str()), cramped)
     }
 
     /// The MTU that a port has in this configuration: its own or its network's, in bytes after the Ethernet header.
     pub fn port_mtu(&self, port: &Port) -> u16 {
-        let inherited =
-            || self.network(port.network.as_str()).map_or(MTU_ETHERNET, |network| self.network_mtu(network));
+        self.port_mtu_where(port, &|_| false)
+    }
+
+    /// The same, as [`Config::network_mtu_where`].
+    pub fn port_mtu_where(&self, port: &Port, cramped: &impl Fn(&Network) -> bool) -> u16 {
+        let network = self.network(port.network.as_str());
+        let inherited = || network.map_or(MTU_ETHERNET, |network| self.network_mtu_where(network, cramped));
         port.mtu.unwrap_or_else(inherited)
     }
 

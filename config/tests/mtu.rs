@@ -64,3 +64,25 @@ fn tunnels_in_tunnels_and_vlans_of_bridges_pass_it_on() {
     assert_eq!(mtus, [1496, 1496, 1446, 1396]);
     assert_eq!(config.port_mtu(&config.ports[0]), 1396);
 }
+
+#[test]
+fn a_vlan_whose_tag_has_no_room_has_less_and_so_has_what_rides_on_it() {
+    let text = |mtu: &str| {
+        format!(
+            "[[network]]\nname = \"br\"\nvlans = [7, 8]\n{mtu}\n\
+             [[network]]\nname = \"u\"\nkind = \"underlay\"\nbridge = \"br\"\nvlan = 7\nrouter = \"r\"\ngateways = [\"10.0.0.1/24\"]\n\
+             [[network]]\nname = \"v\"\nkind = \"underlay\"\nbridge = \"br\"\nvlan = 8\nmode = \"bridged\"\n\
+             [[network]]\nname = \"a\"\nkind = \"overlay\"\nencap = \"vxlan\"\nvni = 2\ntransport = \"u\"\n{V4}\n\
+             [[port]]\nname = \"p\"\nkind = \"tap\"\nnetwork = \"u\"\n"
+        )
+    };
+    let cramped = |network: &shunt_config::Network| network.name.as_str() == "u";
+    let mtus = |config: &Config| -> Vec<u16> {
+        config.networks.iter().map(|network| config.network_mtu_where(network, &cramped)).collect()
+    };
+    let auto = config(&text(""));
+    assert_eq!(mtus(&auto), [1500, 1496, 1500, 1446]);
+    assert_eq!(auto.port_mtu_where(&auto.ports[0], &cramped), 1496);
+    assert_eq!(auto.port_mtu(&auto.ports[0]), 1500, "without knowledge of devices");
+    assert_eq!(mtus(&config(&text("mtu = 1500"))), [1500, 1500, 1500, 1450], "what is given stays");
+}

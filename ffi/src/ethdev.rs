@@ -291,6 +291,13 @@ impl EthDevice {
         (unsafe { sys::rte_eth_dev_get_mtu(self.port.id, &mut mtu) } == 0).then_some(mtu)
     }
 
+    /// The longest frame that the driver says the device takes, tags and all, in bytes without the check sequence; `None` when it does not
+    /// say.
+    pub fn longest_frame(&self) -> Option<u32> {
+        let info = self.port.info().ok()?;
+        longest(info.max_rx_pktlen, info.max_mtu)
+    }
+
     /// Name of the driver, e.g. `net_pcap`.
     pub fn driver(&self) -> String {
         match self.port.info() {
@@ -300,6 +307,18 @@ impl EthDevice {
             }
             _ => String::new(),
         }
+    }
+}
+
+/// From what `rte_eth_dev_info` has. DPDK counts the check sequence (`RTE_ETHER_MAX_LEN`), some drivers do not (`net_af_packet`): all take
+/// an untagged frame of 1500 bytes.
+fn longest(packet: u32, mtu: u16) -> Option<u32> {
+    const HEADER: u32 = 14;
+    const CHECK_SEQUENCE: u32 = 4;
+    match (packet, mtu) {
+        (0 | u32::MAX, 0 | u16::MAX) => None,
+        (0 | u32::MAX, mtu) => Some(u32::from(mtu) + HEADER),
+        (packet, _) => Some(packet.saturating_sub(CHECK_SEQUENCE).max(1500 + HEADER)),
     }
 }
 
@@ -484,5 +503,27 @@ impl EthTxQueue {
         // SAFETY: the driver owns the first `sent` frames now.
         unsafe { burst.forget_front(usize::from(sent)) };
         usize::from(sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::longest;
+
+    #[test]
+    fn what_a_driver_says_of_lengths() {
+        const NOTHING: u32 = u32::MAX;
+        for (packet, mtu, frame) in [
+            (NOTHING, u16::MAX, None),
+            (0, 0, None),
+            (1518, u16::MAX, Some(1514)),
+            (1522, u16::MAX, Some(1518)),
+            (9728, 9702, Some(9724)),
+            (NOTHING, 1500, Some(1514)),
+            // `net_af_packet`: without the check sequence.
+            (1514, u16::MAX, Some(1514)),
+        ] {
+            assert_eq!(longest(packet, mtu), frame, "{packet} {mtu}");
+        }
     }
 }

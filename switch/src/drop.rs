@@ -161,7 +161,7 @@ drop_reasons! {
     SpoofedMac = "spoofed_mac",
     /// The port's stations are given, and the packet's source IP address is not its sender's.
     SpoofedIp = "spoofed_ip",
-    /// The port's stations are given, and an ARP or ND message claims an address that is not its sender's.
+    /// The port's stations are given, and an ARP or ND message claims an address that is not its sender's, or cannot be read.
     SpoofedArp = "spoofed_arp",
     /// A frame of the link's own protocols (spanning tree, LACP, 802.1X, LLDP), to an address that no bridge forwards to, or from a
     /// port that is not trusted.

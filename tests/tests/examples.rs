@@ -1,12 +1,18 @@
 //! Every example of a network kind, as it stands in config/examples/, in a namespace with the devices that it names: the daemon opens
-//! every port, pods with the addresses of the example answer the switch and each other.
+//! every port, pods with the addresses of the example answer the switch and each other, and what leads to the outside leads to somebody
+//! who answers.
+
+#[path = "examples/answerer.rs"]
+mod answerer;
 
 use std::net::IpAddr;
 use std::path::Path;
 
+use answerer::{Answerer, Behind};
 use shunt_config::{Config, PortKind};
+use shunt_tests::frames::{CUSTOMER_TAG, SERVICE_TAG};
 use shunt_tests::scene::{Builder, Pod, Scene};
-use shunt_tests::{Interface, Ping, require};
+use shunt_tests::{Interface, Ping, Wire, require};
 
 /// What lives as long as the test.
 fn leak(text: String) -> &'static str {
@@ -99,24 +105,45 @@ fn pod_asks(scene: &Scene, from: &str, to: IpAddr) {
     assert!(answers.received > 0, "{from} asks {to}: {answers:?}\n{}", scene.state());
 }
 
+/// The pod has that address from now on, and everybody is on its link.
+#[track_caller]
+fn gets(scene: &Scene, pod: &str, address: &str) {
+    scene.place(pod).exec(&["ip", "addr", "add", address, "dev", "eth0"]).unwrap();
+}
+
 #[test]
 fn bridge_trunk() {
-    require!(root(), file("/dev/net/tun"), shuntd());
+    require!(root(), tool("perl"), tool("tcpdump"), file("/dev/net/tun"), shuntd());
     let (_, scene) = up("bridge-trunk");
-    // The node's own device in VLAN 1158 and a machine with that tag on the provider's port are one network.
-    let place = scene.place("provider");
-    place.exec(&["ip", "link", "set", "eth0", "up"]).unwrap();
-    let node = scene.node("node");
-    let before = node.counter("provider", "tx_packets").unwrap();
-    let lost = Ping { count: 2, wait_ms: 200, ..Ping::to("10.186.158.99") }.run(&node.netns).unwrap();
-    assert_eq!(lost.received, 0);
-    assert!(node.counter("provider", "tx_packets").unwrap() > before, "its ARP request goes to the trunk");
+    gets(&scene, "pod-a", "10.186.155.16/24");
+    gets(&scene, "pod-b", "10.186.156.16/24");
+    let state = || scene.state();
+    let [mut bond, mut provider] = [("bond0", "far"), ("provider", "eth0")]
+        .map(|(place, device)| Wire::on(scene.place(place), device).unwrap());
+    let customer = |vid| Behind::Tag(CUSTOMER_TAG, vid);
+    for (from, ip, behind) in [
+        ("pod-a", [10, 186, 155, 30], customer(1155)),
+        ("pod-b", [10, 186, 156, 30], customer(1156)),
+        ("node", [10, 186, 158, 30], customer(1158)),
+        // The native VLAN, where the node's default route leads.
+        ("node", [192, 168, 100, 1], Behind::Nothing),
+    ] {
+        Answerer::new(&mut bond, ip, behind).is_asked_by(scene.place(from), &state);
+    }
+    // The same VLAN with the provider's tag.
+    let provided = Behind::Tag(SERVICE_TAG, 1158);
+    Answerer::new(&mut provider, [10, 186, 158, 99], provided).is_asked_by(scene.place("node"), &state);
 }
 
 #[test]
 fn underlay_bridged() {
-    require!(root(), shuntd());
-    up("underlay-bridged");
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let (_, scene) = up("underlay-bridged");
+    let mut bond = Wire::on(scene.place("bond0"), "far").unwrap();
+    for (from, ip, vid) in [("pod-a", [10, 186, 152, 30], 1155), ("pod-b", [10, 186, 156, 30], 1156)] {
+        let behind = Behind::Tag(CUSTOMER_TAG, vid);
+        Answerer::new(&mut bond, ip, behind).is_asked_by(scene.place(from), &|| scene.state());
+    }
 }
 
 #[test]
@@ -144,9 +171,14 @@ fn overlay_vxlan_l3() {
 
 #[test]
 fn overlay_geneve_l2() {
-    require!(root(), shuntd());
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
     let (config, scene) = up("overlay-geneve-l2");
     assert_eq!(ask_pods(&config, &scene), 2);
+    // Who is learned from what arrives: a station behind the first peer, which says in OVN's option to whom it answers.
+    gets(&scene, "pod-b", "10.17.0.4/16");
+    let mut wire = Wire::on(scene.place("eth0"), "far").unwrap();
+    let behind = Behind::Geneve { peer: [192, 168, 50, 2], vni: 6, ports: (3, 32768) };
+    Answerer::new(&mut wire, [10, 17, 0, 9], behind).is_asked_by(scene.place("pod-b"), &|| scene.state());
 }
 
 #[test]

@@ -336,29 +336,39 @@ fn what_appears_or_moves_is_announced() {
         }
     };
     sniffer.wait(arp(NODE_MAC, [10, 184, 134, 82]));
-    let own: std::net::Ipv6Addr = "fd84::82".parse().unwrap();
-    let advertised = |frame: &[u8]| {
-        frame[..6] == [0x33, 0x33, 0, 0, 0, 1]
-            && frame[54] == 136
-            && frame[58] == 0x20
-            && frame[62..78] == own.octets()
+    // The unsolicited advertisement of that address: override, not solicited, with its owner's MAC address.
+    let advertised = |from: &str, address: &str| {
+        let (from, address) = (mac(from), address.parse::<std::net::Ipv6Addr>().unwrap().octets());
+        move |frame: &[u8]| {
+            frame.len() == 86
+                && frame[..6] == [0x33, 0x33, 0, 0, 0, 1]
+                && frame[6..12] == from
+                && frame[12..14] == [0x86, 0xdd]
+                && frame[22..38] == address
+                && frame[54] == 136
+                && frame[58] == 0x20
+                && frame[62..78] == address
+                && frame[78..80] == [2, 1]
+                && frame[80..86] == from
+        }
     };
-    let frame = sniffer.wait(advertised);
-    assert_eq!(frame[6..12], mac(NODE_MAC));
-    let endpoint = |port: &str, host: u8| {
+    sniffer.wait(advertised(NODE_MAC, "fd84::82"));
+    let endpoint = |port: &str| {
         format!(
             "{}[[port]]\nname = \"{port}\"\nkind = \"tap\"\nnetwork = \"node-net\"\n\
-             endpoints = [{{ mac = \"{BACKEND_MAC}\", ip = [\"10.184.134.{host}\"] }}]\n",
+             endpoints = [{{ mac = \"{BACKEND_MAC}\", ip = [\"10.184.134.90\", \"fd84::90\"] }}]\n",
             site.config("10.184.134.82")
         )
     };
-    lab::apply(&site.node, &endpoint("backend", 90));
+    lab::apply(&site.node, &endpoint("backend"));
     sniffer.wait(arp(BACKEND_MAC, [10, 184, 134, 90]));
+    sniffer.wait(advertised(BACKEND_MAC, "fd84::90"));
     let neighbor = || site.physical.netns.exec(&["ip", "neigh", "show", "10.184.134.90"]).unwrap().stdout;
     assert!(!neighbor().contains("FAILED"), "{}", neighbor());
     let moved = Sniffer::on(&site.physical);
-    lab::apply(&site.node, &endpoint("elsewhere", 90));
+    lab::apply(&site.node, &endpoint("elsewhere"));
     moved.wait(arp(BACKEND_MAC, [10, 184, 134, 90]));
+    moved.wait(advertised(BACKEND_MAC, "fd84::90"));
 }
 
 /// One way only, to a station that says nothing: its neighbour entry is confirmed by a question to it alone, and nothing is

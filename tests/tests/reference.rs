@@ -1,6 +1,8 @@
 //! The diagnostic commands of the reference documents against a switch at work, with the `grep`s that stand in them.
 
 mod node;
+#[path = "reference/pipe.rs"]
+mod pipe;
 
 use node::{Kind, Node, Plan};
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
@@ -173,6 +175,53 @@ fn a_capture_shows_frames_on_both_ports_and_why_they_are_dropped() {
 
     let refused = node.shuntd.cli_cmd(&["tcpdump", "-i", "pod9"]).unwrap().run().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
+}
+
+/// What `shunt trace --json` with these words says of the frame's end.
+#[track_caller]
+fn traced(node: &Node, words: &[&str]) -> (String, serde_json::Value) {
+    let traced = node.shuntd.cli(&[&["trace"], words, &["--json"]].concat()).unwrap();
+    (traced["verdict"].as_str().unwrap().to_owned(), traced["outputs"].clone())
+}
+
+/// Row 001-6: `ovn-trace DATAPATH MICROFLOW` and `kubectl ko trace NS/POD ...` find the way that our own form finds, in the switch at work.
+#[test]
+fn a_trace_is_asked_for_as_of_ovn_trace_and_of_kubectl_ko() {
+    require!(root(), tool("ping"), shuntd());
+    let node = Node::start(&Plan { pods: &[Kind::Veth; 3], quiet: true, ..Plan::default() });
+    for to in ["10.0.0.2", "10.0.0.3"] {
+        assert!(Ping { count: 3, ..Ping::to(to) }.run(&node.pods[0].netns).unwrap().received > 0, "{to}");
+    }
+    let macs = [1, 2].map(|pod| node.pods[pod].mac());
+    for (to, port, mac) in [("10.0.0.2", "pod2", &macs[0]), ("10.0.0.3", "pod3", &macs[1])] {
+        let dst = format!("eth.dst=={mac}");
+        let ours = traced(&node, &["--in", "pod1", &format!("{dst} && ip4.dst=={to} && tcp.dst==80")]);
+        assert_eq!(ours.0, format!("output to {port}"));
+        let microflow =
+            format!("inport==\"pod1\" && {dst} && ip4.src==10.0.0.1 && ip4.dst=={to} && tcp.dst==80");
+        assert_eq!(traced(&node, &[&microflow]), ours);
+        assert_eq!(traced(&node, &["default", &microflow]), ours);
+        for pod in ["pod1", "shop/pod1"] {
+            let forms: [&[&str]; 4] = [
+                &[pod, to, mac, "tcp", "80"],
+                &[pod, to, mac, "udp", "53"],
+                &[pod, to, mac, "icmp"],
+                &[pod, to, mac, "arp", "reply"],
+            ];
+            forms.into_iter().for_each(|words| assert_eq!(traced(&node, words), ours, "{words:?}"));
+        }
+        let asked = traced(&node, &["shop/pod1", to, "arp", "request"]);
+        assert_eq!(asked.0, "flood to pod2, pod3");
+    }
+    let refused = |words: &[&str]| {
+        let done = node.shuntd.cli_cmd(&[&["trace"], words].concat()).unwrap().run().unwrap();
+        assert_eq!(done.status.code(), Some(2), "{words:?}: {}", done.stdout);
+        done.stderr
+    };
+    let elsewhere = refused(&["ovn-default", "inport==\"pod1\" && ip4.dst==10.0.0.2"]);
+    assert!(elsewhere.contains("ovn-default"), "{elsewhere}");
+    let nobody = refused(&["shop/pod9", "10.0.0.2", "icmp"]);
+    assert!(nobody.contains("pod9"), "{nobody}");
 }
 
 /// Reference 002's listing of the rules that masquerade, with the words that one greps for there.

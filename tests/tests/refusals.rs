@@ -9,9 +9,10 @@ mod made;
 use std::time::Duration;
 
 use made::{
-    BROADCAST, FAR, GATEWAY, Inner, NEAR, OTHER, POD, arp, datagram, ethernet, geneve, udp, v6, vxlan, within,
+    BROADCAST, FAR, GATEWAY, Inner, NEAR, OTHER, POD, arp, datagram, ethernet, geneve, neighbor, own_v6, udp,
+    v6, vxlan, within,
 };
-use shunt_tests::frames::Transport;
+use shunt_tests::frames::{Extension, Piece, Transport};
 use shunt_tests::scene::build::PATIENCE;
 use shunt_tests::{Interface, Netns, Shuntd, Veth, Wire, require};
 
@@ -208,6 +209,62 @@ fn frames_of_pods_and_trunks() {
             "tunnel_loop",
         ),
     ]);
+    // Switched into a tunnel that has no room for it: the uplink does not take it, and nobody had it who could tell its sender.
+    let longest = ethernet(FAR.mac, POD.mac, &udp(POD.ip, FAR.ip, 64, &[7; 1500 - 28]));
+    node.wire("pod").send(&longest).unwrap();
+    let counted = |drops: &serde_json::Value| count(drops, "uplink", "too_long") == 1;
+    node.shuntd.cli_until(&["show", "drops", "--json"], PATIENCE, counted).unwrap();
+    node.passes("pod", &hello, "uplink", |got| got.ends_with(&hello));
+    let told = |frame: &Vec<u8>| frame[..6] == POD.mac && frame.get(23) == Some(&1);
+    assert!(!node.wire("pod").seen().iter().any(told), "a bridge tells nobody");
+}
+
+/// What is said for others in neighbour discovery, by what a kernel would believe of it; and who is a sender of IPv6.
+#[test]
+fn ipv6_of_pods_is_their_own() {
+    require!(root(), tool("perl"), tool("tcpdump"), shuntd());
+    let mut node = Node::start();
+    let (own, far, other) = (own_v6(1), own_v6(2), own_v6(3));
+    let transport = Transport::Udp(1, 2, true);
+    let hello = |from: [u8; 16]| ethernet(FAR.mac, POD.mac, &v6(from, far, transport, b"hello"));
+    let say = |kind, from, target, macs: &[[u8; 6]], extensions| {
+        ethernet(FAR.mac, POD.mac, &neighbor(kind, from, far, target, macs, extensions))
+    };
+    // For an address that nobody has: who is known is answered for.
+    let ask = |from, macs: &[[u8; 6]]| say(135, from, own_v6(99), macs, vec![]);
+    let tell = |target, macs: &[[u8; 6]]| say(136, own, target, macs, vec![]);
+    // What is its own goes to the peer, so nothing below is dropped for anything but what it says.
+    let is = |inner: Vec<u8>| move |got: &[u8]| got.ends_with(&inner);
+    let sound = [
+        hello(own),
+        hello(LINK_LOCAL),
+        ask(own, &[POD.mac]),
+        tell(own, &[POD.mac]),
+        tell(own, &[]),
+        tell(own, &[POD.mac, POD.mac]),
+    ];
+    for frame in &sound {
+        node.passes("pod", frame, "uplink", is(frame.clone()));
+    }
+    let case = |about, frame, reason| Case { about, port: "pod", frame, reason };
+    let hidden = |extension| say(136, own, other, &[POD.mac], vec![extension]);
+    let first = Extension::Fragment(Piece { offset: 0, more: true });
+    node.refuses_all(&[
+        case("another's IPv6 address", hello(other), "spoofed_ip"),
+        case("nobody's IPv6 address", hello(own_v6(99)), "spoofed_ip"),
+        case("a solicitation from another", ask(other, &[POD.mac]), "spoofed_ip"),
+        case("a solicitation with another's MAC address", ask(own, &[OTHER.mac]), "spoofed_arp"),
+        case("the same from a link-local address", ask(LINK_LOCAL, &[OTHER.mac]), "spoofed_arp"),
+        case("an advertisement for another", tell(other, &[POD.mac]), "spoofed_arp"),
+        case("the same without an address", tell(other, &[]), "spoofed_arp"),
+        case("an advertisement with another's MAC address", tell(own, &[OTHER.mac]), "spoofed_arp"),
+        case("another's first, its own last", tell(own, &[OTHER.mac, POD.mac]), "spoofed_arp"),
+        case("its own first, another's last", tell(own, &[POD.mac, OTHER.mac]), "spoofed_arp"),
+        case("for another, behind options", hidden(Extension::Destination(0)), "spoofed_arp"),
+        case("for another, behind hop-by-hop options", hidden(Extension::HopByHop(0)), "spoofed_arp"),
+        case("for another, in a first fragment", hidden(first), "spoofed_arp"),
+    ]);
+    node.passes("pod", &sound[0], "uplink", is(sound[0].clone()));
 }
 
 /// A station of that link: fe80::1.

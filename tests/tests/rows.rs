@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use shunt_tests::{Cmd, Netns, Shuntd, require};
+
 /// Rows by document: number of the document, and of its last row. B is the shape that the product was asked to have.
 const ROWS: [(&str, u32); 6] = [("000", 19), ("001", 8), ("002", 30), ("003", 12), ("004", 6), ("B", 9)];
 /// Row B-2.
@@ -32,6 +34,7 @@ const NAMES: &[&str] = &[
     "ens7f0np0",
     "bond0",
     "br-bond0",
+    "ovs-system",
     "br-phy",
     "br-ex",
     "br-int",
@@ -45,6 +48,8 @@ const NAMES: &[&str] = &[
     "ctl",
     "biz",
     "vlan.1155",
+    "vlan.1156",
+    "vlan.1157",
     "vlan.1158",
     "veth_pod_a",
     "veth_pod_b",
@@ -132,6 +137,40 @@ fn every_name_of_the_references_names_a_port_and_a_network() {
         );
         let config = shunt_config::parse(&text, name).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(config.port(name).is_some() && config.network(name).is_some());
+    }
+}
+
+/// A daemon that has them all: what the documents `grep` for in `list interface` and `list port` is there.
+#[test]
+fn every_name_of_the_references_is_found_in_the_lists_of_a_daemon() {
+    require!(root(), tool("grep"), file("/dev/net/tun"), shuntd());
+    let node = Netns::new().unwrap();
+    // The devices have names of their own: `lo` is there, and `eth0@if41` is none that a device can have.
+    let section = |(n, name): (usize, &&str)| {
+        format!(
+            "[[network]]\nname = \"net{n}\"\n[[port]]\nname = \"{name}\"\nkind = \"tap\"\n\
+             device = \"t{n}\"\nnetwork = \"net{n}\"\n"
+        )
+    };
+    let sections: String = NAMES.iter().enumerate().map(section).collect();
+    let config = format!("[memory]\nhugepages = \"never\"\n{sections}");
+    let shuntd = Shuntd::start_in(&node, &config).unwrap();
+    let file = shuntd.dir().join("list");
+    for list in ["interface", "port"] {
+        fs::write(&file, shuntd.cli_text(&["list", list]).unwrap()).unwrap();
+        for name in NAMES {
+            let line = format!("^name  *: *\"\\?{name}\"\\?$");
+            let found = Cmd::new(["grep", "-c", &line, file.to_str().unwrap()]).run().unwrap();
+            assert_eq!(
+                found.stdout,
+                "1\n",
+                "{name} in `shunt list {list}`: {}",
+                fs::read_to_string(&file).unwrap()
+            );
+            // As the documents have it: a part of the name, and the lines behind it.
+            let shown = Cmd::new(["grep", "-A5", name, file.to_str().unwrap()]).check().unwrap().stdout;
+            assert!(shown.lines().count() >= 5, "{name}: {shown}");
+        }
     }
 }
 

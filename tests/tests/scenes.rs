@@ -6,6 +6,8 @@ mod hops;
 mod returns;
 #[path = "scenes/uplink.rs"]
 mod uplink;
+#[path = "scenes/whole.rs"]
+mod whole;
 
 use shunt_tests::frames::Frame;
 use shunt_tests::ovs::DAEMON;
@@ -14,6 +16,8 @@ use shunt_tests::scene::{self, Scene};
 use shunt_tests::{Ping, Wire, require};
 
 const POD_A: [u8; 6] = [0xaa, 0xbb, 0xcc, 0xdd, 0xee, 2];
+/// The node's end of `biz` in the scene `production`.
+const BIZ: [u8; 6] = [2, 0x62, 0x69, 0x7a, 0, 1];
 const POD_B: [u8; 6] = [0xaa, 0xbb, 0xcc, 0xdd, 0xee, 3];
 
 #[track_caller]
@@ -187,15 +191,55 @@ fn underlay_routed_with_a_gateway_that_answers_for_everybody() {
     assert!(!senders.is_empty() && senders.windows(2).all(|pair| pair[0] == pair[1]), "{senders:?}");
 }
 
+/// An ICMP packet between these in a frame without a tag: its TTL.
+fn ttl(frame: &[u8], from: [u8; 4], to: [u8; 4]) -> Option<u8> {
+    let is = frame.get(12..14) == Some(&[8, 0])
+        && frame.get(23) == Some(&1)
+        && frame.get(26..34) == Some(&[from, to].concat()[..]);
+    is.then(|| frame[22])
+}
+
 #[test]
 fn underlay_vlan() {
-    require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), shuntd());
-    up("underlay-vlan");
+    require!(root(), tool("iperf3"), tool("ethtool"), tool("tcpdump"), tool("perl"), file(DAEMON), shuntd());
+    let scene = up("underlay-vlan");
+    // Within a VLAN the router sees nothing and no hop is lost; into another one, on the same node or not, a packet is in the router's
+    // hands, and has a hop less.
+    let a1 = [10, 186, 155, 6];
+    for (to, address, by_router) in [
+        ("a2", [10, 186, 155, 7], false),
+        ("a3", [10, 186, 155, 8], false),
+        ("b1", [10, 186, 156, 6], true),
+        ("b4", [10, 186, 156, 9], true),
+    ] {
+        let [router, pod] = [("router", "vlan.1155"), (to, "eth0")]
+            .map(|(place, device)| Wire::on(scene.place(place), device).unwrap());
+        let answers =
+            Ping::to(&address.map(|byte| byte.to_string()).join(".")).run(scene.place("a1")).unwrap();
+        assert_eq!(answers.received, 1, "{to}: {answers:?}");
+        let came = pod.wait(PATIENCE, |frame| ttl(frame, a1, address).is_some()).unwrap();
+        assert_eq!(ttl(&came, a1, address), Some(if by_router { 63 } else { 64 }), "{to}");
+        let passed = |frame: &[u8]| ttl(frame, a1, address) == Some(64);
+        if by_router {
+            router.wait(PATIENCE, passed).unwrap();
+        } else {
+            assert!(!router.seen().iter().any(|frame| passed(frame)), "{to}: by the router");
+        }
+    }
 }
 
 #[test]
 fn production() {
-    require!(root(), tool("iperf3"), tool("ethtool"), file(DAEMON), file("/dev/net/tun"), shuntd());
+    require!(
+        root(),
+        tool("iperf3"),
+        tool("ethtool"),
+        tool("tcpdump"),
+        tool("perl"),
+        file(DAEMON),
+        file("/dev/net/tun"),
+        shuntd()
+    );
     let scene = up("production");
     // The node's own stack has the address on `ctl` too: the switch hears the answer all the same.
     pings(
@@ -203,6 +247,21 @@ fn production() {
         "node1",
         &[("ctl", "10.186.152.254"), ("ctl", "10.186.152.101"), ("vxlan.2", "10.20.6.10")],
     );
+    // `biz` is a trunk: who asks there with a tag is answered by the router of that VLAN, with the tag.
+    let mut biz = Wire::on(&scene.node("node1").netns, "biz").unwrap();
+    for (vid, router) in [(1156_u16, [10, 186, 155, 62]), (1158, [10, 186, 155, 126])] {
+        let [mut tag, own] = [[0x81, 0, 0, 0], [10, 186, 155, router[3] - 1]];
+        tag[2..].copy_from_slice(&vid.to_be_bytes());
+        let arp = [&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1][..], &BIZ, &own, &[0; 6], &router].concat();
+        biz.send(&[&[0xff; 6][..], &BIZ, &tag, &arp].concat()).unwrap();
+        let reply = |frame: &[u8]| {
+            frame[..6] == BIZ
+                && frame[12..16] == tag
+                && frame.get(24..26) == Some(&[0, 2])
+                && frame.get(32..36) == Some(&router)
+        };
+        biz.wait(PATIENCE, reply).unwrap_or_else(|error| panic!("VLAN {vid}: {error}\n{}", scene.state()));
+    }
 }
 
 /// Node 1 of the scene with the default route of the reference's picture: by `biz`, which is VLAN 1155 here, for pods and for the node
@@ -216,6 +275,8 @@ fn default_by_biz() -> String {
     let text =
         text.replacen(leg, &format!("network = \"biz.1155\"\naddresses = [\"10.186.155.1/27\"]\n{biz}"), 1);
     let routed = "host_port = \"vlan.1155\"\nrouter = \"node\"\ngateways = [\"10.186.155.1/27\"]\n";
+    // The gateway has IPv4 only.
+    let text = text.replacen(", \"fd00:186:155::6\"", "", 1);
     text.replacen("host_port = \"vlan.1155\"\n", routed, 1).replacen("vtep =", "masquerade = true\nvtep =", 1)
 }
 

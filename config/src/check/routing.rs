@@ -35,7 +35,7 @@ pub(crate) fn all(joined: &Joined<'_>, sink: &mut Sink) {
     let named = joined.networks.iter().filter_map(|draft| Some((draft.name.as_ref()?, &draft.network)));
     let by_name: HashMap<_, _> = named.collect();
     for draft in joined.networks {
-        let mtu = effective(&draft.network, &|name| by_name.get(name).copied());
+        let mtu = effective(&draft.network, &|name| by_name.get(name).copied(), &|_| false);
         if draft.kind && mtu < IPV6_MTU_MIN {
             ipv6_mtu(draft, mtu, sink);
         }

@@ -14,6 +14,8 @@ pub const MTU_MIN: u16 = 68;
 pub const MTU_MAX: u16 = 65_521;
 /// MTU of a bridge that sets none: that of Ethernet (IEEE 802.3).
 pub const MTU_ETHERNET: u16 = 1_500;
+/// The same of a VLAN whose frames leave by a device that takes none longer than untagged ones: less the tag (IEEE 802.3 clause 3.2.7).
+pub const MTU_TAGGED: u16 = MTU_ETHERNET - 4;
 
 /// Tunnels in tunnels at most; validation refuses a tunnel in itself, drafts may still hold one.
 const DEPTH: usize = 8;
@@ -49,20 +51,28 @@ pub(crate) fn read(raw: Raw<'_>) -> Result<Mtu, String> {
     })
 }
 
-/// The MTU of `network` in bytes after the Ethernet header, where `find` knows the others.
+/// The MTU of `network` in bytes after the Ethernet header, where `find` knows the others. `cramped` says of an underlay network that
+/// there is no room for its tag on top of 1500 bytes, which matters where nobody gives an MTU.
 pub(crate) fn effective<'a>(
     network: &'a Network,
     find: &impl Fn(&NetworkName) -> Option<&'a Network>,
+    cramped: &impl Fn(&Network) -> bool,
 ) -> u16 {
     let mut below = network;
     let mut overhead: u16 = 0;
+    let mut ethernet = MTU_ETHERNET;
     for _ in 0..DEPTH {
         if let Mtu::Bytes(bytes) = below.mtu {
             return bytes.saturating_sub(overhead).max(MTU_MIN);
         }
         let next = match &below.kind {
             NetworkKind::Bridge(_) => None,
-            NetworkKind::Underlay(underlay) => find(&underlay.bridge),
+            NetworkKind::Underlay(underlay) => {
+                if cramped(below) {
+                    ethernet = MTU_TAGGED;
+                }
+                find(&underlay.bridge)
+            }
             NetworkKind::Overlay(overlay) => {
                 overhead = overhead.saturating_add(overlay.overhead(overlay.over_ipv6()));
                 find(&overlay.transport)
@@ -73,5 +83,5 @@ pub(crate) fn effective<'a>(
             None => break,
         }
     }
-    MTU_ETHERNET.saturating_sub(overhead).max(MTU_MIN)
+    ethernet.saturating_sub(overhead).max(MTU_MIN)
 }

@@ -182,6 +182,16 @@ impl TapDevice {
         self.inside(|name, setting| setting.restore(name))
     }
 
+    /// Gives the interface another MTU, in bytes after the Ethernet header. Queues go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`TapDevice::lost`], or the kernel refuses.
+    pub fn set_mtu(&mut self, mtu: u32) -> Result<(), KernelError> {
+        self.inside(|name, _| Interface::find(name)?.set_mtu(mtu))?;
+        self.setting.mtu = Some(mtu);
+        Ok(())
+    }
+
     /// Runs `work` in the interface's namespace, with the name it has now: the pod may have renamed it.
     fn inside<T: Send>(
         &self,

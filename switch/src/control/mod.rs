@@ -19,6 +19,7 @@
 //! | `peer_files` | peers that files say, and what becomes of a file that changes |
 //! | `plan` | what the next topology is built of |
 //! | `publish` | generations, reclamation, reports |
+//! | `room` | which VLANs have no room for their tag on a device, and so a smaller MTU |
 //! | `host` | what a host port shares with its network's gateway |
 //! | `announce` | who has which address: said when it appears or moves |
 //! | `voice` | what the switch says of its own accord: probes of neighbours, announcements |
@@ -62,6 +63,7 @@ mod ports;
 mod publish;
 mod reset;
 pub mod resync;
+mod room;
 mod routes;
 pub mod rules;
 pub mod sample;
@@ -75,12 +77,13 @@ pub mod trace;
 mod voice;
 mod why;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, Sender};
-use shunt_config::Config;
+use shunt_config::{Config, NetworkName};
 use shunt_ffi::rcu::Publisher;
 use tokio::sync::oneshot;
 
@@ -129,6 +132,8 @@ pub struct Control {
     /// Those of `config`.
     domains: domains::Domains,
     ports: ports::Ports,
+    /// Underlay networks whose tag has no room on a device.
+    cramped: BTreeSet<NetworkName>,
     departed: totals::Departed,
     /// The peers of its overlays by number.
     peers: overlay::Numbers,

@@ -9,6 +9,7 @@ use super::ports::PortState;
 use super::{Control, host, overlay, routes};
 use crate::flow::execute::Rewrites;
 use crate::ids::PortId;
+use crate::port::TAG;
 use crate::table::fdb::Place;
 use crate::table::nat::Nat;
 use crate::table::neighbor::Neighbor;
@@ -98,7 +99,7 @@ impl Control {
                 answers,
                 demux,
                 host,
-                mtu: self.config.network_mtu(network),
+                mtu: self.network_mtu(network),
                 mss_clamp: network.mss_clamp,
                 masquerade: whole && network.masquerade,
                 closed: whole && network.is_closed(),
@@ -153,9 +154,6 @@ impl Control {
         })
     }
 }
-
-/// Bytes of a VLAN tag.
-const TAG: u32 = 4;
 
 /// Who may send behind `port`.
 fn identity(port: &PortState) -> Identity {

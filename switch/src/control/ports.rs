@@ -14,7 +14,7 @@ use super::totals::Totals;
 use super::{Control, host};
 use crate::ids::{MAX_PORTS, PortId};
 use crate::port::bond::BondDevice;
-use crate::port::{self, Device, DeviceStatus, OpenError, Opened, TxQueue};
+use crate::port::{self, Device, DeviceStatus, FRAME_OVERHEAD, OpenError, Opened, TxQueue};
 use crate::topology::L3Interface;
 use crate::worker::mailbox::{Command, NoAnswer, Reply};
 use crate::worker::{RxPort, TxPort};
@@ -27,8 +27,18 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// A port's device, or why there is none.
 #[derive(Debug)]
 enum State {
-    Open { device: Device, max_frame: u32, l3: Option<L3Interface>, queues: Vec<(u16, usize)> },
-    Closed { why: String, retry_at: Instant, wait: Duration },
+    Open {
+        device: Device,
+        max_frame: u32,
+        longest: Option<u32>,
+        l3: Option<L3Interface>,
+        queues: Vec<(u16, usize)>,
+    },
+    Closed {
+        why: String,
+        retry_at: Instant,
+        wait: Duration,
+    },
 }
 
 impl State {
@@ -66,6 +76,23 @@ impl PortState {
         match &self.state {
             State::Open { max_frame, .. } => *max_frame,
             State::Closed { .. } => 0,
+        }
+    }
+
+    /// Longest frame that its device takes, tags and all, as far as is known.
+    pub(super) fn longest(&self) -> Option<u32> {
+        match &self.state {
+            State::Open { longest, .. } => *longest,
+            State::Closed { .. } => None,
+        }
+    }
+
+    /// Gives the kernel's device of a TAP another MTU; all others have that of their other side.
+    pub(super) fn set_mtu(&mut self, mtu: u16) {
+        let State::Open { device: Device::Tap(device), max_frame, .. } = &mut self.state else { return };
+        match device.set_mtu(mtu.into()) {
+            Ok(()) => *max_frame = u32::from(mtu) + FRAME_OVERHEAD,
+            Err(error) => tracing::warn!(port = %self.config.name, mtu, %error, "the mtu is not set"),
         }
     }
 
@@ -143,6 +170,10 @@ impl Ports {
         self.slots.get(id.index())?.as_ref()
     }
 
+    pub(super) fn get_mut(&mut self, id: PortId) -> Option<&mut PortState> {
+        self.slots.get_mut(id.index())?.as_mut()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &PortState> {
         self.slots.iter().flatten()
     }
@@ -183,7 +214,8 @@ impl Control {
     /// Opens the device of `config`. Nothing else changes.
     pub(super) fn open(&self, config: &shunt_config::Port, whole: &Config) -> Result<Opened, OpenError> {
         let shared = host::shared(whole, &config.name);
-        port::open(&self.site, config, whole.port_mtu(config), shared.as_ref())
+        let mtu = whole.port_mtu_where(config, &|network| self.cramped.contains(&network.name));
+        port::open(&self.site, config, mtu, shared.as_ref())
     }
 
     /// Takes an opened (or, at start, failed) port in. It is published by the caller; [`Control::start_receiving`]
@@ -229,6 +261,7 @@ impl Control {
             port.state = State::Open {
                 device: opened.device,
                 max_frame: opened.max_frame,
+                longest: opened.longest,
                 l3: opened.l3,
                 queues: Vec::new(),
             };

@@ -98,6 +98,7 @@ impl Control {
     /// The same, after `finish`.
     fn publish_with(&mut self, cause: &str, finish: fn(Topology) -> Topology) -> u64 {
         let started = Instant::now();
+        self.follow_room();
         let plan = self.plan();
         let generation = self.reports.generation + 1;
         let next = finish(Topology::build(generation, &plan).following(self.publisher.current()));

@@ -1,5 +1,6 @@
 //! Starting: DPDK with whatever memory there is, the buffer pool, the workers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -165,6 +166,7 @@ impl Control {
             routers: Vec::new(),
             domains: super::domains::Domains::default(),
             ports: ports::Ports::default(),
+            cramped: BTreeSet::new(),
             departed: super::totals::Departed::default(),
             peers: overlay::Numbers::default(),
             peer_files: super::peer_files::PeerFiles::default(),

@@ -192,7 +192,7 @@ impl Control {
             admin_up: port.config.admin_up,
             oper_up: port.is_open(),
             link: status.link,
-            mtu: self.config.port_mtu(&port.config),
+            mtu: self.port_mtu(&port.config),
             queues: port.queues().to_vec(),
             rx_packets: totals.rx_packets,
             rx_bytes: totals.rx_bytes,

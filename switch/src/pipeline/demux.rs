@@ -1,5 +1,5 @@
 //! Table 16, lookup, in a demux network (ipvlan L2): its stations share one MAC address and are told apart by IP address.
-//! Reads destination and ingress, of ARP the target; writes the tag edits.
+//! Reads destination and ingress, of ARP and of neighbour solicitations the target; writes the tag edits.
 //!
 //! A gateway of the network is one more of them: what is for its addresses, or for nobody in the network, is routed.
 //!
@@ -15,16 +15,17 @@ use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::table::fdb::{Entry, Place};
 use crate::topology::{Demux, Topology};
-use crate::wire::arp;
 use crate::wire::ethernet::{self, Mac};
+use crate::wire::protocol::ICMPV6;
+use crate::wire::{arp, nd};
 
 use super::lookup::TABLE;
 
 /// What an observer is told of what is for no station.
 pub const TO_HOST: &str = "no station: the host's port";
 
-/// Finds the port of a frame to the shared MAC address, or of an ARP request for one of its stations. `Continue` leaves it to
-/// the MAC table.
+/// Finds the port of a frame to the shared MAC address, or of a request (ARP, neighbour discovery) for one of its stations.
+/// `Continue` leaves it to the MAC table.
 pub fn demux(
     topology: &Topology,
     ingress: &Ingress<'_>,
@@ -34,17 +35,20 @@ pub fn demux(
 ) -> Result<Next, DropReason> {
     let dst = packet.dst;
     let shared = dst == demux.mac;
-    let is_arp = packet.key().ethertype() == ethernet::ARP && !ingress.has_foreign_tags(packet.key());
-    let asks_all = is_arp && dst == Mac::BROADCAST;
-    if !shared && !asks_all {
+    if !shared && !dst.is_group() {
         return Ok(Next::Continue);
     }
-    see.step(Step::Table(TABLE, "lookup"));
-    let target = if is_arp {
-        arp::parse(super::ingress::message(ingress, packet)).map(|message| message.target_ip.into())
-    } else {
-        packet.key().addresses().map(|(_, destination)| destination)
+    let is_arp = packet.key().ethertype() == ethernet::ARP && !ingress.has_foreign_tags(packet.key());
+    let target = match shared {
+        true if is_arp => arp_target(ingress, packet),
+        true => packet.key().addresses().map(|(_, destination)| destination),
+        // What everybody is to hear: groups, and who says what he has or asks whether he may have it.
+        false => match asked_of_all(ingress, packet, is_arp) {
+            Some(target) => Some(target),
+            None => return Ok(Next::Continue),
+        },
     };
+    see.step(Step::Table(TABLE, "lookup"));
     let child = target.and_then(|target| station(topology, ingress, target, packet, see));
     match (child, demux.host) {
         (Some(port), _) if port == ingress.port.id => Err(DropReason::SamePort),
@@ -62,6 +66,27 @@ pub fn demux(
         }
         (None, _) => Err(DropReason::NoStation),
     }
+}
+
+fn arp_target(ingress: &Ingress<'_>, packet: &mut Packet<'_>) -> Option<IpAddr> {
+    arp::parse(super::ingress::message(ingress, packet)).map(|message| message.target_ip.into())
+}
+
+/// Whose MAC address a frame to a group asks for; `None` for all else. Announcements (RFC 5227 section 3) and probes are not for the owner
+/// alone: everybody may have known another one.
+fn asked_of_all(ingress: &Ingress<'_>, packet: &mut Packet<'_>, is_arp: bool) -> Option<IpAddr> {
+    let (key, dst) = (packet.key(), packet.dst);
+    if is_arp && dst == Mac::BROADCAST {
+        let message = arp::parse(super::ingress::message(ingress, packet))?;
+        let (sender, target) = (message.sender_ip, message.target_ip);
+        return (!sender.is_unspecified() && sender != target).then_some(target.into());
+    }
+    let may_ask = key.ethertype() == ethernet::IPV6 && key.protocol() == ICMPV6;
+    if !may_ask || !nd::is_solicited(dst) || ingress.has_foreign_tags(key) {
+        return None;
+    }
+    let message = nd::parse(super::ingress::message(ingress, packet))?;
+    (message.solicitation && !message.source.is_unspecified()).then_some(message.target.into())
 }
 
 /// True for an IP packet that no stage after this one sees: for a station of the network, or for nobody.

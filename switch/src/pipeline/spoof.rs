@@ -32,15 +32,26 @@ pub fn check(ingress: &Ingress<'_>, identity: &Identity, packet: &mut Packet<'_>
     }
     if key.ethertype() == ethernet::IPV6 && key.protocol() == ICMPV6 {
         let source = key.src();
-        if let Some(claim) = nd::parse(super::ingress::message(ingress, packet)) {
-            let target = IpAddr::from(claim.target);
-            let own = claim.solicitation || is_nobodys(target) || owns.contains(&target);
-            if !own || claim.link_layer.is_some_and(|mac| mac != source) {
-                return Err(DropReason::SpoofedArp);
+        let own = match nd::parse(super::ingress::message(ingress, packet)) {
+            Some(claim) => {
+                let target = IpAddr::from(claim.target);
+                let own = claim.solicitation || is_nobodys(target) || owns.contains(&target);
+                own && claim.link_layer.is_none_or(|mac| mac == source)
             }
-        }
+            // As with ARP: behind an extension header, in fragments, with two addresses, kernels may read it and we do not.
+            None => !is_discovery(packet),
+        };
+        return if own { Ok(()) } else { Err(DropReason::SpoofedArp) };
     }
     Ok(())
+}
+
+/// True when the type of an ICMPv6 message is that of neighbour discovery, wherever in the frame it is.
+fn is_discovery(packet: &mut Packet<'_>) -> bool {
+    let (frame, layout) = packet.look_inside();
+    let kind = frame.data().get(usize::from(layout.l4)).copied();
+    // Of a later fragment the message is not known, nor is it to anybody without the first one, which was refused.
+    layout.l4 != 0 && kind.is_none_or(nd::is_discovery)
 }
 
 /// Addresses that a station has before it has one of its own (RFC 1122 section 3.2.1.3), or beside it: link-local ones. They

@@ -26,7 +26,10 @@ use shunt_ffi::Burst;
 use shunt_ffi::ethdev::{EthDevice, EthError, EthOptions, EthRxQueue, EthTxQueue};
 use shunt_ffi::kernel::xdp::{self, Buffers, XdpError, XdpInterface, XdpOpened, XdpSocket};
 
-use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, Received, RxQueue, Sent, Site, TxQueue, spread};
+use super::{
+    Device, DeviceStatus, ETHERNET, FRAME_OVERHEAD, Opened, Received, RxQueue, Sent, Site, TAG, TxQueue,
+    spread,
+};
 use crate::offload::EgressCapabilities;
 use watch::{Carrier, Watch};
 
@@ -98,6 +101,7 @@ pub(super) fn open(
             device: opened.device,
         }),
         max_frame: mtu.sends + FRAME_OVERHEAD,
+        longest: Some(mtu.sends + ETHERNET + TAG),
         l3: None,
     })
 }

@@ -34,12 +34,14 @@ pub(super) fn open(
         uso: false,
         multi_segment: has.multi_segment,
     };
+    let longest = opened.device.longest_frame();
     let tx = opened.tx.into_iter().map(|queue| TxQueue::Ethdev(queue, can)).collect();
     Ok(Opened {
         rx: opened.rx.into_iter().map(RxQueue::Ethdev).collect(),
         tx: spread(tx, site.workers),
         device: Device::Ethdev(opened.device),
         max_frame: u32::from(mtu) + FRAME_OVERHEAD,
+        longest,
         l3: None,
     })
 }

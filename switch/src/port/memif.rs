@@ -84,6 +84,7 @@ pub(super) fn open(
         tx: spread(tx, site.workers),
         device: Device::Ethdev(opened.device),
         max_frame,
+        longest: None,
         l3: None,
     })
 }

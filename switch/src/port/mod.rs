@@ -118,6 +118,8 @@ pub struct Opened {
     pub device: Device,
     /// Longest frame the port takes, Ethernet header included.
     pub max_frame: u32,
+    /// Longest frame that its device takes, tags and all, as far as is known.
+    pub longest: Option<u32>,
     /// Set for L3 ports.
     pub l3: Option<L3Interface>,
 }
@@ -211,7 +213,11 @@ pub fn open(
 }
 
 /// Bytes a frame has beyond its IP packet: Ethernet header and two VLAN tags.
-pub(crate) const FRAME_OVERHEAD: u32 = 14 + 8;
+pub(crate) const FRAME_OVERHEAD: u32 = ETHERNET + 2 * TAG;
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET: u32 = 14;
+/// Bytes of a VLAN tag.
+pub(crate) const TAG: u32 = 4;
 
 /// The MAC address of a TAP or TUN pod that has none configured: locally administered, from the names of node and port,
 /// so that it is the same after a restart and another on the next node.

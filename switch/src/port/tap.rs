@@ -51,6 +51,7 @@ pub(super) fn open(
         rx: opened.rx.into_iter().map(RxQueue::Tap).collect(),
         device: Device::Tap(opened.device),
         max_frame: u32::from(mtu) + FRAME_OVERHEAD,
+        longest: None,
         l3: (wanted.mode == TapMode::Tun).then(|| l3_interface(port, wanted)),
     })
 }

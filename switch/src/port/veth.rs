@@ -4,7 +4,7 @@
 
 use shunt_ffi::kernel::packet::{PacketDevice, PacketOptions};
 
-use super::{Device, DeviceStatus, FRAME_OVERHEAD, Opened, RxQueue, Site, TxQueue};
+use super::{Device, DeviceStatus, ETHERNET, FRAME_OVERHEAD, Opened, RxQueue, Site, TAG, TxQueue};
 
 /// Opens the host end `interface`.
 pub(super) fn open(
@@ -17,11 +17,14 @@ pub(super) fn open(
     options.queues = port.queues;
     options.mtu = port.mtu.map(u32::from);
     let opened = PacketDevice::open(&options).map_err(|error| error.to_string())?;
+    // The kernel lets a tag pass on top of the MTU (`packet_snd`, `is_skb_forwardable`).
+    let longest = opened.device.mtu().ok().map(|mtu| mtu + ETHERNET + TAG);
     Ok(Opened {
         rx: opened.rx.into_iter().map(RxQueue::Packet).collect(),
         tx: (0..site.workers).map(|_| TxQueue::Packet(opened.tx.clone())).collect(),
         device: Device::Packet(opened.device),
         max_frame: u32::from(mtu) + FRAME_OVERHEAD,
+        longest,
         l3: None,
     })
 }

@@ -42,6 +42,7 @@ pub(super) fn open(
         tx: opened.tx.into_iter().map(TxQueue::Vhost).collect(),
         device: Device::Vhost(opened.port),
         max_frame: u32::from(mtu) + FRAME_OVERHEAD,
+        longest: None,
         l3: None,
     })
 }

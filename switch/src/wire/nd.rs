@@ -39,7 +39,8 @@ pub struct Message {
 }
 
 /// Reads a neighbour solicitation or advertisement from an untagged IPv6 frame; `None` for everything else, and for
-/// messages that section 7.1 says must be ignored (hop limit, code, lengths).
+/// messages that section 7.1 says must be ignored (hop limit, code, lengths). So for one with two different link-layer
+/// addresses: kernels take the first (Linux `ndisc_parse_options`) or the last.
 pub fn parse(frame: &[u8]) -> Option<Message> {
     let ip: &[u8; IPV6_HEADER] = frame.get(ethernet::HEADER..)?.first_chunk()?;
     let payload = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
@@ -65,7 +66,11 @@ pub fn parse(frame: &[u8]) -> Option<Message> {
             return None;
         }
         if kind == wanted && length == OPTION {
-            link_layer = Some(Mac::from_bytes(*options[2..].first_chunk()?));
+            let mac = Mac::from_bytes(*options[2..].first_chunk()?);
+            if link_layer.is_some_and(|other| other != mac) {
+                return None;
+            }
+            link_layer = Some(mac);
         }
         options = &options[length..];
     }
@@ -75,6 +80,16 @@ pub fn parse(frame: &[u8]) -> Option<Message> {
         target: Ipv6Addr::from(*message[8..].first_chunk::<16>()?),
         link_layer,
     })
+}
+
+/// True for the ICMPv6 types that [`parse`] reads.
+pub fn is_discovery(kind: u8) -> bool {
+    matches!(kind, SOLICITATION | ADVERTISEMENT)
+}
+
+/// True for the MAC addresses of solicited-node groups (RFC 4291 section 2.7.1, RFC 2464 section 7).
+pub fn is_solicited(mac: Mac) -> bool {
+    mac.bytes()[..3] == [0x33, 0x33, 0xff]
 }
 
 /// The solicitation "who has `target`?" from `mac` and `source`, to the target's solicited-node group (RFC 4291 2.7.1).
@@ -168,6 +183,23 @@ mod tests {
             damaged[at] ^= 0x10;
             assert_eq!(parse(&damaged), None, "damaged at {at}");
         }
+    }
+
+    #[test]
+    fn two_addresses_in_one_message_teach_nothing() {
+        let (own, asker): (Ipv6Addr, Ipv6Addr) = ("fd00::2".parse().unwrap(), "fd00::1".parse().unwrap());
+        let twice = |second: Mac| {
+            let mut frame = advertisement(OWNER, own, (ASKER, asker)).to_vec();
+            frame.extend([TARGET_LINK_LAYER, 1]);
+            frame.extend(second.bytes());
+            frame[19] += OPTION as u8;
+            frame[ICMP_AT + 2..ICMP_AT + 4].fill(0);
+            let sum = checksum::transport_v6(&own.octets(), &asker.octets(), ICMPV6, &frame[ICMP_AT..]);
+            frame[ICMP_AT + 2..ICMP_AT + 4].copy_from_slice(&sum.to_be_bytes());
+            parse(&frame)
+        };
+        assert_eq!(twice(OWNER).and_then(|read| read.link_layer), Some(OWNER));
+        assert_eq!(twice(ASKER), None);
     }
 
     #[test]

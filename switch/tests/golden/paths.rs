@@ -42,6 +42,7 @@ const RUNS: &[Run] = &[
             ("002-overlay-in", "upvx4279f78e5dc"),
             ("002-underlay-in", "eth0@pod_a"),
             ("002-underlay-no-station", "vlan.1155"),
+            ("002-underlay-nd-in", "eth0@pod_a"),
         ],
     },
     Run {
@@ -125,7 +126,7 @@ fn any_source_port(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// What the switch says of its own accord when a port comes: announcements of addresses, and questions for neighbours.
+/// What the switch says of its own accord, and is not of the run, when a port comes: announcements of addresses, and questions for neighbours.
 fn is_own(frame: &[u8]) -> bool {
     let at = if frame.get(12..14) == Some(&[0x81, 0]) { 4 } else { 0 };
     let asks = frame.get(12 + at..14 + at) == Some(&[8, 6]) && frame.get(20 + at..22 + at) == Some(&[0, 1]);
@@ -148,7 +149,7 @@ fn play(run: &Run) {
     for (port, frames) in sent {
         let frames: Vec<String> = frames
             .into_iter()
-            .filter(|frame| !is_own(frame))
+            .filter(|frame| !is_own(frame) || packets.iter().any(|(.., (_, goes))| goes == frame))
             .map(|frame| hex(&any_source_port(frame)))
             .collect();
         let wanted: Vec<String> =
@@ -161,7 +162,7 @@ fn play(run: &Run) {
 
 /// One process each: the daemon's memory is made once in a process.
 macro_rules! runs {
-    ($($name:ident: $number:literal),* $(,)?) => {
+    ($(fn $name:ident() plays $number:literal;)*) => {
         $(#[test] fn $name() { play(&RUNS[$number]); })*
         #[test]
         fn every_run_is_played() {
@@ -172,19 +173,19 @@ macro_rules! runs {
 }
 
 runs! {
-    overlay_pod_sends: 0,
-    underlay_pod_sends: 1,
-    production_node_receives: 2,
-    vlan_pod_sends: 3,
-    vlan_node_receives: 4,
-    plain_pod_sends: 5,
-    plain_node_receives: 6,
-    pod_a_to_pod_b: 7,
-    pod_b_to_pod_a: 8,
-    geneve_pod_sends: 9,
-    geneve_node_receives: 10,
-    flannel_pod_sends: 11,
-    flannel_node_receives: 12,
+    fn overlay_pod_sends() plays 0;
+    fn underlay_pod_sends() plays 1;
+    fn production_node_receives() plays 2;
+    fn vlan_pod_sends() plays 3;
+    fn vlan_node_receives() plays 4;
+    fn plain_pod_sends() plays 5;
+    fn plain_node_receives() plays 6;
+    fn pod_a_to_pod_b() plays 7;
+    fn pod_b_to_pod_a() plays 8;
+    fn geneve_pod_sends() plays 9;
+    fn geneve_node_receives() plays 10;
+    fn flannel_pod_sends() plays 11;
+    fn flannel_node_receives() plays 12;
 }
 
 #[test]

@@ -33,14 +33,16 @@ fn check_nd(message: &nd::Message, frame: &[u8]) {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     assert_eq!(sum, 0xffff, "the checksum");
-    // The address is that of the last option of the kind, and options end where the message does.
+    // The address is that of every option of the kind: kernels take the first or the last. Options end where the message does.
     let wanted = if message.solicitation { 1 } else { 2 };
     let (mut at, mut found) = (24, None);
     while at + 2 <= body.len() {
         let units = usize::from(body[at + 1]);
         assert!(units > 0 && at + units * 8 <= body.len(), "an option that does not fit");
         if body[at] == wanted && units == 1 {
-            found = Some(&body[at + 2..at + 8]);
+            let address = &body[at + 2..at + 8];
+            assert!(found.is_none_or(|before| before == address), "two addresses");
+            found = Some(address);
         }
         at += units * 8;
     }

@@ -10,7 +10,8 @@ in the reference: it stands as 49152 here, and the test asks only for a dynamic 
 
 import os
 
-from scapy.all import ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, wrpcap
+from scapy.all import (
+    ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6, Raw, wrpcap)
 from scapy.contrib.geneve import GENEVE
 from scapy.layers.vxlan import VXLAN
 
@@ -43,6 +44,11 @@ request = TCP(sport=40000, dport=80, flags="S", seq=1)
 answer = TCP(sport=80, dport=40000, flags="SA", seq=9, ack=2)
 out_udp, in_udp = (UDP(sport=5000, dport=53) / Raw(b"question"), UDP(sport=53, dport=5000) / Raw(b"answer"))
 echo = ICMP(type=8, id=7, seq=1) / Raw(b"are you there")
+# Who has the IPv6 address of pod A? To the solicited-node group of that address (RFC 4291 section 2.7.1).
+ND_GROUP_MAC, ND_GROUP = "33:33:ff:00:00:06", "ff02::1:ff00:6"
+solicitation = (
+    IPv6(src="fd00:186:155::30", dst=ND_GROUP, hlim=255) / ICMPv6ND_NS(tgt="fd00:186:155::6")
+    / ICMPv6NDOptSrcLLAddr(lladdr=GATEWAY))
 
 # Reference 000: pods in VLAN 100, the physical router.
 ROUTER, SWITCH = "02:00:c0:a8:01:01", "02:00:c0:a8:01:11"
@@ -80,6 +86,9 @@ golden = {
     "002-underlay-no-station": (
         Ether(dst=SHARED, src=GATEWAY) / Dot1Q(vlan=1155) / v4("8.8.8.8", "10.186.155.1", 57) / in_udp,
         Ether(dst=SHARED, src=GATEWAY) / v4("8.8.8.8", "10.186.155.1", 57) / in_udp),
+    "002-underlay-nd-in": (
+        Ether(dst=ND_GROUP_MAC, src=GATEWAY) / Dot1Q(vlan=1155) / solicitation,
+        Ether(dst=ND_GROUP_MAC, src=GATEWAY) / solicitation),
     "000-vlan-out": (
         Ether(dst=SWITCH, src=A0_MAC) / v4(A0, B0, 64) / echo,
         Ether(dst=ROUTER, src=SWITCH) / Dot1Q(vlan=100) / v4(A0, B0, 63) / echo),

@@ -12,6 +12,15 @@ pub(super) const PODS: [(&str, &str, &str, &str, &str); 4] = [
     ("pod-4-5", "upvx04a5b6c7d8e", "node3", "3e:7c:ce:00:04:05", "10.20.4.5/32"),
 ];
 
+/// The others that the reference lists on that node.
+const MORE: [(&str, &str, &str, &str, &str); 5] = [
+    ("pod-9-72", "upvx9e4d48a9851", "node1", "3e:7c:ce:00:09:48", "10.20.9.72/32"),
+    ("pod-9-73", "upvxa892bdffd39", "node1", "3e:7c:ce:00:09:49", "10.20.9.73/32"),
+    ("pod-9-74", "upvx7c566f2b768", "node1", "3e:7c:ce:00:09:4a", "10.20.9.74/32"),
+    ("pod-9-75", "upvx2e08d01829e", "node1", "3e:7c:ce:00:09:4b", "10.20.9.75/32"),
+    ("pod-9-101", "upvx1cd518c52ac", "node1", "3e:7c:ce:00:09:65", "10.20.9.101/32"),
+];
+
 /// As a CNI writes them; the gateway is on the link, whatever the pod's prefix says.
 const ROUTES: &[&str] = &["169.254.1.1 scope link", "default via 169.254.1.1"];
 
@@ -23,7 +32,9 @@ pub(super) fn pods(build: &mut Builder, nodes: &[&str]) -> Result<(), LabError> 
 
 /// These pods of it.
 pub(super) fn some_pods(build: &mut Builder, names: &[&str]) -> Result<(), LabError> {
-    for (name, device, node, mac, address) in PODS.into_iter().filter(|(name, ..)| names.contains(name)) {
+    for (name, device, node, mac, address) in
+        PODS.into_iter().chain(MORE).filter(|(name, ..)| names.contains(name))
+    {
         let (mac, addrs) = (Some(mac), &[address][..]);
         build.pod(&Pod { name, node, device, mac, addrs, mtu: 1450, routes: ROUTES })?;
     }
@@ -43,6 +54,7 @@ pub(super) fn make() -> Result<Scene, LabError> {
     build.machine("gateway", true)?;
     build.cable("gateway", &Interface { addrs: &["10.186.152.254/24"], ..Interface::default() }, &[])?;
     pods(&mut build, &["node1", "node2", "node3"])?;
+    some_pods(&mut build, &MORE.map(|(name, ..)| name))?;
     let checks = vec![
         answers("pod-9-60", "169.254.1.1", "its gateway, which is the switch"),
         answers("pod-9-60", "10.20.9.0", "the VTEP of its node"),
@@ -52,6 +64,17 @@ pub(super) fn make() -> Result<Scene, LabError> {
         streams("pod-6-10", "10.20.9.60", "pod-9-60"),
         streams("pod-4-5", "10.20.6.10", "pod-6-10"),
         answers("pod-9-41", "10.20.4.5", "pod-4-5"),
+        answers("pod-9-60", "10.20.9.72", "pod-9-72, one of seven pods of the node"),
+        answers("pod-9-72", "10.20.9.73", "pod-9-73"),
+        answers("pod-9-73", "10.20.9.74", "pod-9-74"),
+        answers("pod-9-74", "10.20.9.75", "pod-9-75"),
+        answers("pod-9-75", "10.20.9.101", "pod-9-101"),
+        answers("pod-9-101", "10.20.9.41", "pod-9-41"),
+        answers("pod-6-10", "10.20.9.72", "pod-9-72, from another node"),
+        answers("pod-6-10", "10.20.9.73", "pod-9-73"),
+        answers("pod-6-10", "10.20.9.74", "pod-9-74"),
+        answers("pod-6-10", "10.20.9.75", "pod-9-75"),
+        answers("pod-9-101", "10.20.6.10", "pod-6-10"),
         dropped("pod-9-60", "10.20.3.5", "no node has that prefix", "node1", "overlay_unreachable"),
         dropped("pod-9-60", "10.20.9.61", "no pod has that address", "node1", "overlay_unreachable"),
     ];

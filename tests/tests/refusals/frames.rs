@@ -1,6 +1,6 @@
 //! Frames by hand: tunnel packets around anything, and ways to spoil them.
 
-use shunt_tests::frames::{Body, Frame, Ipv4, Ipv6, Payload, Piece, Transport};
+use shunt_tests::frames::{Body, Extension, Frame, Ipv4, Ipv6, Payload, Piece, Transport};
 
 /// A station: its addresses, and the outer address of the node it is behind.
 #[derive(Clone, Copy)]
@@ -43,6 +43,29 @@ pub(crate) fn udp(from: [u8; 4], to: [u8; 4], ttl: u8, data: &[u8]) -> Vec<u8> {
 pub(crate) fn v6(source: [u8; 16], destination: [u8; 16], transport: Transport, data: &[u8]) -> Vec<u8> {
     let ip = Ipv6 { source, destination, class: 0, hop_limit: 255, extensions: vec![] };
     let body = Body::Ipv6(ip, Payload { transport, data: data.to_vec() });
+    Frame { body, ..Frame::plain() }.bytes()[12..].to_vec()
+}
+
+/// The address of that station in fd50::/64.
+pub(crate) fn own_v6(n: u8) -> [u8; 16] {
+    [0xfd, 0x50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]
+}
+
+/// A solicitation (135) or an advertisement (136) with these link-layer addresses, behind `extensions`.
+pub(crate) fn neighbor(
+    kind: u8,
+    from: [u8; 16],
+    to: [u8; 16],
+    target: [u8; 16],
+    macs: &[[u8; 6]],
+    extensions: Vec<Extension>,
+) -> Vec<u8> {
+    let ip = Ipv6 { source: from, destination: to, class: 0, hop_limit: 255, extensions };
+    let option = |mac: &[u8; 6]| [&[kind - 134, 1][..], mac].concat();
+    let options: Vec<u8> = macs.iter().flat_map(option).collect();
+    // The writer's header has type, code and checksum, and zeros where the flags are.
+    let data = [&target[..], &options].concat();
+    let body = Body::Ipv6(ip, Payload { transport: Transport::Icmp(kind, 0, 0), data });
     Frame { body, ..Frame::plain() }.bytes()[12..].to_vec()
 }
 

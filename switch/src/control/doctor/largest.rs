@@ -24,7 +24,7 @@ impl Control {
         }
         let Some(port) = from.port.and_then(|id| self.ports.get(id)) else { return Ok(()) };
         let most = u32::from(LONGEST) - ETHERNET - 4;
-        let own = u32::from(self.config.port_mtu(&port.config));
+        let own = u32::from(self.port_mtu(&port.config));
         let bytes = port.device_mtu().unwrap_or(own).min(most);
         let Some(traced) = self.trace_pair(from, to, flow, Size::Packet(bytes))? else { return Ok(()) };
         let what = format!("{bytes} bytes, the most that {} sends", from.said);

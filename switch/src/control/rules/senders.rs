@@ -116,10 +116,13 @@ impl Rules<'_> {
             let terms = vec![family.to_owned(), of.clone(), shared.clone(), destination];
             let id = RuleId::Shared(network.id, row.address);
             self.add(id, lookup::TABLE, priority::SHARED, terms, actions.clone());
-            if let IpAddr::V4(v4) = row.address {
-                let terms = vec!["arp".into(), of.clone(), format!("arp_tpa={v4}")];
-                self.add(RuleId::None, lookup::TABLE, priority::SHARED, terms, actions);
-            }
+            let asked = match row.address {
+                IpAddr::V4(v4) => vec!["arp".into(), of.clone(), format!("arp_tpa={v4}")],
+                IpAddr::V6(v6) => {
+                    vec!["icmp6".into(), of.clone(), "icmp_type=135".into(), format!("nd_target={v6}")]
+                }
+            };
+            self.add(RuleId::None, lookup::TABLE, priority::SHARED, asked, actions);
         }
         let rest = match demux.host {
             Some(host) => self.leave(network, crate::table::fdb::Place::Port(host)),

@@ -89,7 +89,7 @@ impl Control {
                 mac_refused: lessons.map_or(0, |lessons| lessons.refused),
                 neighbors: network.neighbors.len(),
                 neighbors_refused: lessons.map_or(0, NetworkLessons::neighbors_refused),
-                mtu: self.config.network_mtu(config),
+                mtu: self.network_mtu(config),
                 router: network
                     .gateway
                     .as_ref()

@@ -111,6 +111,7 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, bond: &Bond, mtu: u16
     let share = Arc::new(Share::new());
     let (hears, heard) = channel::bounded(HEARD);
     let max_frame = opened.iter().map(|member| member.max_frame).min();
+    let longest = opened.iter().filter_map(|member| member.longest).min();
     let (mut rx, mut links) = (Vec::new(), Vec::new());
     let mut ways: Vec<Vec<TxQueue>> = (0..site.workers).map(|_| Vec::new()).collect();
     for (number, (mut member, config)) in opened.into_iter().zip(&bond.members).enumerate() {
@@ -158,6 +159,7 @@ pub(super) fn open(site: &Site, port: &shunt_config::Port, bond: &Bond, mtu: u16
             thread: Some(thread),
         }),
         max_frame: max_frame.unwrap_or(u32::from(mtu) + FRAME_OVERHEAD),
+        longest,
         l3: None,
     })
 }

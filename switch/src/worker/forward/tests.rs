@@ -263,6 +263,25 @@ fn the_model_speaks_of_every_rule() {
     assert!(missing.is_empty(), "{missing:?} never happened");
 }
 
+/// In the demux network one station hears what is asked of it, and everybody what is for everybody; so the model says, too.
+#[test]
+fn a_solicitation_is_heard_by_the_station_that_is_asked_for() {
+    let (mut forwarder, world) = (forwarder(64), World::default());
+    let port = |number| PortId::new(number).unwrap();
+    let bucket = Bucket::of(1);
+    let mut verdict = |sent: &Sent| {
+        let outcomes = outcomes(&mut forwarder, &world, (port(10), &bucket), &sent.bytes(), 0).unwrap();
+        assert_eq!(outcomes.cached, outcomes.uncached);
+        assert_eq!(world.expects(port(10), sent).unwrap().0, outcomes.uncached.0.verdict);
+        outcomes.uncached.0.verdict
+    };
+    assert_eq!(verdict(&Sent::solicitation(5, false)), Verdict::Port(port(11)));
+    assert_eq!(verdict(&Sent::solicitation(4, false)), Verdict::Drop(DropReason::SamePort));
+    for (last, is_probe) in [(5, true), (4, true), (1, false)] {
+        assert!(matches!(verdict(&Sent::solicitation(last, is_probe)), Verdict::Flood(_)), "{last}");
+    }
+}
+
 /// The property above would pass with a cache that keeps nothing; this one says that it does keep.
 #[test]
 fn changes_elsewhere_leave_a_flow_in_the_cache_and_changes_of_its_own_do_not() {

@@ -7,14 +7,16 @@
 //! | [`world`] | the state of the world, and its topology |
 //! | [`rules`] | where a frame goes and what it looks like then |
 //! | [`arp`] | the same for ARP messages |
+//! | [`nd`] | the same for neighbour solicitations |
 
 mod arp;
 mod change;
 mod frames;
+mod nd;
 mod rules;
 mod world;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::ids::PortId;
 use crate::wire::ethernet::Mac;
@@ -74,6 +76,11 @@ fn subnet(network: usize) -> [u8; 3] {
 fn host(network: usize, last: u8) -> Ipv4Addr {
     let [a, b, c] = subnet(network);
     Ipv4Addr::new(a, b, c, last)
+}
+
+/// The IPv6 address of the station with that IPv4 address; only those of the demux network have one.
+fn host_v6(network: usize, last: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, network as u16, 0, 0, 0, 0, 0, last.into())
 }
 
 /// The VLAN of a network.

@@ -43,9 +43,12 @@ impl World {
     /// Where a message goes that the switch does not answer.
     fn carry(&self, network: usize, port: PortId, arp: &Arp) -> Result<Decided, DropReason> {
         if network == DEMUX && (arp.dst == SHARED || arp.dst == Mac::BROADCAST) {
+            let (_, asker) = arp.sender;
+            let for_all = asker.is_unspecified() || asker == arp.target;
             let [front @ .., last] = arp.target.octets();
             let child = Some(last).filter(|_| front == subnet(DEMUX)).and_then(|last| self.child_at(last));
             return match child {
+                _ if arp.dst == Mac::BROADCAST && for_all => Ok(Decided::bridged(None, false)),
                 None if arp.dst == Mac::BROADCAST => Ok(Decided::bridged(None, false)),
                 child => self.to_child(Some(port), child),
             };

@@ -1,15 +1,16 @@
-//! What is sent: UDP in IPv4, sound or not quite; ARP; and both kinds of wrapping, a tag and a VXLAN packet.
+//! What is sent: UDP in IPv4, sound or not quite; ARP and neighbour solicitations; and both kinds of wrapping, a tag and a VXLAN packet.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
 use super::{
-    DEMUX, JOINED, NETWORKS, OUTSIDE, OVERLAYS, SHARED, STATIONS, TRANSPORT, gateway_mac, host, station_mac,
-    vid, vni,
+    DEMUX, JOINED, NETWORKS, OUTSIDE, OVERLAYS, SHARED, STATIONS, TRANSPORT, gateway_mac, host, host_v6,
+    station_mac, vid, vni,
 };
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::Mac;
+use crate::wire::nd;
 
 /// A UDP packet in a frame.
 #[derive(Clone, Debug)]
@@ -44,11 +45,25 @@ pub(in super::super) struct Arp {
     pub(super) target: Ipv4Addr,
 }
 
+/// A neighbour solicitation in a frame, from a link-local address or, of one who has none yet, from no address.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Solicitation {
+    /// To somebody else than the group of those that it may be for.
+    pub(super) dst: Option<Mac>,
+    pub(super) src: Mac,
+    pub(super) tag: Option<u16>,
+    pub(super) claims: Mac,
+    pub(super) is_probe: bool,
+    /// Network and last byte of the address asked for.
+    pub(super) target: (usize, u8),
+}
+
 /// What is sent.
 #[derive(Clone, Debug)]
 pub(in super::super) enum Sent {
     Frame(Frame),
     Arp(Arp),
+    Solicitation(Solicitation),
     /// A frame in a VXLAN packet of the transport.
     Wrapped {
         /// Last byte of the outer source and destination.
@@ -78,6 +93,7 @@ pub(in super::super) fn sent() -> impl Strategy<Value = Sent> {
         2 => honest(0..NETWORKS).prop_map(Sent::Frame),
         2 => honest(DEMUX..DEMUX + 1).prop_map(Sent::Frame),
         2 => arp().prop_map(Sent::Arp),
+        1 => solicitation().prop_map(Sent::Solicitation),
         2 => wrapped,
         2 => honest_inner(),
     ]
@@ -182,11 +198,43 @@ fn arp() -> impl Strategy<Value = Arp> {
     )
 }
 
+fn solicitation() -> impl Strategy<Value = Solicitation> {
+    let dst = prop_oneof![6 => Just(None), 1 => any_mac().prop_map(Some)];
+    let src = prop_oneof![4 => Just(SHARED), 2 => (0..STATIONS).prop_map(station_mac), 1 => any_mac()];
+    let tag = prop_oneof![1 => Just(None), 1 => Just(Some(0x6000 | vid(DEMUX)))];
+    let claimed = prop::option::weighted(0.1, (0..STATIONS).prop_map(station_mac));
+    let target = (prop_oneof![6 => Just(DEMUX), 1 => 0..NETWORKS], 1_u8..6);
+    (dst, src, tag, claimed, prop::bool::weighted(0.2), target).prop_map(
+        |(dst, src, tag, claimed, is_probe, target)| Solicitation {
+            dst,
+            src,
+            tag,
+            claims: claimed.unwrap_or(src),
+            is_probe,
+            target,
+        },
+    )
+}
+
 impl Sent {
+    /// One of a station of the demux network for the one with the address that ends in `last`.
+    pub(in super::super) fn solicitation(last: u8, is_probe: bool) -> Self {
+        let (src, claims) = (SHARED, SHARED);
+        Self::Solicitation(Solicitation {
+            dst: None,
+            src,
+            tag: None,
+            claims,
+            is_probe,
+            target: (DEMUX, last),
+        })
+    }
+
     pub(in super::super) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Frame(frame) => frame.bytes(),
             Self::Arp(arp) => arp.bytes(),
+            Self::Solicitation(message) => message.bytes(),
             Self::Wrapped { ends, vni, dst, tag, inner } => {
                 let (from, to) = (host(TRANSPORT, ends.0), host(TRANSPORT, ends.1));
                 let macs = (*dst, station_mac(5));
@@ -263,6 +311,22 @@ impl Frame {
 
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.twist, Twist::None | Twist::Pad(_) | Twist::Tag(..))
+    }
+}
+
+impl Solicitation {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let source =
+            if self.is_probe { Ipv6Addr::UNSPECIFIED } else { Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9) };
+        let mut bytes = nd::solicitation(self.claims, source, host_v6(self.target.0, self.target.1)).to_vec();
+        if let Some(dst) = self.dst {
+            bytes[..6].copy_from_slice(&dst.bytes());
+        }
+        bytes[6..12].copy_from_slice(&self.src.bytes());
+        if let Some(tci) = self.tag {
+            bytes.splice(12..12, [[0x81, 0], tci.to_be_bytes()].concat());
+        }
+        bytes
     }
 }
 

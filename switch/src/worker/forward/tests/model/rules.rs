@@ -40,6 +40,7 @@ impl World {
         match sent {
             Sent::Frame(frame) => self.expects_frame(port, frame),
             Sent::Arp(arp) => self.expects_arp(port, arp),
+            Sent::Solicitation(message) => self.expects_solicitation(port, message),
             Sent::Wrapped { ends, vni: number, dst, tag, inner } => {
                 let (network, _) = self.network_of(port, tag.map(|tci| (tci, false)))?.ok()?;
                 if network != TRANSPORT || *dst != gateway_mac(TRANSPORT) || ends.1 != 1 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::change::{Change, Trunk};
 use super::{
     At, DEMUX, JOINED, MTU, NETWORKS, OVERLAYS, PEERS, PORTS, SHARED, STATIONS, TRANSPORT, gateway_mac, host,
-    is_overlay, peer_address, port_id, router, station_mac, vni,
+    host_v6, is_overlay, peer_address, port_id, router, station_mac, vni,
 };
 use crate::encap::{Dscp, Encap};
 use crate::ids::{NetworkId, PortId};
@@ -215,7 +215,12 @@ impl World {
         let named = children.map(|(last, _)| neighbor(*last, name_of(*last), false, true));
         let known = self.neighbors[network].iter().filter(|(last, _)| self.child(network, **last).is_none());
         let known = known.map(|(last, (number, fixed))| neighbor(*last, station_mac(*number), false, *fixed));
-        let neighbors: Vec<_> = own.into_iter().chain(named).chain(known).collect();
+        let rows: Vec<neighbor::Row> = own.into_iter().chain(named).chain(known).collect();
+        let in_v6 = rows.iter().filter(|row| network == DEMUX && !row.neighbor.own).map(|row| {
+            let IpAddr::V4(v4) = row.address else { unreachable!("they are made above") };
+            neighbor::Row { address: host_v6(network, v4.octets()[3]).into(), ..*row }
+        });
+        let neighbors: Vec<_> = rows.iter().copied().chain(in_v6).collect();
         let host_port = self.hosts[network].map(port_id);
         PlannedNetwork {
             name: shunt_config::NetworkName::new(&format!("n{network}")).unwrap(),
