@@ -45,11 +45,30 @@ fn node_ports_are_the_nodes_and_hide_the_client() {
         );
         assert_eq!(datagram(outside, &at, 30080), Ok(expected));
     }
-    // Another port of the node is no service's, and the node port of another host is not ours.
-    assert!(datagram(outside, &gateway_v4(2), 30081).unwrap_err().contains("refused"));
+    // Another port of the node is no service's.
+    for at in [gateway_v4(2), gateway_v6(2)] {
+        assert!(datagram(outside, &at, 30081).unwrap_err().contains("refused"));
+    }
+    // The same port of another host is that host's, though the question is routed and every table sees it. (Without masquerading,
+    // so that the host's answers are its own.)
+    apply(&node, &config(&node, PLACES, false, &service(NODE_PORTS, &[&server.v4, &server.v6])));
     let _elsewhere = serve(other, 30080);
-    until_answered(&node, server, &other.v4);
-    assert_eq!(http(server, &other.v4, 30080).unwrap().name, other.port);
+    for (own, to, via) in [(&outside.v4, &other.v4, gateway_v4(2)), (&outside.v6, &other.v6, gateway_v6(2))] {
+        outside.netns.exec(&["ip", "route", "add", to, "via", &via]).unwrap();
+        until_answered(&node, outside, to);
+        let seen = Answer { name: other.port.clone(), peer: own.clone() };
+        assert_eq!(http(outside, to, 30080), Ok(seen.clone()), "{:?}", node.drops());
+        assert_eq!(datagram(outside, to, 30080), Ok(seen), "{:?}", node.drops());
+        let family = if to.contains(':') { "ip6" } else { "ip4" };
+        let walk = |to: &str| {
+            node.cli(&format!(
+                "trace --in pod3 {family}.src=={own}&&{family}.dst=={to}&&tcp.src==1&&tcp.dst==30080"
+            ))
+        };
+        let (theirs, ours) = (walk(to), walk(&via));
+        assert!(ours.contains("node port of service shop/web"), "{ours}");
+        assert!(!theirs.contains("shop/web") && theirs.contains("to pod2"), "{theirs}");
+    }
 }
 
 #[test]
