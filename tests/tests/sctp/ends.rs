@@ -84,6 +84,15 @@ impl End {
         Self { program }
     }
 
+    /// Serves `port`, and has an association from `own` to somewhere from where that may come back.
+    #[track_caller]
+    pub(crate) fn both(pod: &Pod, host: &str, port: u16, own: u16, to: &str, to_port: u16) -> Self {
+        let [port, own, to_port] = [port, own, to_port].map(|port| port.to_string());
+        let program = run(pod, &["both", &pod.port, host, &port, &own, to, &to_port]);
+        program.expect("open\n", 0, PATIENCE).unwrap();
+        Self { program }
+    }
+
     /// Gives the program a line, and what it then prints.
     #[track_caller]
     fn obey(&mut self, line: &str) -> String {
