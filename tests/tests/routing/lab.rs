@@ -171,19 +171,29 @@ impl Sniffer {
         Self(program)
     }
 
+    /// How many frames of those so far `are` the ones.
+    #[track_caller]
+    pub(crate) fn count(&self, are: impl Fn(&[u8]) -> bool) -> usize {
+        self.frames().iter().filter(|frame| are(frame)).count()
+    }
+
+    /// Those of which all has been printed.
+    fn frames(&self) -> Vec<Vec<u8>> {
+        let text = self.0.stdout().text(0);
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        whole.lines().filter_map(|line| line.strip_prefix("got ")).map(bytes).collect()
+    }
+
     /// The bytes of the first frame that `is` the one.
     #[track_caller]
     pub(crate) fn wait(&self, is: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let at = self.0.stdout().position();
-            let text = self.0.stdout().text(0);
-            let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-            let frames = whole.lines().filter_map(|line| line.strip_prefix("got "));
-            if let Some(frame) = frames.map(bytes).find(|frame| is(frame)) {
+            if let Some(frame) = self.frames().into_iter().find(|frame| is(frame)) {
                 return frame;
             }
-            assert!(Instant::now() < deadline, "no such frame: {text}");
+            assert!(Instant::now() < deadline, "no such frame: {}", self.0.stdout().text(0));
             let _ = self.0.stdout().wait_for("\n", at, Duration::from_millis(50));
         }
     }
