@@ -14,6 +14,8 @@ mod node;
 mod nodes;
 #[path = "policies/opening.rs"]
 mod opening;
+#[path = "policies/workers.rs"]
+mod workers;
 
 use std::time::{Duration, Instant};
 

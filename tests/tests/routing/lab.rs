@@ -55,8 +55,13 @@ pub(crate) fn section(pod: &Pod, network: u8) -> String {
 
 /// A whole configuration.
 pub(crate) fn config(routes: &str, pods: &[Pod], places: Places<'_>) -> String {
+    config_on(node::MEMORY, routes, pods, places)
+}
+
+/// The same with the sections `head` in front.
+pub(crate) fn config_on(head: &str, routes: &str, pods: &[Pod], places: Places<'_>) -> String {
     let sections = pods.iter().zip(places).map(|(pod, (_, network))| section(pod, *network));
-    format!("{}{}{}", node::MEMORY, networks(routes), sections.collect::<String>())
+    format!("{head}{}{}", networks(routes), sections.collect::<String>())
 }
 
 /// Gives the pod its way out: everything that is not in its own network is for the gateway.
@@ -75,8 +80,13 @@ pub(crate) fn point_to_gateway(pod: &Pod, network: u8) {
 
 /// A node with these pods; pod `n` has the last byte `n` in its network.
 pub(crate) fn routed(places: Places<'_>, routes: &str) -> Node {
+    routed_on(node::MEMORY, places, routes)
+}
+
+/// The same on a daemon that starts with the sections `head`.
+pub(crate) fn routed_on(head: &str, places: Places<'_>, routes: &str) -> Node {
     let text = networks(routes);
-    let mut node = Node::start(&Plan { tail: &text, ..Plan::default() });
+    let mut node = Node::start(&Plan { head, tail: &text, ..Plan::default() });
     for (n, &(kind, network)) in (1..).zip(places) {
         let mut pod = Pod::new(kind, n, 1500, false, &node.netns);
         (pod.v4, pod.v6) = (format!("10.0.{network}.{n}"), format!("fd00:{network}::{n}"));
@@ -85,7 +95,7 @@ pub(crate) fn routed(places: Places<'_>, routes: &str) -> Node {
         }
         node.pods.push(pod);
     }
-    apply(&node, &config(routes, &node.pods, places));
+    apply(&node, &config_on(head, routes, &node.pods, places));
     for (pod, (_, network)) in node.pods.iter().zip(places) {
         node.wait_port(&pod.port, "it is open", |port| port.oper_up && port.link);
         point_to_gateway(pod, *network);
