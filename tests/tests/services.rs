@@ -4,6 +4,9 @@
 mod clients;
 #[path = "services/cluster.rs"]
 mod cluster;
+#[allow(dead_code, reason = "the tests of SCTP use all of it")]
+#[path = "sctp/ends.rs"]
+mod ends;
 #[path = "services/external.rs"]
 mod external;
 #[path = "services/forwards.rs"]
