@@ -29,6 +29,8 @@ mod own_end;
 mod remote;
 #[path = "services/underlay.rs"]
 mod underlay;
+#[path = "services/yaml.rs"]
+mod yaml;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
