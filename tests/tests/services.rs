@@ -4,6 +4,8 @@
 mod clients;
 #[path = "services/cluster.rs"]
 mod cluster;
+#[path = "scenes/dual.rs"]
+mod dual;
 #[allow(dead_code, reason = "the tests of SCTP use all of it")]
 #[path = "sctp/ends.rs"]
 mod ends;
