@@ -1,5 +1,6 @@
 //! Clients outside of the cluster: node ports, load balancer and external addresses, with both traffic policies.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use shunt_tests::require;
@@ -182,6 +183,7 @@ fn who_comes_from_outside_where_nobody_serves_is_refused_at_once() {
     for (at, port) in &ways {
         until_answered(&node, outside, at);
         let before = dropped(&node, "pod3", "service_no_endpoints");
+        let sniffer = Sniffer::on(outside);
         let (error, took) = http(outside, at, *port).unwrap_err();
         assert!(took < Duration::from_secs(1), "{at}:{port}: {error} after {took:?}");
         let begin = Instant::now();
@@ -189,6 +191,21 @@ fn who_comes_from_outside_where_nobody_serves_is_refused_at_once() {
         assert!(heard.contains("refused"), "{at}:{port}: {heard}");
         assert!(begin.elapsed() < Duration::from_secs(1), "{at}:{port}: after {:?}", begin.elapsed());
         assert_eq!(dropped(&node, "pod3", "service_no_endpoints"), before + 2);
+        // TCP is reset in the service's name, all else hears of an unreachable port.
+        let from: Vec<u8> = match at.parse().unwrap() {
+            IpAddr::V4(at) => at.octets().into(),
+            IpAddr::V6(at) => at.octets().into(),
+        };
+        sniffer.wait(|frame| {
+            let v4 = frame[12..14] == [8, 0] && frame[23] == 6 && frame[26..30] == from && frame[47] & 4 != 0;
+            let v6 = frame[12..14] == [0x86, 0xdd] && frame[20] == 6;
+            v4 || v6 && frame[22..38] == from && frame[67] & 4 != 0
+        });
+        sniffer.wait(|frame| {
+            let v4 = frame[12..14] == [8, 0] && frame[23] == 1 && frame[34..36] == [3, 3];
+            let v6 = frame[12..14] == [0x86, 0xdd] && frame[20] == 58 && frame[54..56] == [1, 4];
+            if from.len() == 4 { v4 } else { v6 }
+        });
     }
     // Not for longer than it is so.
     change(&node, &keys, &both(&node));
