@@ -8,6 +8,8 @@ use crate::{LabError, Netns, Running};
 
 // Connecting, the first exchange and the report, above the time of the load itself.
 const OVERHEAD: Duration = Duration::from_secs(15);
+/// Port of a server.
+const PORT: u16 = 5201;
 const LISTENING: &str = "Server listening";
 
 /// An iperf3 server inside a namespace.
@@ -15,6 +17,8 @@ pub struct Iperf<'a> {
     netns: &'a Netns,
     server: Running,
     address: String,
+    // Port that clients connect to.
+    port: u16,
     // Where the server's output stood when it last said that it is free.
     free: usize,
 }
@@ -100,7 +104,7 @@ impl<'a> Iperf<'a> {
     /// iperf3 is missing or does not listen.
     pub fn serve(netns: &'a Netns, address: &str) -> Result<Self, LabError> {
         let server = netns.spawn(&["iperf3", "--server", "--forceflush"])?;
-        let mut iperf = Self { netns, server, address: address.to_owned(), free: 0 };
+        let mut iperf = Self { netns, server, address: address.to_owned(), port: PORT, free: 0 };
         iperf.wait_free()?;
         Ok(iperf)
     }
@@ -134,10 +138,17 @@ impl<'a> Iperf<'a> {
         self
     }
 
+    /// And to `port`, which somebody translates likewise.
+    #[must_use]
+    pub fn at_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     fn run(&mut self, client: &Netns, seconds: u32, reverse: bool, load: &[&str]) -> Result<Value, LabError> {
-        let time = seconds.to_string();
-        let mut argv =
-            vec!["iperf3", "--json", "--connect-timeout", "3000", "--client", &self.address, "--time", &time];
+        let (time, port) = (seconds.to_string(), self.port.to_string());
+        let mut argv = vec!["iperf3", "--json", "--connect-timeout", "3000"];
+        argv.extend(["--client", &self.address, "--port", &port, "--time", &time]);
         argv.extend(load);
         if reverse {
             argv.push("--reverse");

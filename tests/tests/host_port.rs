@@ -132,6 +132,45 @@ impl Site {
         site
     }
 
+    /// The configuration with IPv6 among the pods, and on the node's leg there.
+    fn dual_config(&self) -> String {
+        let mut text = self.config("10.184.134.82");
+        for (old, new) in [
+            ("\"10.128.0.1/24\"", "\"10.128.0.1/24\", \"fd28::1/64\""),
+            ("\"10.130.0.1/24\"", "\"10.130.0.1/24\", \"fd30::1/64\""),
+            ("\"10.128.0.2/24\"", "\"10.128.0.2/24\", \"fd28::2/64\""),
+            ("{ to = \"10.130.0.0/24\" }", "{ to = \"10.130.0.0/24\" }, { to = \"fd30::/64\" }"),
+        ] {
+            assert_eq!(text.matches(old).count(), 1, "{old}");
+            text = text.replacen(old, new, 1);
+        }
+        text
+    }
+
+    /// Gives the node and its pods IPv6 among themselves, and the physical network a way to them; the pods' addresses.
+    fn dual(&self) -> (String, String) {
+        lab::apply(&self.node, &self.dual_config());
+        self.node.wait_ports("all are open", |ports| ports.values().all(|port| port.oper_up && port.link));
+        for (pod, network) in self.node.pods.iter().zip(["fd28", "fd30"]) {
+            let own = format!("{network}::{}/64", pod.number + 4);
+            for line in [
+                "sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0".to_owned(),
+                format!("ip addr add {own} dev eth0 nodad"),
+                format!("ip route add default via {network}::1"),
+            ] {
+                pod.netns.exec(&line.split(' ').collect::<Vec<_>>()).unwrap();
+            }
+        }
+        for line in [
+            "ip route add fd28::/64 via fd84::82",
+            "ip route add fd30::/64 via fd84::82",
+            "sysctl -qw net.ipv6.conf.all.forwarding=1",
+        ] {
+            self.physical.netns.exec(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        }
+        ("fd28::5".to_owned(), "fd30::6".to_owned())
+    }
+
     /// The node's own stack, as somewhere to run programs.
     fn host(&self) -> &Netns {
         &self.node.netns
@@ -243,46 +282,57 @@ fn the_node_reaches_isolated_pods_and_nobody_else_does() {
     require!(root(), file("/dev/net/tun"), shuntd());
     let site = Site::ready();
     let [near, far] = &site.node.pods[..] else { unreachable!("two pods") };
+    let (near_v6, far_v6) = site.dual();
     let host = site.host();
     let reached = || {
-        [
-            (host, &near.v4),
-            (host, &far.v4),
-            (&near.netns, &far.v4),
-            (&far.netns, &near.v4),
-            (&site.physical.netns, &near.v4),
-        ]
-        .map(|(from, to)| site.pings(from, to))
+        let families = [(near.v4.as_str(), far.v4.as_str()), (near_v6.as_str(), far_v6.as_str())];
+        let families = families.map(|(near_at, far_at)| {
+            [
+                (host, near_at),
+                (host, far_at),
+                (&near.netns, far_at),
+                (&far.netns, near_at),
+                (&site.physical.netns, near_at),
+            ]
+        });
+        std::thread::scope(|scope| {
+            let ask = |(from, to)| {
+                scope.spawn(move || Ping { wait_ms: 2000, ..Ping::to(to) }.run(from).unwrap().received == 1)
+            };
+            families.map(|family| family.map(ask).map(|asked| asked.join().unwrap()))
+        })
     };
-    assert_eq!(reached(), [true; 5], "{:?}", site.node.drops());
-    let pods: String = [("near", near), ("far", far)]
-        .map(|(name, pod)| {
-            format!("[[pod]]\nnamespace = \"shop\"\nname = \"{name}\"\naddresses = [\"{}\"]\n", pod.v4)
+    assert_eq!(reached(), [[true; 5]; 2], "{:?}", site.node.drops());
+    let pods: String = [("near", near, &near_v6), ("far", far, &far_v6)]
+        .map(|(name, pod, v6)| {
+            format!(
+                "[[pod]]\nnamespace = \"shop\"\nname = \"{name}\"\naddresses = [\"{}\", \"{v6}\"]\n",
+                pod.v4
+            )
         })
         .concat();
     let deny = |types: &str| {
         let policy = format!("[[policy]]\nnamespace = \"shop\"\nname = \"deny\"\npolicy_types = [{types}]\n");
-        lab::apply(&site.node, &format!("{}{pods}{policy}", site.config("10.184.134.82")));
+        lab::apply(&site.node, &format!("{}{pods}{policy}", site.dual_config()));
     };
     deny("\"ingress\"");
-    assert_eq!(reached(), [true, true, false, false, false], "{:?}", site.node.drops());
+    assert_eq!(reached(), [[true, true, false, false, false]; 2], "{:?}", site.node.drops());
     assert!(
         dropped(&site.node, "ens33", "policy_ingress") > 0
             && dropped(&site.node, "pod1", "policy_ingress") > 0
     );
     // They ask the node, and what is outside, and are answered.
-    for to in ["10.128.0.2", "10.184.134.82", "192.0.2.1"] {
+    for to in ["10.128.0.2", "10.184.134.82", "192.0.2.1", "fd28::2", "fd84::82", "fd99::1"] {
         assert!(site.pings(&near.netns, to), "{to}: {:?}", site.node.drops());
     }
     deny("\"ingress\", \"egress\"");
-    assert_eq!(reached(), [true, true, false, false, false], "{:?}", site.node.drops());
-    assert!(
-        site.pings(&near.netns, "10.128.0.2") && site.pings(&far.netns, "10.184.134.82"),
-        "{:?}",
-        site.node.drops()
-    );
-    assert!(!site.pings(&near.netns, "192.0.2.1"));
-    assert!(dropped(&site.node, "pod1", "policy_egress") > 0);
+    assert_eq!(reached(), [[true, true, false, false, false]; 2], "{:?}", site.node.drops());
+    for (from, to) in [(near, "10.128.0.2"), (far, "10.184.134.82"), (near, "fd28::2"), (far, "fd84::82")] {
+        assert!(site.pings(&from.netns, to), "{to}: {:?}", site.node.drops());
+    }
+    let before = dropped(&site.node, "pod1", "policy_egress");
+    assert!(!site.pings(&near.netns, "192.0.2.1") && !site.pings(&near.netns, "fd99::1"));
+    assert!(dropped(&site.node, "pod1", "policy_egress") >= before + 2);
 }
 
 #[test]

@@ -1,14 +1,21 @@
 //! Policies between kernels' own stacks: default deny, allowed ports and peers, answers of established connections, changes
 //! while traffic flows, rejection that a program hears of, Kubernetes objects that come and go.
 
+#[path = "policies/cells.rs"]
+mod cells;
 #[path = "routing/lab.rs"]
 #[allow(dead_code, reason = "shared with the test of routing, which uses all of it")]
 mod lab;
+#[path = "../../switch/src/policy/tests/model.rs"]
+#[allow(dead_code, reason = "the switch's own tests ask it more")]
+mod model;
 mod node;
 #[path = "policies/nodes.rs"]
 mod nodes;
 #[path = "policies/opening.rs"]
 mod opening;
+#[path = "policies/workers.rs"]
+mod workers;
 
 use std::time::{Duration, Instant};
 

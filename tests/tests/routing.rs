@@ -6,6 +6,7 @@ mod floating;
 #[path = "routing/hops.rs"]
 mod hops;
 #[path = "routing/lab.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
 mod lab;
 #[path = "routing/masquerade.rs"]
 mod masquerade;

@@ -1,9 +1,15 @@
 //! Every scene of the lab: who can and who cannot talk, and what is particular to each.
 
+#[path = "scenes/dual.rs"]
+mod dual;
 #[path = "scenes/hops.rs"]
 mod hops;
+#[path = "scenes/lengths.rs"]
+mod lengths;
 #[path = "scenes/returns.rs"]
 mod returns;
+#[path = "scenes/six.rs"]
+mod six;
 #[path = "scenes/uplink.rs"]
 mod uplink;
 #[path = "scenes/whole.rs"]

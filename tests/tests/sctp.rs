@@ -7,6 +7,8 @@ mod ends;
 #[allow(dead_code, reason = "the tests of routing use all of it")]
 mod lab;
 mod node;
+#[path = "sctp/services.rs"]
+mod services;
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,11 @@
 mod clients;
 #[path = "services/cluster.rs"]
 mod cluster;
+#[path = "scenes/dual.rs"]
+mod dual;
+#[allow(dead_code, reason = "the tests of SCTP use all of it")]
+#[path = "sctp/ends.rs"]
+mod ends;
 #[path = "services/external.rs"]
 mod external;
 #[path = "services/forwards.rs"]
@@ -28,6 +33,8 @@ mod own_end;
 mod remote;
 #[path = "services/underlay.rs"]
 mod underlay;
+#[path = "services/yaml.rs"]
+mod yaml;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

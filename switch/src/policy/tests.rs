@@ -42,8 +42,11 @@ fn packets() -> Vec<Packet> {
         (6, Some(1_000)),
         (17, Some(80)),
         (17, Some(81)),
+        (132, Some(80)),
+        (132, Some(1_000)),
         (1, None),
         (6, None),
+        (132, None),
     ];
     let mut packets = Vec::new();
     let addresses: Vec<IpAddr> = ADDRESSES.iter().map(|text| text.parse().unwrap()).collect();

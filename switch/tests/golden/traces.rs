@@ -76,6 +76,10 @@ const SCENES: &[(&str, &[Hello], &[&str])] = &[
             "003-shared-pod-out",
             "003-shared-node-port",
             "003-shared-node-port-there",
+            "003-shared-node-port-local",
+            "003-shared-node-port-local-none",
+            "003-shared-load-balancer",
+            "003-shared-external-ip",
             "003-pod-cluster-ip",
             "003-host-cluster-ip",
             "003-host-cluster-ip-itself",
@@ -89,7 +93,16 @@ const SCENES: &[(&str, &[Hello], &[&str])] = &[
             ("ens33", None, "02:00:0a:b8:86:53", "10.184.134.83"),
             ("ens33", None, "02:00:0a:b8:86:07", "10.184.134.7"),
         ],
-        &["003-local-pod-out", "003-local-node-port", "003-local-node-port-on"],
+        &[
+            "003-local-pod-out",
+            "003-local-node-port",
+            "003-local-node-port-on",
+            "003-local-node-port-local-on",
+            "003-local-load-balancer",
+            "003-local-load-balancer-on",
+            "003-local-external-ip",
+            "003-local-external-ip-on",
+        ],
     ),
 ];
 

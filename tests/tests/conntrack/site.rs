@@ -1,6 +1,6 @@
 //! Two pods of a masqueraded network, and a station that knows no way back to them.
 
-use crate::lab::{Places, apply, config, routed_from};
+use crate::lab::{Places, apply, config, routed_on};
 use crate::node::{Kind, MEMORY, Node};
 
 /// Two pods of network 1, and a station of network 2 without any route.
@@ -21,7 +21,7 @@ pub(crate) fn masquerades(head: &str) -> Node {
 
 /// The same with `first` in front of all that may not change while it runs.
 pub(crate) fn masquerades_from(first: &str, head: &str) -> Node {
-    let node = routed_from(first, PLACES, "");
+    let node = routed_on(first, PLACES, "");
     let text = config("", &node.pods, PLACES).replacen(MEMORY, first, 1).replacen(
         "name = \"net1\"\n",
         "name = \"net1\"\nmasquerade = true\n",

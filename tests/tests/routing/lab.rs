@@ -55,8 +55,13 @@ pub(crate) fn section(pod: &Pod, network: u8) -> String {
 
 /// A whole configuration.
 pub(crate) fn config(routes: &str, pods: &[Pod], places: Places<'_>) -> String {
+    config_on(node::MEMORY, routes, pods, places)
+}
+
+/// The same with the sections `head` in front.
+pub(crate) fn config_on(head: &str, routes: &str, pods: &[Pod], places: Places<'_>) -> String {
     let sections = pods.iter().zip(places).map(|(pod, (_, network))| section(pod, *network));
-    format!("{}{}{}", node::MEMORY, networks(routes), sections.collect::<String>())
+    format!("{head}{}{}", networks(routes), sections.collect::<String>())
 }
 
 /// Gives the pod its way out: everything that is not in its own network is for the gateway.
@@ -75,13 +80,13 @@ pub(crate) fn point_to_gateway(pod: &Pod, network: u8) {
 
 /// A node with these pods; pod `n` has the last byte `n` in its network.
 pub(crate) fn routed(places: Places<'_>, routes: &str) -> Node {
-    routed_from(node::MEMORY, places, routes)
+    routed_on(node::MEMORY, places, routes)
 }
 
-/// The same, with other sections in front than that for memory.
-pub(crate) fn routed_from(first: &str, places: Places<'_>, routes: &str) -> Node {
+/// The same on a daemon that starts with the sections `head`.
+pub(crate) fn routed_on(head: &str, places: Places<'_>, routes: &str) -> Node {
     let text = networks(routes);
-    let mut node = Node::start(&Plan { head: first, tail: &text, ..Plan::default() });
+    let mut node = Node::start(&Plan { head, tail: &text, ..Plan::default() });
     for (n, &(kind, network)) in (1..).zip(places) {
         let mut pod = Pod::new(kind, n, 1500, false, &node.netns);
         (pod.v4, pod.v6) = (format!("10.0.{network}.{n}"), format!("fd00:{network}::{n}"));
@@ -90,7 +95,7 @@ pub(crate) fn routed_from(first: &str, places: Places<'_>, routes: &str) -> Node
         }
         node.pods.push(pod);
     }
-    apply(&node, &config(routes, &node.pods, places).replacen(node::MEMORY, first, 1));
+    apply(&node, &config_on(head, routes, &node.pods, places));
     for (pod, (_, network)) in node.pods.iter().zip(places) {
         node.wait_port(&pod.port, "it is open", |port| port.oper_up && port.link);
         point_to_gateway(pod, *network);
@@ -176,19 +181,29 @@ impl Sniffer {
         Self(program)
     }
 
+    /// How many frames of those so far `are` the ones.
+    #[track_caller]
+    pub(crate) fn count(&self, are: impl Fn(&[u8]) -> bool) -> usize {
+        self.frames().iter().filter(|frame| are(frame)).count()
+    }
+
+    /// Those of which all has been printed.
+    fn frames(&self) -> Vec<Vec<u8>> {
+        let text = self.0.stdout().text(0);
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        whole.lines().filter_map(|line| line.strip_prefix("got ")).map(bytes).collect()
+    }
+
     /// The bytes of the first frame that `is` the one.
     #[track_caller]
     pub(crate) fn wait(&self, is: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let at = self.0.stdout().position();
-            let text = self.0.stdout().text(0);
-            let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-            let frames = whole.lines().filter_map(|line| line.strip_prefix("got "));
-            if let Some(frame) = frames.map(bytes).find(|frame| is(frame)) {
+            if let Some(frame) = self.frames().into_iter().find(|frame| is(frame)) {
                 return frame;
             }
-            assert!(Instant::now() < deadline, "no such frame: {text}");
+            assert!(Instant::now() < deadline, "no such frame: {}", self.0.stdout().text(0));
             let _ = self.0.stdout().wait_for("\n", at, Duration::from_millis(50));
         }
     }

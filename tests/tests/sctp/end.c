@@ -2,6 +2,7 @@
  * An end of SCTP associations by libusrsctp, the stack of FreeBSD in user space, over raw IP sockets.
  *
  *   end serve NAME ADDRESS PORT            answers each message with "NAME PEER PORT" and the message
+ *   end both NAME ADDRESS PORT OWN TO PORT does so, and talks from port OWN as the next one does
  *   end talk ADDRESS PORT TO PORT          opens one association, then obeys lines of its input:
  *     say TEXT                             sends a message and prints the answer
  *     big BYTES                            the same with a long one; prints what came back and whether it was the same
@@ -12,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +23,10 @@
 
 enum { LONGEST = 200000 };
 
-static char message[LONGEST + 1];
+static _Thread_local char message[LONGEST + 1];
+
+/* True in a program that also serves: its stack is never without a socket. */
+static int serves;
 
 static void fail(const char *what)
 {
@@ -88,12 +93,16 @@ static size_t receive(struct socket *socket, struct sockaddr_storage *from, stru
 	return got;
 }
 
-static void serve(const char *name, const char *host, const char *port)
+static struct socket *listening(const char *host, const char *port)
 {
 	struct socket *socket = bound(SOCK_SEQPACKET, host, port);
 	if (usrsctp_listen(socket, 64) < 0)
 		fail("listen");
-	printf("ready\n");
+	return socket;
+}
+
+static void serve(struct socket *socket, const char *name)
+{
 	for (;;) {
 		struct sockaddr_storage from;
 		struct sctp_rcvinfo about;
@@ -117,6 +126,18 @@ static void serve(const char *name, const char *host, const char *port)
 		if (usrsctp_sendv(socket, message, got + (size_t)length, NULL, 0, &to, sizeof(to), SCTP_SENDV_SNDINFO, 0) < 0)
 			perror("sendv");
 	}
+}
+
+struct service {
+	struct socket *socket;
+	const char *name;
+};
+
+static void *serve_beside(void *argument)
+{
+	const struct service *service = argument;
+	serve(service->socket, service->name);
+	return NULL;
 }
 
 /* Sends a message and gives how long the answer is. */
@@ -157,7 +178,7 @@ static void finish(struct socket *socket, int gracefully)
 	}
 	usrsctp_close(socket);
 	/* Until the association is gone. */
-	while (usrsctp_finish() != 0)
+	while (!serves && usrsctp_finish() != 0)
 		usleep(10000);
 	printf("closed\n");
 }
@@ -195,9 +216,20 @@ int main(int count, char **words)
 	usrsctp_sysctl_set_sctp_sendspace(buffer);
 	usrsctp_sysctl_set_sctp_recvspace(buffer);
 	usrsctp_sysctl_set_sctp_no_csum_on_loopback(0);
-	if (count == 5 && strcmp(words[1], "serve") == 0)
-		serve(words[2], words[3], words[4]);
-	else if (count == 6 && strcmp(words[1], "talk") == 0)
+	if (count == 5 && strcmp(words[1], "serve") == 0) {
+		struct socket *socket = listening(words[3], words[4]);
+		printf("ready\n");
+		serve(socket, words[2]);
+	} else if (count == 8 && strcmp(words[1], "both") == 0) {
+		static struct service service;
+		pthread_t thread;
+		service.socket = listening(words[3], words[4]);
+		service.name = words[2];
+		serves = 1;
+		if (pthread_create(&thread, NULL, serve_beside, &service) != 0)
+			fail("pthread_create");
+		talk(words[3], words[5], words[6], words[7]);
+	} else if (count == 6 && strcmp(words[1], "talk") == 0)
 		talk(words[2], words[3], words[4], words[5]);
 	else
 		return 2;

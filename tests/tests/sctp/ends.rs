@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use shunt_tests::{Cmd, Running};
+use shunt_tests::{Cmd, Netns, Running};
 
 use crate::node::{PATIENCE, Pod};
 
@@ -61,17 +61,23 @@ impl Drop for End {
     }
 }
 
-fn run(pod: &Pod, words: &[&str]) -> Running {
+fn run(place: &Netns, words: &[&str]) -> Running {
     let mut argv = vec![program().to_str().expect("a path of this repository")];
     argv.extend(words);
-    pod.netns.spawn(&argv).unwrap()
+    place.spawn(&argv).unwrap()
 }
 
 impl End {
     /// Answers at an address of the pod, under the name of its port.
     #[track_caller]
     pub(crate) fn serve(pod: &Pod, host: &str, port: u16) -> Self {
-        let program = run(pod, &["serve", &pod.port, host, &port.to_string()]);
+        Self::serve_in(&pod.netns, &pod.port, host, port)
+    }
+
+    /// Answers at an address of a place under a name.
+    #[track_caller]
+    pub(crate) fn serve_in(place: &Netns, name: &str, host: &str, port: u16) -> Self {
+        let program = run(place, &["serve", name, host, &port.to_string()]);
         program.expect("ready\n", 0, PATIENCE).unwrap();
         Self { program }
     }
@@ -79,7 +85,22 @@ impl End {
     /// An association from `host` and `port` of the pod.
     #[track_caller]
     pub(crate) fn talk(pod: &Pod, host: &str, port: u16, to: &str, to_port: u16) -> Self {
-        let program = run(pod, &["talk", host, &port.to_string(), to, &to_port.to_string()]);
+        Self::talk_in(&pod.netns, host, port, to, to_port)
+    }
+
+    /// The same from a place.
+    #[track_caller]
+    pub(crate) fn talk_in(place: &Netns, host: &str, port: u16, to: &str, to_port: u16) -> Self {
+        let program = run(place, &["talk", host, &port.to_string(), to, &to_port.to_string()]);
+        program.expect("open\n", 0, PATIENCE).unwrap();
+        Self { program }
+    }
+
+    /// Serves `port`, and has an association from `own` to somewhere from where that may come back.
+    #[track_caller]
+    pub(crate) fn both(pod: &Pod, host: &str, port: u16, own: u16, to: &str, to_port: u16) -> Self {
+        let [port, own, to_port] = [port, own, to_port].map(|port| port.to_string());
+        let program = run(&pod.netns, &["both", &pod.port, host, &port, &own, to, &to_port]);
         program.expect("open\n", 0, PATIENCE).unwrap();
         Self { program }
     }

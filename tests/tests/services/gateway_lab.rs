@@ -100,7 +100,7 @@ const LOCAL_RULES: &str = r#"
 table ip nat {
     chain prerouting {
         type nat hook prerouting priority -100;
-        iifname "br-ex" ip daddr 10.184.134.82 meta l4proto { tcp, udp } th dport 30000-32767 dnat to 169.254.169.3
+        iifname "br-ex" ip daddr 10.184.134.82 meta l4proto { tcp, udp, sctp } th dport 30000-32767 dnat to 169.254.169.3
     }
     chain postrouting {
         oifname "br-ex" ip saddr 10.128.0.0/14 masquerade
@@ -109,7 +109,7 @@ table ip nat {
 table ip6 nat {
     chain prerouting {
         type nat hook prerouting priority -100;
-        iifname "br-ex" ip6 daddr fd00:184::82 meta l4proto { tcp, udp } th dport 30000-32767 dnat to fd69::3
+        iifname "br-ex" ip6 daddr fd00:184::82 meta l4proto { tcp, udp, sctp } th dport 30000-32767 dnat to fd69::3
     }
     chain postrouting {
         oifname "br-ex" ip6 saddr fd00:10::/32 masquerade
@@ -143,7 +143,9 @@ impl Backend {
             Self::There => (family.pods[1], 8080, "node2"),
             Self::Itself => (family.node, 9090, "node1"),
         };
-        format!("{{ address = \"{address}\", ports = {{ t = {port}, u = {port} }}, node = \"{node}\" }}")
+        format!(
+            "{{ address = \"{address}\", ports = {{ t = {port}, u = {port}, s = {port} }}, node = \"{node}\" }}"
+        )
     }
 }
 
@@ -173,7 +175,8 @@ fn config(mode: &str, policy: &str, backends: &[Backend]) -> String {
     format!(
         "[node]\nname = \"node1\"\n{text}[[service]]\nname = \"shop/web\"\ncluster_ips = {}\nload_balancer_ips = {}\n\
          external_ips = {}\nexternal_traffic_policy = \"{policy}\"\n\
-         ports = [{{ name = \"t\", port = 80, node_port = 30080 }}, {{ name = \"u\", protocol = \"udp\", port = 80, node_port = 30080 }}]\n\
+         ports = [{{ name = \"t\", port = 80, node_port = 30080 }}, {{ name = \"u\", protocol = \"udp\", port = 80, node_port = 30080 }}, \
+         {{ name = \"s\", protocol = \"sctp\", port = 80, node_port = 30080 }}]\n\
          endpoints = [{}]\n",
         both(|family| family.cluster),
         both(|family| family.balancer),

@@ -3,6 +3,7 @@
 
 use shunt_tests::require;
 
+use crate::ends::{self, End};
 use crate::gateway_lab::{Backend, Family, Lab, V4, V6};
 use crate::remote::datagram;
 
@@ -62,6 +63,84 @@ fn inward_and_out(lab: &Lab, mode: &str, family: &Family) {
     lab.has(mode, "cluster", &[Backend::Itself]);
     lab.reaches("node1", cluster, 80, ("node1", family.itself));
     lab.reaches("pod_a", cluster, 80, ("node1", own));
+}
+
+/// The same for SCTP from outside, by every address, to a backend here and on the other node.
+#[track_caller]
+fn sctp_in_mode(mode: &str) {
+    let lab = Lab::start(mode);
+    let outside = lab.scene.place("outside");
+    let mut own = 5_000;
+    for (at, backend) in [Backend::Here, Backend::There].into_iter().enumerate() {
+        let who = ["pod_a", "pod_b"][at];
+        for family in [&V4, &V6] {
+            let _serving = End::serve_in(lab.scene.place(who), who, family.pods[at], 8080);
+            for (policy, seen) in [("cluster", [family.gateway, family.alone][at]), ("local", family.outside)]
+            {
+                if policy == "local" && backend == Backend::There {
+                    continue;
+                }
+                lab.has(mode, policy, &[backend]);
+                for (to, port) in [(family.node, 30080), (family.balancer, 80), (family.external, 80)] {
+                    own += 1;
+                    let before = lab.by_management();
+                    let mut talk = End::talk_in(outside, family.outside, own, to, port);
+                    let said = talk.say("out");
+                    assert!(
+                        said.starts_with(&format!("{who} {seen} ")),
+                        "{to} {policy}: {said}: {}",
+                        lab.state()
+                    );
+                    // Short ones: a stack on raw sockets hears no ICMP of the shorter path into the overlay.
+                    for bytes in (100..1_300).step_by(100) {
+                        assert_eq!(talk.big(bytes), "same", "{to} {policy}: {}", lab.state());
+                    }
+                    talk.ends("close");
+                    let passed = lab.by_management() - before;
+                    assert_eq!(
+                        passed > 4,
+                        mode == "local",
+                        "{to}: {passed} frames by the node: {}",
+                        lab.state()
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(
+        lab.strays(),
+        0,
+        "the node's own stack has seen a part of an association only: {}",
+        lab.state()
+    );
+}
+
+#[test]
+fn sctp_in_gateway_mode_shared() {
+    require!(
+        root(),
+        tool("cc"),
+        file(ends::HEADER),
+        tool("perl"),
+        tool("nft"),
+        file("/dev/net/tun"),
+        shuntd()
+    );
+    sctp_in_mode("shared");
+}
+
+#[test]
+fn sctp_in_gateway_mode_local() {
+    require!(
+        root(),
+        tool("cc"),
+        file(ends::HEADER),
+        tool("perl"),
+        tool("nft"),
+        file("/dev/net/tun"),
+        shuntd()
+    );
+    sctp_in_mode("local");
 }
 
 #[test]

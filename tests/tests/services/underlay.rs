@@ -5,6 +5,7 @@ use shunt_tests::ovs::DAEMON;
 use shunt_tests::scene::{self, Scene};
 use shunt_tests::{Interface, Netns, Veth, Wire, require};
 
+use crate::dual;
 use crate::node::PATIENCE;
 use crate::remote::{datagram, page, serve};
 
@@ -26,26 +27,6 @@ const BESIDE: Place = ("pod_c", ["10.186.155.8", "fd00:1155::8"]);
 /// A machine of that VLAN which is no pod, as the API server of a cluster may be; it is the physical router, too.
 const MACHINE: Place = ("router", ["10.186.155.30", "fd00:1155::30"]);
 
-/// The scene's nodes have IPv4 only.
-const DUAL: [(&str, &str); 10] = [
-    ("cidr = \"10.20.0.0/16\"", "cidr = [\"10.20.0.0/16\", \"fd00:20::/48\"]"),
-    ("gateways = [\"169.254.1.1/32\"]", "gateways = [\"169.254.1.1/32\", \"fd00:20::1/128\"]"),
-    (
-        "\"10.20.6.0/25\", \"10.186.155.7/32\"",
-        "\"10.20.6.0/25\", \"10.186.155.7/32\", \"fd00:20:0:6::/64\", \"fd00:1155::7/128\"",
-    ),
-    (
-        "\"10.20.9.0/25\", \"10.186.155.6/32\"",
-        "\"10.20.9.0/25\", \"10.186.155.6/32\", \"fd00:20:0:9::/64\", \"fd00:1155::6/128\"",
-    ),
-    ("\"10.186.155.1/27\"", "\"10.186.155.1/27\", \"fd00:1155::1/64\""),
-    ("\"10.186.155.2/27\"", "\"10.186.155.2/27\", \"fd00:1155::2/64\""),
-    ("\"10.20.9.60\"", "\"10.20.9.60\", \"fd00:20:0:9::60\""),
-    ("\"10.20.6.10\"", "\"10.20.6.10\", \"fd00:20:0:6::10\""),
-    ("\"10.186.155.6\"", "\"10.186.155.6\", \"fd00:1155::6\""),
-    ("\"10.186.155.7\"", "\"10.186.155.7\", \"fd00:1155::7\""),
-];
-
 /// The port of the pod beside.
 const PORT: &str = "[[port]]\nname = \"eth0@pod_c\"\nkind = \"veth\"\ndevice = \"veth_pod_c\"\nnetwork = \"biz.1155\"\n\
                     endpoints = [{ ip = [\"10.186.155.8\", \"fd00:1155::8\"] }]\n";
@@ -62,7 +43,7 @@ fn apply(scene: &Scene, backends: &[&str], more: &str) {
     let endpoint = |at: &&str| format!("{{ address = \"{at}\", ports = {{ t = 8080, u = 8080 }} }}");
     let endpoints: Vec<_> = backends.iter().map(endpoint).collect();
     for (name, text) in NODES {
-        let text = DUAL.iter().fold(text.to_owned(), |text, (old, new)| text.replacen(old, new, 1));
+        let text = dual::with_v6(text);
         let text = format!(
             "{text}[[service]]\nname = \"shop/web\"\ncluster_ips = [\"{}\", \"{}\"]\n\
              ports = [{{ name = \"t\", port = 80 }}, {{ name = \"u\", protocol = \"udp\", port = 80 }}]\nendpoints = [{}]\n",
@@ -74,17 +55,6 @@ fn apply(scene: &Scene, backends: &[&str], more: &str) {
         let file = dir.path().join(name);
         std::fs::write(&file, text).unwrap();
         scene.node(name).shuntd.cli_text(&["apply", &file.to_string_lossy()]).unwrap();
-    }
-}
-
-/// Gives a place its IPv6 address, and its way out.
-#[track_caller]
-fn dual(place: &Netns, device: &str, address: &str, via: Option<&str>) {
-    let ip = |words: &[&str]| place.exec(&[&["ip", "-6"], words, &["dev", device]].concat()).unwrap();
-    ip(&["addr", "add", address, "nodad"]);
-    if let Some(via) = via {
-        // On the link, whatever the prefix of the address says.
-        ip(&["route", "add", "default", "via", via, "onlink"]);
     }
 }
 
@@ -125,15 +95,15 @@ fn reaches(scene: &Scene, client: Place, backend: Place, seen: [&str; 2]) {
 fn underlay_pods_ask_for_cluster_addresses_and_answer_for_them() {
     require!(root(), tool("perl"), tool("curl"), tool("ethtool"), tool("tcpdump"), file(DAEMON), shuntd());
     let scene = scene::make("overlay-underlay").unwrap_or_else(|error| panic!("{error}"));
-    dual(scene.place("router"), "vlan.1155", "fd00:1155::30/64", None);
+    dual::give(scene.place("router"), "vlan.1155", "fd00:1155::30/64", None);
     for (name, [_, v6]) in [UNDER1, UNDER2] {
-        dual(scene.place(name), "eth0", &format!("{v6}/64"), Some("fd00:1155::30"));
+        dual::give(scene.place(name), "eth0", &format!("{v6}/64"), Some("fd00:1155::30"));
     }
     for (name, [_, v6]) in [OVER1, OVER2] {
-        dual(scene.place(name), "eth0", &format!("{v6}/128"), Some("fd00:20::1"));
+        dual::give(scene.place(name), "eth0", &format!("{v6}/128"), Some("fd00:20::1"));
     }
     let pod_c = beside(&scene);
-    dual(&pod_c, "eth0", "fd00:1155::8/64", Some("fd00:1155::30"));
+    dual::give(&pod_c, "eth0", "fd00:1155::8/64", Some("fd00:1155::30"));
     let places = [OVER1, OVER2, UNDER1, UNDER2, MACHINE];
     let mut running: Vec<_> = places.iter().map(|(name, _)| serve(scene.place(name), name)).collect();
     running.push(serve(&pod_c, BESIDE.0));

@@ -144,7 +144,7 @@ fn of_namespaces() -> impl Strategy<Value = Selector> {
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
-    select(&[Protocol::Tcp, Protocol::Udp][..])
+    select(&Protocol::ALL[..])
 }
 
 fn block() -> impl Strategy<Value = IpBlock> {

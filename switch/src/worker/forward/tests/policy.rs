@@ -17,10 +17,14 @@ use shunt_config::Cluster;
 use super::*;
 use crate::policy::tests::model::{self as specification, Packet as Asked};
 use crate::topology::Topology;
-use crate::wire::protocol::{TCP, UDP};
+use crate::wire::protocol::{SCTP, TCP, UDP};
 use crate::worker::forward::connect::Track;
 use matrix::{case, upstream};
 use site::{Site, address, gateway_mac, mac, network_of, port_of};
+
+/// An INIT without ports, with the tag 7; its checksum is nobody's business who only forwards it.
+const INIT: [u8; 32] =
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 0, 0, 0, 7, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1];
 
 /// A packet between two places, with its ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +51,12 @@ impl Sent {
         };
         let mut bytes = Vec::new();
         match self.protocol {
+            SCTP => {
+                let mut init = Vec::from(INIT);
+                init[..2].copy_from_slice(&self.ports.0.to_be_bytes());
+                init[2..4].copy_from_slice(&self.ports.1.to_be_bytes());
+                packet.write(&mut bytes, etherparse::IpNumber::SCTP, &init).unwrap();
+            }
             TCP => packet.tcp(self.ports.0, self.ports.1, 1, 1024).syn().write(&mut bytes, b"").unwrap(),
             _ => packet.udp(self.ports.0, self.ports.1).write(&mut bytes, b"hello").unwrap(),
         }

@@ -11,7 +11,7 @@ use super::{Sent, forwarder, send};
 use crate::ids::NetworkId;
 use crate::policy::tests::arbitrary::{ADDRESSES, cluster, pods};
 use crate::policy::tests::model as specification;
-use crate::wire::protocol::UDP;
+use crate::wire::protocol::{SCTP, UDP};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -28,10 +28,12 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     let ports = || prop::sample::select(vec![80_u16, 81, 1_000]);
-    let sent = (0..ADDRESSES.len() / 2, 0..ADDRESSES.len() / 2, any::<bool>(), (ports(), ports()));
-    let sent = sent.prop_map(|(from, to, v6, ports)| {
+    let places = || 0..ADDRESSES.len() / 2;
+    let protocol = prop::sample::select(vec![UDP, SCTP]);
+    let sent = (places(), places(), any::<bool>(), protocol, (ports(), ports()));
+    let sent = sent.prop_map(|(from, to, v6, protocol, ports)| {
         let shift = if v6 { 11 } else { 0 };
-        Sent { from: from + shift, to: to + shift, protocol: UDP, ports }
+        Sent { from: from + shift, to: to + shift, protocol, ports }
     });
     prop_oneof![
         2 => pods().prop_map(Event::Pods),
