@@ -25,7 +25,7 @@ pub mod bonds;
 pub mod capture;
 mod carried;
 pub mod change;
-mod client;
+pub mod client;
 pub mod conntrack;
 pub mod doctor;
 mod feed;
