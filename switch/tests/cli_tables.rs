@@ -135,7 +135,8 @@ WORKER  CACHE-FLOWS     HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
      0        65536  4999000    1000  100.0      900     12        50        0
 
 WORKER  RX-PKTS   RX-BYTES  TX-PKTS   TX-BYTES  TAKEN  DROPS  REASONS
-     0  5000000  320000000  4999000  319936000      3    997  same_port 900, no_station 90, tx_full 5, and 1 more
+     0  5000000  320000000  4999000  319936000      3    997  same_port 900, no_station 90, tx_full
+                                                              5, and 1 more
      1        0          0        0          0      0      0
 ",
     );
