@@ -24,7 +24,7 @@ impl Control {
 
 fn unreachable(ports: &Ports) -> Vec<PortId> {
     let lost = |port: &&PortState| match (port.device(), memif_socket(port)) {
-        (Some(Device::Vhost(vhost)), _) => vhost.is_out_of_reach() && !vhost.is_attached(),
+        (Some(Device::Vhost(vhost)), _) => !vhost.is_attached() && vhost.is_out_of_reach(),
         (Some(_), Some(path)) => is_gone(path) && !ports.iter().any(|other| uses(other, path)),
         _ => false,
     };
