@@ -35,7 +35,7 @@ pub fn line(frame: &CapturedFrame, style: Style) -> String {
 }
 
 /// A frame as a JSON object on one line: where and when it was seen, its length, its first bytes in hexadecimal digits, and what
-/// [`line`] says of it.
+/// [`line()`] says of it.
 pub fn json(frame: &CapturedFrame) -> String {
     let way = match frame.point() {
         CapturePoint::Ingress => "in",
