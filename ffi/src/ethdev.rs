@@ -4,6 +4,61 @@
 //! [`EthDevice::open`] probes, configures and starts a device and hands out its queues. A queue is an owned value whose
 //! burst function takes `&mut self`, so "one thread per queue" is a compile-time fact. The device is stopped, closed and
 //! removed when the last of device and queues is dropped, so no queue can outlive it.
+//!
+//! What is sent is moved, and a queue has one thread at a time:
+//! ```
+//! # use shunt_ffi::{Burst, Mbuf, ethdev::{EthRxQueue, EthTxQueue}};
+//! fn forward(from: &mut EthRxQueue, to: &mut EthTxQueue, more: Mbuf) {
+//!     let mut burst = Burst::new();
+//!     from.receive(&mut burst, 32);
+//!     let _ = burst.push(more);
+//!     to.transmit(&mut burst);
+//!     burst.iter().for_each(|left| assert!(left.len() > 0));
+//! }
+//! fn two_queues_two_threads(queues: &mut [EthRxQueue; 2]) {
+//!     let [one, two] = queues;
+//!     std::thread::scope(|scope| {
+//!         scope.spawn(|| one.receive(&mut Burst::new(), 32));
+//!         scope.spawn(|| two.receive(&mut Burst::new(), 32));
+//!     });
+//! }
+//! ```
+//! A frame cannot be used after it was put into a burst,
+//! ```compile_fail,E0382
+//! # use shunt_ffi::{Burst, Mbuf, ethdev::EthTxQueue};
+//! fn send(to: &mut EthTxQueue, frame: Mbuf) -> u32 {
+//!     let mut burst = Burst::new();
+//!     let _ = burst.push(frame);
+//!     to.transmit(&mut burst);
+//!     frame.len()
+//! }
+//! ```
+//! nor looked at in the burst once that was sent,
+//! ```compile_fail,E0502
+//! # use shunt_ffi::{Burst, ethdev::EthTxQueue};
+//! fn send(to: &mut EthTxQueue, burst: &mut Burst) -> u32 {
+//!     let first = &burst[0];
+//!     to.transmit(burst);
+//!     first.len()
+//! }
+//! ```
+//! nor one queue be used in two threads, neither by lending it to both
+//! ```compile_fail,E0499
+//! # use shunt_ffi::{Burst, ethdev::EthRxQueue};
+//! fn share(queue: &mut EthRxQueue) {
+//!     std::thread::scope(|scope| {
+//!         scope.spawn(|| queue.receive(&mut Burst::new(), 32));
+//!         scope.spawn(|| queue.receive(&mut Burst::new(), 32));
+//!     });
+//! }
+//! ```
+//! nor by copying it:
+//! ```compile_fail,E0308
+//! # use shunt_ffi::ethdev::EthRxQueue;
+//! fn copy(queue: &EthRxQueue) -> EthRxQueue {
+//!     queue.clone()
+//! }
+//! ```
 
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;

@@ -63,6 +63,7 @@ use driver::Driver;
 use gate::Visits;
 use landing::Landing;
 use relay::{Front, Relay};
+use socket::SocketFile;
 use state::State;
 
 /// Which side makes the socket.
@@ -149,8 +150,8 @@ pub struct VhostStatistics {
 pub struct VhostPort {
     state: Arc<State>,
     relay: Option<JoinHandle<()>>,
-    /// The socket file to remove, in server mode.
-    file: Option<String>,
+    /// The socket file, in server mode.
+    file: Option<SocketFile>,
 }
 
 /// An opened port with all its queues.
@@ -184,7 +185,7 @@ impl VhostPort {
             State::new(path(), options.queues, options.tx_queues, Box::new(events)).map_err(descriptors)?,
         );
         watch::add(&state);
-        let file = matches!(front, Front::Listen(_)).then(path);
+        let file = matches!(front, Front::Listen(_)).then(|| SocketFile::of(&options.path));
         let mut port = VhostPort { state: state.clone(), relay: None, file };
         let relay = Relay { state: state.clone(), front, driver: Driver::new(options)? };
         let thread = std::thread::Builder::new().name("shunt-vhost".into()).stack_size(256 << 10);
@@ -216,6 +217,12 @@ impl VhostPort {
     /// True while a guest is attached.
     pub fn is_attached(&self) -> bool {
         self.state.control().running
+    }
+
+    /// True in server mode when somebody has removed the socket file, or put another in its place: who is attached stays so, nobody
+    /// else can come.
+    pub fn is_out_of_reach(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| !file.is_there())
     }
 
     /// What the attached guest accepts.
@@ -251,7 +258,7 @@ impl Drop for VhostPort {
             let _ = relay.join();
         }
         if let Some(file) = &self.file {
-            let _ = std::fs::remove_file(file);
+            file.remove();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line of `shunt` and `shuntd`, without a daemon.
 
 use std::io::Write;
+use std::process::Command as Process;
 
 use clap::{CommandFactory, Parser};
 use shunt_switch::cli::change::{Change, sentence};
@@ -165,4 +166,63 @@ fn the_manual_has_every_command_and_option() {
     for text in [".TH shuntd 8", "--config", "--check", "--strict", "SIGHUP reads --config again"] {
         assert!(page.contains(text), "{text} in {page}");
     }
+}
+
+fn shunt(words: &[&str]) -> (Option<i32>, String, String) {
+    let output = Process::new(env!("CARGO_BIN_EXE_shunt")).args(words).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn completion_scripts_know_every_command() {
+    let commands: Vec<String> =
+        Options::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for (shell, begins) in
+        [("bash", "_shunt() {"), ("zsh", "#compdef shunt"), ("fish", "# Print an optspec for argparse")]
+    {
+        let (code, script, said) = shunt(&["completion", shell]);
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{shell}");
+        assert!(script.starts_with(begins), "{shell}: {script}");
+        assert!(commands.len() > 15 && script.contains("socket"), "{shell}: {commands:?}");
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+    }
+    let (code, script, said) = shunt(&["completion", "tcsh"]);
+    assert_eq!((code, script.as_str()), (Some(2), ""));
+    assert!(said.contains("bash") && said.contains("zsh") && said.contains("fish"), "{said}");
+}
+
+/// The script at work, as the shell runs it when a person presses the tabulator.
+#[test]
+fn bash_completes_commands_and_their_words() {
+    let complete = |words: &[&str]| {
+        let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let script = format!(
+            "source <({} completion bash); COMP_WORDS=({line}); COMP_CWORD={}; _shunt shunt '{}' '{}'; printf '%s\n' \"${{COMPREPLY[@]}}\"",
+            env!("CARGO_BIN_EXE_shunt"),
+            words.len() - 1,
+            words[words.len() - 1],
+            words[words.len() - 2],
+        );
+        let output = Process::new("bash").args(["--norc", "-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(&["shunt", "tcpd"]), ["tcpdump"]);
+    assert_eq!(complete(&["shunt", "show", "gen"]), ["generations"]);
+    assert_eq!(complete(&["shunt", "--js"]), ["--json"]);
+    let port = complete(&["shunt", "port", ""]);
+    for word in ["add", "del", "up", "down", "reset"] {
+        assert!(port.iter().any(|found| found == word), "{word} in {port:?}");
+    }
+}
+
+#[test]
+fn frames_as_json_and_as_pcapng_at_once_are_refused() {
+    let (code, out, said) = shunt(&["--socket", "/nowhere", "--json", "tcpdump", "-w", "/tmp/never.pcapng"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(said.contains("give one of the two"), "{said}");
+    assert!(!std::path::Path::new("/tmp/never.pcapng").exists());
 }

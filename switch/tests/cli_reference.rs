@@ -349,6 +349,26 @@ fn a_captured_frame_is_a_line_of_tcpdump() {
 }
 
 #[test]
+fn a_captured_frame_is_a_json_object_on_one_line() {
+    use proto::CapturePoint::{Drop, Ingress};
+    let json = |frame: &proto::CapturedFrame| {
+        let line = tcpdump::json(frame);
+        assert!(!line.contains('\n'), "{line}");
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()
+    };
+    let frame = captured(Ingress, "");
+    let data: String = frame.data.iter().map(|byte| format!("{byte:02x}")).collect();
+    let wanted = serde_json::json!({
+        "time_ns": frame.time_ns, "port": "pod1", "way": "in", "reason": null, "length": 50, "data": data,
+        "text": "IP 10.0.0.1.5000 > 10.0.0.2.53: UDP, length 8",
+    });
+    assert_eq!(json(&frame), wanted);
+    let cut = proto::CapturedFrame { data: vec![1, 2], length: 2, ..captured(Drop, "runt") };
+    let cut = json(&cut);
+    assert_eq!((&cut["way"], &cut["reason"], &cut["data"]), (&"drop".into(), &"runt".into(), &"0102".into()));
+}
+
+#[test]
 fn a_capture_is_pcapng_with_an_interface_for_each_port_and_point() {
     use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
     use pcap_file::pcapng::{Block, PcapNgReader};

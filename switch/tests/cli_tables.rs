@@ -107,6 +107,16 @@ fn workers() {
         }),
         steal_seconds: 0.07,
         waited_seconds: 1.234,
+        carried: Some(proto::WorkerCarried {
+            rx_packets: 5_000_000,
+            rx_bytes: 320_000_000,
+            tx_packets: 4_999_000,
+            tx_bytes: 319_936_000,
+            taken: 3,
+            drops: [("runt", 2), ("same_port", 900), ("no_station", 90), ("tx_full", 5)]
+                .map(|(reason, count)| proto::WorkerDrop { reason: reason.into(), count })
+                .into(),
+        }),
         ..proto::Worker::default()
     };
     let floating = proto::Worker { worker: 1, core: None, ..proto::Worker::default() };
@@ -123,12 +133,18 @@ WORKER  BUSY-ITERATIONS  FULL-%  P99-US  OVER-5MS  LONGEST-MS  WAITED-S  STEAL-S
 
 WORKER  CACHE-FLOWS     HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
      0        65536  4999000    1000  100.0      900     12        50        0
+
+WORKER  RX-PKTS   RX-BYTES  TX-PKTS   TX-BYTES  TAKEN  DROPS  REASONS
+     0  5000000  320000000  4999000  319936000      3    997  same_port 900, no_station 90, tx_full
+                                                              5, and 1 more
+     1        0          0        0          0      0      0
 ",
     );
     let cache = |capacity, unsound| Some(proto::CacheUse { capacity, unsound, ..proto::CacheUse::default() });
     let off = proto::Worker { cache: cache(0, 0), ..proto::Worker::default() };
     let text = show::workers(&[off]);
-    assert!(text.ends_with("\nthe flow cache is off (`entries = 0` under [flow_cache])\n"), "{text}");
+    let said = "\n\nthe flow cache is off (`entries = 0` under [flow_cache])\n\n";
+    assert!(text.contains(said), "{text}");
 
     let pace = proto::Iterations {
         late: 4,
@@ -154,8 +170,7 @@ where WAITED-S or STEAL-S grows, something else has its core (`cores` under [wor
 WORKER  CACHE-FLOWS  HITS  MISSES  HIT-%  ENTERED  STALE  VERIFIED  UNSOUND
      3           16     0       0    0.0        0      0         0        2
 ALARM: worker 3 held 2 cached decisions that the stages decide otherwise: a defect of the switch;
-turn the cache off (`entries = 0` under [flow_cache], restart) and report it
-",
+turn the cache off (`entries = 0` under [flow_cache], restart) and report it",
     );
 }
 

@@ -2,42 +2,12 @@
 
 mod node;
 
-use std::thread;
 use std::time::{Duration, Instant};
 
+use node::disturb::{load, undisturbed};
 use node::{Kind, Node, PATIENCE, Plan, Pod, traffic};
 use shunt_tests::testpmd::{self, Forward};
 use shunt_tests::{Netns, Ping, Testpmd, require};
-
-/// Pods 1 and 2 exchange echoes, a millisecond apart, while `disturb` runs (and for as long as `echoes` take): all are answered.
-#[track_caller]
-fn undisturbed(node: &Node, echoes: u32, disturb: impl FnOnce(&Node)) {
-    let (from, to) = (&node.pods[0], &node.pods[1].v4);
-    thread::scope(|scope| {
-        let ping = Ping { count: echoes, interval_ms: 1, wait_ms: 2000, ..Ping::to(to) };
-        let stream = scope.spawn(move || ping.run(&from.netns).unwrap());
-        disturb(node);
-        let answers = stream.join().unwrap();
-        assert_eq!(
-            (answers.sent, answers.received),
-            (echoes, echoes),
-            "the others were disturbed: {:?}",
-            node.drops()
-        );
-    });
-    let (one, two) = (node.port("pod1"), node.port("pod2"));
-    assert_eq!((one.deaths, two.deaths, one.missed, two.missed), (0, 0, 0, 0));
-}
-
-/// Traffic towards the third pod for as long as the guard lives.
-fn load(node: &Node, to: &str) -> shunt_tests::Running {
-    // A neighbour entry of its own: the stream goes on when nobody answers for the address.
-    node.pods[1]
-        .netns
-        .exec(&["ip", "neigh", "replace", to, "lladdr", "02:00:00:00:00:33", "dev", "eth0"])
-        .unwrap();
-    node.pods[1].netns.spawn(&["ping", "-q", "-i", "0.002", "-W", "1", to]).unwrap()
-}
 
 const THREE_VETH: &[Kind] = &[Kind::Veth, Kind::Veth, Kind::Veth];
 
@@ -155,24 +125,89 @@ fn a_guest_that_is_killed_and_started_again() {
     assert_eq!(answers.received, 20, "{answers:?}");
 }
 
+/// Removes the socket file of port `vm` while nobody is attached: it is counted, and made again without being asked.
+#[track_caller]
+fn remove_socket(node: &Node, deaths: u64) {
+    std::fs::remove_file(node.path("vm")).unwrap();
+    node.wait_port("vm", "is back", |port| port.deaths == deaths && port.oper_up);
+    assert!(node.path("vm").exists());
+}
+
 #[test]
-fn a_socket_file_that_is_removed_is_made_again_by_a_reset() {
+fn a_socket_file_that_is_removed_is_made_again() {
     require!(root(), tool("dpdk-testpmd"), shuntd());
     let tail = "[[port]]\nname = \"vm\"\nkind = \"vhost-user\"\npath = \"DIR/vm\"\n";
     let node = Node::start(&Plan { pods: &[Kind::Veth, Kind::Veth], tail, ..Plan::default() });
-    let first = guest(&node);
-    node.wait_port("vm", "the guest is attached", |port| port.link);
-    undisturbed(&node, 2000, |node| {
+    undisturbed(&node, 3000, |node| {
+        remove_socket(node, 1);
+        let mut first = guest(node);
+        node.wait_port("vm", "the guest is attached", |port| port.link);
+        // A guest that is attached needs the file no more, and is left alone; the next one does.
         std::fs::remove_file(node.path("vm")).unwrap();
-        // A guest that is attached needs the file no more; the next one does.
-        assert!(node.port("vm").link);
-        drop(first);
-        node.wait_port("vm", "the guest's end is seen", |port| !port.link);
-        node.cli("port reset vm");
-        assert!(node.path("vm").exists());
+        let answers = Ping { count: 100, interval_ms: 10, ..Ping::to("10.0.0.44") };
+        assert_eq!(answers.run(&node.pods[0].netns).unwrap().received, 100);
+        let port = node.port("vm");
+        assert!((port.link, port.deaths) == (true, 1) && !node.path("vm").exists(), "{port:?}");
+        first.running().kill();
+        node.wait_port("vm", "is back", |port| port.deaths == 2 && port.oper_up && !port.link);
     });
     let _second = guest(&node);
     node.wait_port("vm", "the next guest is attached", |port| port.link);
+    let answers = Ping { count: 20, ..Ping::to("10.0.0.44") }.run(&node.pods[0].netns).unwrap();
+    assert_eq!(answers.received, 20, "{answers:?}");
+}
+
+/// The name is somebody else's now: the port is down and says why, and the other's file stays.
+#[test]
+fn a_socket_file_that_another_has_taken_stays_his() {
+    require!(root(), shuntd());
+    let tail = "[[port]]\nname = \"vm\"\nkind = \"vhost-user\"\npath = \"DIR/vm\"\n";
+    let node = Node::start(&Plan { pods: &[Kind::Veth, Kind::Veth], tail, ..Plan::default() });
+    let path = node.path("vm");
+    let next = node.path("next");
+    let other = std::os::unix::net::UnixListener::bind(&next).unwrap();
+    std::fs::rename(&next, &path).unwrap();
+    node.wait_port("vm", "is down", |port| !port.oper_up && port.about.contains("busy"));
+    assert_eq!(node.port("vm").deaths, 1);
+    assert!(path.exists(), "the other's socket was removed");
+    drop(other);
+    // Nobody listens there any more: it is taken over.
+    node.wait_port("vm", "is back", |port| port.oper_up);
+}
+
+/// Two memif ports share one socket file, which the driver makes again only when neither has the old one.
+#[test]
+fn a_shared_memif_socket_file_that_is_removed_is_made_again() {
+    require!(root(), tool("dpdk-testpmd"), shuntd());
+    let port = |name: &str, id: u32| {
+        format!("[[port]]\nname = \"{name}\"\nkind = \"memif\"\npath = \"DIR/vm\"\nid = {id}\n")
+    };
+    let tail = port("vm", 0) + &port("other", 1);
+    let node = Node::start(&Plan { pods: &[Kind::Veth, Kind::Veth], tail: &tail, ..Plan::default() });
+    let peer = |id: u32| {
+        let vdevs = vec![testpmd::memif(0, &node.path("vm"), id, false)];
+        let mut peer = Testpmd::launch(&testpmd::Options { vdevs, ..Default::default() }).unwrap();
+        peer.start(Forward::IcmpEcho).unwrap();
+        peer
+    };
+    undisturbed(&node, 3000, |node| {
+        remove_socket(node, 1);
+        node.wait_port("other", "is back", |port| port.deaths == 1 && port.oper_up);
+        let mut first = peer(1);
+        node.wait_port("other", "the peer is attached", |port| port.link);
+        std::fs::remove_file(node.path("vm")).unwrap();
+        let answers = Ping { count: 100, interval_ms: 10, ..Ping::to("10.0.0.44") };
+        assert_eq!(answers.run(&node.pods[0].netns).unwrap().received, 100);
+        assert_eq!((node.port("vm").deaths, node.port("other").deaths), (1, 1));
+        first.running().kill();
+        node.wait_ports("both are back", |ports| {
+            ["vm", "other"].iter().all(|name| ports[*name].deaths == 2 && ports[*name].oper_up)
+        });
+    });
+    let _second = peer(0);
+    node.wait_port("vm", "the next peer is attached", |port| port.link);
+    let answers = Ping { count: 20, ..Ping::to("10.0.0.44") }.run(&node.pods[0].netns).unwrap();
+    assert_eq!(answers.received, 20, "{answers:?}");
 }
 
 /// A pseudo-random number generator (Marsaglia's xorshift64): the same sequence in every run.

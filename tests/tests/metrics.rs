@@ -129,6 +129,11 @@ fn agrees_on_workers(node: &Node, page: &Page) {
         ("shunt_worker_latency_seconds_count", &worker["pace"]["busy"]),
         ("shunt_worker_lessons_lost_total", &worker["lessons_lost"]),
         ("shunt_worker_queues", &2.into()),
+        ("shunt_worker_frames_total", &worker["carried"]["rx_packets"]),
+        ("shunt_worker_rx_bytes_total", &worker["carried"]["rx_bytes"]),
+        ("shunt_worker_tx_frames_total", &worker["carried"]["tx_packets"]),
+        ("shunt_worker_tx_bytes_total", &worker["carried"]["tx_bytes"]),
+        ("shunt_worker_taken_frames_total", &worker["carried"]["taken"]),
     ] {
         let series = format!("{metric}{{worker=0}}");
         assert_eq!(page.value(&series), value.as_f64().unwrap(), "{series}");
@@ -141,6 +146,67 @@ fn agrees_on_workers(node: &Node, page: &Page) {
     let time = page.value("shunt_worker_time_seconds_total{worker=0}");
     // A worker that sleeps counts no time either: both may be the same but for their last digit.
     assert!(time > busy && time <= cycles("total") + 1e-6, "{time}");
+}
+
+/// What the workers carried, all together, is what the ports did: in `shunt show` while all ports are there, in the metrics also after
+/// one is gone.
+#[test]
+fn workers_and_ports_add_up_to_the_same() {
+    require!(root(), tool("ping"), tool("curl"), file(PARSER), shuntd());
+    let head = format!("{}[workers]\ncount = 2\n", head());
+    let node = Node::start(&Plan { pods: &[Kind::Veth; 3], quiet: true, head: &head, ..Plan::default() });
+    ping(&node, 20);
+    // Dropped for a reason of its own by each worker: addresses behind the port that asks.
+    for pod in &node.pods {
+        let own = pod.mac();
+        pod.netns.exec(&["ip", "neigh", "replace", "10.0.0.9", "lladdr", &own, "dev", "eth0"]).unwrap();
+        assert_eq!(Ping { count: 3, ..Ping::to("10.0.0.9") }.run(&pod.netns).unwrap().received, 0);
+    }
+    const KEYS: [&str; 5] = ["rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "taken"];
+    let sum = |rows: &Value, of: &dyn Fn(&Value) -> u64| rows.as_array().unwrap().iter().map(of).sum::<u64>();
+    let by_ports = || {
+        let (ports, drops) = (node.show("ports"), node.drops());
+        (KEYS.map(|key| sum(&ports, &|row| row[key].as_u64().unwrap())), drops.values().sum::<u64>())
+    };
+    let drops = |row: &Value| sum(&row["carried"]["drops"], &|drop| drop["count"].as_u64().unwrap());
+    let by_workers = || {
+        let workers = node.show("workers");
+        let carried = KEYS.map(|key| sum(&workers, &|row| row["carried"][key].as_u64().unwrap()));
+        (carried, sum(&workers, &drops))
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let workers = loop {
+        let (before, workers, after) = (by_ports(), by_workers(), by_ports());
+        if before == after {
+            assert_eq!(workers, after);
+            break workers;
+        }
+        assert!(Instant::now() < deadline, "traffic goes on");
+    };
+    // The third pod's first frame was flooded: nobody knew yet where it is.
+    assert!(workers.0[0] >= 40 && workers.1 >= 8, "{workers:?}");
+    let each = node.show("workers");
+    assert!(each.as_array().unwrap().iter().all(|row| drops(row) >= 3), "each worker dropped some: {each}");
+
+    // What a port has counted that is gone is still the workers'.
+    node.cli("port del pod3");
+    let families = [
+        ("shunt_worker_tx_frames_total", workers.0[2]),
+        ("shunt_worker_tx_bytes_total", workers.0[3]),
+        ("shunt_worker_taken_frames_total", workers.0[4]),
+    ];
+    let page = Page::of(&node);
+    for (family, least) in families {
+        let now: f64 = (0..2).map(|worker| page.value(&format!("{family}{{worker={worker}}}"))).sum();
+        assert!(now >= least as f64, "{family}: {now}, was {least}");
+    }
+    for reason in node.show("drops").as_array().unwrap().iter().map(|drop| drop["reason"].as_str().unwrap()) {
+        let of = |worker| {
+            page.find(&format!("shunt_worker_dropped_frames_total{{reason={reason},worker={worker}}}"))
+        };
+        let all = page.value(&format!("shunt_dropped_frames_total{{reason={reason}}}"));
+        assert_eq!((0..2).filter_map(of).sum::<f64>(), all, "{reason}");
+    }
 }
 
 /// A worker that slept through a publication was not held up by it: one under traffic is.

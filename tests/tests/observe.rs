@@ -103,3 +103,29 @@ fn a_bare_ip_packet_gets_its_ethernet_header_in_the_trace_too() {
         "shunt: eth.src: pod2 is an l3 port, its frames are bare IP packets; leave it out"
     );
 }
+
+/// `tcpdump --json`: a frame a line, the same that it prints without.
+#[test]
+fn captured_frames_as_json() {
+    require!(root(), tool("ping"), shuntd());
+    let node = Node::start(&Plan { pods: &[Kind::Veth; 2], quiet: true, ..Plan::default() });
+    assert!(Ping { count: 3, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap().received > 0);
+    let words = ["--json", "tcpdump", "-i", "any", "-c", "4", "icmp"];
+    let mut capture = node.shuntd.cli_cmd(&words).unwrap().spawn().unwrap();
+    assert!(capture.stderr().wait_for("listening on", 0, node::PATIENCE).is_some());
+    assert_eq!(Ping { count: 1, ..Ping::to("10.0.0.2") }.run(&node.pods[0].netns).unwrap().received, 1);
+    assert_eq!(capture.wait(node::PATIENCE).unwrap().code(), Some(0));
+    let text = capture.stdout().text(0);
+    let frames: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ways: Vec<_> =
+        frames.iter().map(|it| (it["port"].as_str().unwrap(), it["way"].as_str().unwrap())).collect();
+    assert_eq!(ways, [("pod1", "in"), ("pod2", "out"), ("pod2", "in"), ("pod1", "out")], "{text}");
+    let first = &frames[0];
+    assert!(
+        first["text"].as_str().unwrap().starts_with("IP 10.0.0.1 > 10.0.0.2: ICMP echo request"),
+        "{first}"
+    );
+    assert_eq!((first["length"].as_u64(), first["data"].as_str().unwrap().len()), (Some(98), 196));
+    // As it came in, so it went out.
+    assert_eq!(first["data"], frames[1]["data"]);
+}

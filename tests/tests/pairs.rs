@@ -88,6 +88,21 @@ fn af_xdp_with_itself() {
 }
 
 #[test]
+fn a_dpdk_device_with_every_kernel_kind() {
+    require!(root(), tool("iperf3"), tool("perl"), tool("ethtool"), file("/dev/net/tun"), shuntd());
+    pairs(Kind::Dpdk, &Kind::KERNEL, &traffic::AF_PACKET);
+}
+
+#[test]
+fn a_dpdk_device_with_itself_vhost_user_and_memif() {
+    require!(root(), tool("iperf3"), tool("perl"), tool("ethtool"), tool("dpdk-testpmd"), shuntd());
+    pairs(Kind::Dpdk, &[Kind::Dpdk], &traffic::AF_PACKET);
+    let terms = Terms { fragments: false, ..traffic::TESTPMD };
+    pairs(Kind::Dpdk, &[Kind::VhostUser], &terms);
+    pairs(Kind::Dpdk, &[Kind::Memif], &terms);
+}
+
+#[test]
 fn vhost_user_with_every_kernel_kind() {
     require!(root(), tool("iperf3"), tool("perl"), tool("dpdk-testpmd"), file("/dev/net/tun"), shuntd());
     pairs(Kind::VhostUser, &Kind::KERNEL, &traffic::TESTPMD);

@@ -282,6 +282,6 @@ fn a_virtual_machine_survives_a_restart_of_the_switch() {
 #[test]
 fn two_pods_behind_virtio_user_exchange_ping_and_tcp() {
     require!(root(), tool("dpdk-testpmd"), tool("iperf3"), tool("perl"), shuntd());
-    let node = Node::start(&Plan { pods: &[Kind::VhostUser, Kind::Veth], ..Plan::default() });
+    let node = Node::start(&Plan { pods: &[Kind::VhostUser, Kind::VhostUser], ..Plan::default() });
     traffic::brief(&node.pods[0], &node.pods[1], &traffic::TESTPMD).unwrap();
 }

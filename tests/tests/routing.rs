@@ -35,7 +35,7 @@ fn every_kernel_kind_reaches_the_other_network_with_all_it_can_send() {
     let places = &[(Kind::Veth, 1), (Kind::Tun, 1), (Kind::Veth, 2), (Kind::Tap, 2), (Kind::Tun, 2)];
     let node = routed(places, "");
     let [veth, tun, others @ ..] = &node.pods[..] else { unreachable!("five pods") };
-    let terms = Terms { floor_gbits: 0.01, arrives: 1.0 };
+    let terms = Terms { floor_gbits: 0.01, ..traffic::KERNEL };
     let mut failed = Vec::new();
     let with_tap = others.iter().filter(|other| other.kind == Kind::Tap).map(|other| (tun, other));
     for (a, b) in others.iter().map(|other| (veth, other)).chain(with_tap) {

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::live::Through;
 use super::network::{FlowCache, l2, l3};
 use super::rates::{self, Row};
-use super::{costs, guests, live, nat, opened, pauses, pods, rules, tunnels, updates, vlan};
+use super::{bursts, costs, guests, live, nat, opened, pauses, pods, rules, tunnels, updates, vlan};
 use crate::figure::{Bar, Cell, Figure};
 use crate::frames::SEGMENTS;
 use crate::oneway::{ENTERED_PERCENT, HIT_PERCENT, TunnelSide};
@@ -160,6 +160,24 @@ pub const SCENARIOS: &[Scenario] = &[
         cells: &[(1_000_000, Bar::AllBelow(1_049.0))],
         quick: &[200_000],
         measure: pauses::measure,
+    },
+    Scenario {
+        name: "updates-full",
+        cells: &[(100_000, Bar::Ratio(0.9))],
+        quick: &[100_000],
+        measure: |plan, flows, _| updates::measure_cached(plan, flows),
+    },
+    Scenario {
+        name: "updates-all",
+        cells: &[(100_000, Bar::Stated)],
+        quick: &[100_000],
+        measure: |plan, flows, _| updates::measure_doubtful(plan, flows),
+    },
+    Scenario {
+        name: "bursts",
+        cells: &[(1_000, Bar::Stated), (100_000, Bar::Stated)],
+        quick: &[1_000],
+        measure: |plan, flows, _| bursts::measure(plan, flows),
     },
     Scenario { name: "policer", cells: &[(1_000, Bar::Stated)], quick: &[1_000], measure: costs::policer },
     Scenario { name: "bond", cells: &[(1_000, Bar::Stated)], quick: &[1_000], measure: costs::bond },

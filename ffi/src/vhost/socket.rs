@@ -1,7 +1,7 @@
-//! The front end's socket: checks on its path, and the listener.
+//! The front end's socket: checks on its path, the listener, and whether its file is still there.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::relay::Front;
@@ -11,6 +11,37 @@ use super::{VhostError, VhostMode, VhostOptions};
 const MAX_PATH: usize = 107;
 /// `VHOST_MAX_QUEUE_PAIRS` of the library.
 const MAX_PAIRS: u16 = 128;
+
+/// The file of a socket that we listen on.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: String,
+    /// Device and inode; `None` when it was gone before anybody looked.
+    made: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    /// The one that was just made at `path`.
+    pub(super) fn of(path: &str) -> Self {
+        Self { path: path.to_owned(), made: inode(path) }
+    }
+
+    /// It still has its name.
+    pub(super) fn is_there(&self) -> bool {
+        self.made.is_some() && inode(&self.path) == self.made
+    }
+
+    /// Takes its name away; what somebody else has put there stays.
+    pub(super) fn remove(&self) {
+        if self.is_there() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &str) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
 
 /// Checks the options and, in server mode, listens; a socket file that a dead process left behind is replaced.
 pub(super) fn open(options: &VhostOptions) -> Result<Front, VhostError> {

@@ -23,6 +23,7 @@
 
 pub mod bonds;
 pub mod capture;
+mod carried;
 pub mod change;
 pub mod client;
 pub mod conntrack;
@@ -124,6 +125,9 @@ async fn ask(options: &Options) -> Result<(), Failure> {
     if let Command::Conntrack(wanted) = &options.command {
         conntrack::check(wanted)?;
     }
+    if let Command::Tcpdump(wanted) = &options.command {
+        tcpdump::check(wanted, json)?;
+    }
     let mut client = Client::connect(&options.socket).await?;
     if let Some(change) = change {
         let applied = change.send(&mut client).await?;
@@ -133,7 +137,9 @@ async fn ask(options: &Options) -> Result<(), Failure> {
         Some(Question::Flows(request)) => return flows::run(&mut client, request, json).await,
         Some(Question::Rules(wanted)) => return ovs::dump(&mut client, wanted, json).await,
         Some(Question::Ip(wanted, families)) => return ip::run(&mut client, wanted, families, json).await,
-        Some(Question::Capture(request, wanted)) => return tcpdump::run(&mut client, request, &wanted).await,
+        Some(Question::Capture(request, wanted)) => {
+            return tcpdump::run(&mut client, request, &wanted, json).await;
+        }
         Some(Question::Trace(request)) => return trace::run(&mut client, request, json).await,
         Some(Question::Ping(request)) => return ping::run(&mut client, request, json).await,
         None => {}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::carried::carried;
 use super::client::Client;
 use super::options::Show;
 use super::pace::pace;
@@ -135,7 +136,7 @@ pub fn workers(rows: &[proto::Worker]) -> String {
             row.queues.join(" "),
         ]);
     }
-    format!("{}\n{}\n{}", table.render(), pace(rows), caches(rows))
+    format!("{}\n{}\n{}\n{}", table.render(), pace(rows), caches(rows), carried(rows))
 }
 
 /// What the workers' flow caches did, with an alarm for each that was wrong.

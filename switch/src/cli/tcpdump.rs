@@ -14,7 +14,7 @@ use super::options::Tcpdump;
 use crate::control::api::proto;
 use crate::control::capture::SNAPLEN;
 use crate::control::capture::filter::Filter;
-pub use lines::{Style, line};
+pub use lines::{Style, json, line};
 pub use pcapng::Pcapng;
 
 /// What is asked of the daemon.
@@ -30,15 +30,33 @@ pub fn request(wanted: &Tcpdump) -> Result<proto::CaptureRequest, Failure> {
     Ok(proto::CaptureRequest { port, filter, snaplen })
 }
 
+/// Whether the options fit each other.
+///
+/// # Errors
+/// JSON and pcapng at once.
+pub fn check(wanted: &Tcpdump, json: bool) -> Result<(), Failure> {
+    if json && wanted.write.is_some() {
+        return Err(Failure::bad_input(
+            "shunt: --json prints frames as lines, -w writes them as pcapng; give one of the two",
+        ));
+    }
+    Ok(())
+}
+
 /// Where the frames go.
 enum Sink {
     Lines(Style),
+    /// One object a line.
+    Json,
     Pcapng(Box<Pcapng<Box<dyn Write>>>),
 }
 
 impl Sink {
-    fn of(wanted: &Tcpdump) -> Result<Self, Failure> {
+    fn of(wanted: &Tcpdump, json: bool) -> Result<Self, Failure> {
         let Some(path) = &wanted.write else {
+            if json {
+                return Ok(Self::Json);
+            }
             return Ok(Self::Lines(Style { link: wanted.ethernet }));
         };
         let refused = |error: io::Error| {
@@ -58,13 +76,14 @@ impl Sink {
     fn put(&mut self, frame: &proto::CapturedFrame) -> io::Result<()> {
         match self {
             Self::Lines(style) => writeln!(io::stdout().lock(), "{}", line(frame, *style)),
+            Self::Json => writeln!(io::stdout().lock(), "{}", json(frame)),
             Self::Pcapng(file) => file.put(frame),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Lines(_) => io::stdout().lock().flush(),
+            Self::Lines(_) | Self::Json => io::stdout().lock().flush(),
             Self::Pcapng(file) => file.flush(),
         }
     }
@@ -83,8 +102,9 @@ pub(super) async fn run(
     client: &mut Client,
     request: proto::CaptureRequest,
     wanted: &Tcpdump,
+    json: bool,
 ) -> Result<(), Failure> {
-    let mut sink = Sink::of(wanted)?;
+    let mut sink = Sink::of(wanted, json)?;
     let mut feed = Feed::of(client.capture(request).await?)?;
     let place = if wanted.port == "any" { "all ports" } else { &wanted.port };
     eprintln!("listening on {place}, link-type EN10MB (Ethernet), snapshot length {} bytes", wanted.snaplen);

@@ -12,6 +12,7 @@
 //! | `services` | the tables of services; the end of connections whose backend is gone |
 //! | `domains` | networks and VLANs as broadcast domains, and the ports in them |
 //! | `ports` | opening, placing, closing ports; ports that die and come back |
+//! | `sockets` | ports whose socket file somebody has removed |
 //! | `learn`, `neighbors` | MAC addresses and neighbours that traffic taught |
 //! | `routes` | routers and gateways of the configuration, as tables |
 //! | `overlay` | what peers of overlays put into the tables; their numbers |
@@ -68,6 +69,7 @@ mod routes;
 pub mod rules;
 pub mod sample;
 mod services;
+mod sockets;
 mod start;
 pub mod status;
 #[cfg(test)]
@@ -271,6 +273,7 @@ impl Control {
     /// Time-driven work.
     fn tick(&mut self) {
         self.collect_dead_ports();
+        self.bury_unreachable_ports();
         self.retry_closed_ports();
         self.follow_peer_files();
         self.age();

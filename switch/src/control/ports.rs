@@ -115,7 +115,7 @@ impl PortState {
         }
     }
 
-    fn device(&self) -> Option<&Device> {
+    pub(super) fn device(&self) -> Option<&Device> {
         match &self.state {
             State::Open { device, .. } => Some(device),
             State::Closed { .. } => None,
@@ -405,23 +405,24 @@ impl Control {
         dead.sort_unstable();
         dead.dedup();
         for id in dead {
-            self.bury(id);
+            self.bury(id, "device went away");
         }
     }
 
-    fn bury(&mut self, id: PortId) {
+    /// Takes a port out of service; it is opened again as soon as that works.
+    pub(super) fn bury(&mut self, id: PortId, cause: &str) {
         let Some(Some(port)) = self.ports.slots.get_mut(id.index()) else { return };
         if !matches!(port.state, State::Open { .. }) {
             return;
         }
-        let why = "its device went away".to_owned();
+        let why = format!("its {cause}");
         let retry_at = Instant::now() + RETRY.0;
         let mut old = std::mem::replace(&mut port.state, State::Closed { why, retry_at, wait: RETRY.0 });
         port.missed += old.missed();
         port.deaths += 1;
         port.since = Instant::now();
         let (name, network) = (port.config.name.clone(), port.config.network.clone());
-        tracing::warn!(port = %name, "device went away; the port is down until it comes back");
+        tracing::warn!(port = %name, "{cause}; the port is down until it comes back");
         if let State::Open { queues, .. } = &old {
             self.detach_rx(id, queues);
         }

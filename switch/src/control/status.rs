@@ -1,5 +1,6 @@
 //! What `shunt show` prints: plain rows, collected on the control thread, the same for tables and JSON.
 
+mod carried;
 mod cpu;
 mod networks;
 mod services;
@@ -15,6 +16,7 @@ use crate::port::DeviceStatus;
 use crate::table::fdb::Place;
 use crate::topology::Topology;
 
+pub use carried::{Carried, WorkerDrop};
 pub(crate) use cpu::TICKS;
 pub use networks::{NetworkRow, RouteRow, RouterRow};
 pub use workers::{CacheUse, Cycles, Iterations, WorkerRow};

@@ -56,7 +56,7 @@ impl Default for Totals {
 
 impl Totals {
     /// Adds what one worker counted in a slot.
-    fn count(&mut self, counters: &PortCounters) {
+    pub(super) fn count(&mut self, counters: &PortCounters) {
         self.rx_packets += counters.rx_packets.get();
         self.rx_bytes += counters.rx_bytes.get();
         self.tx_packets += counters.tx_packets.get();

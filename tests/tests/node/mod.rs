@@ -9,6 +9,7 @@
 )]
 
 pub mod capture;
+pub mod disturb;
 pub mod pod;
 pub mod station;
 pub mod traffic;

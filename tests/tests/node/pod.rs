@@ -13,6 +13,8 @@ pub enum Kind {
     Tap,
     Tun,
     AfXdp,
+    /// DPDK's `net_af_packet` on the host end, which knows of no unfinished checksum: the pod's offloads are off.
+    Dpdk,
     VhostUser,
     Memif,
 }
@@ -28,6 +30,7 @@ impl Kind {
             Self::Tap => "tap",
             Self::Tun => "tun",
             Self::AfXdp => "af_xdp",
+            Self::Dpdk => "dpdk",
             Self::VhostUser => "vhost-user",
             Self::Memif => "memif",
         }
@@ -66,7 +69,7 @@ impl Pod {
         let (v4, v6) = (format!("10.0.0.{n}"), format!("fd00::{n}"));
         let port = format!("pod{n}");
         let mut pod = Self { kind, number: n, quiet, port, v4, v6, veth: None, testpmd: None, netns };
-        if matches!(kind, Kind::Veth | Kind::AfXdp) {
+        if matches!(kind, Kind::Veth | Kind::AfXdp | Kind::Dpdk) {
             pod.plug(mtu, quiet, node);
         }
         pod
@@ -80,7 +83,11 @@ impl Pod {
         let both = [v4.as_str(), v6.as_str()];
         let addrs = if quiet { &both[..1] } else { &both[..] };
         let inside = Interface { addrs, mtu, ..Interface::default() };
-        self.veth = Some(Veth::pair(&format!("h-{}", self.port), Some(node), &self.netns, &inside).unwrap());
+        let veth = Veth::pair(&format!("h-{}", self.port), Some(node), &self.netns, &inside).unwrap();
+        if self.kind == Kind::Dpdk {
+            veth.offloads_off().unwrap();
+        }
+        self.veth = Some(veth);
     }
 
     /// Starts what is on the other side of the daemon's sockets, in the kinds that have them.
@@ -110,6 +117,7 @@ impl Pod {
         let v6 = if self.quiet { String::new() } else { format!(", \"{v6}/64\"") };
         let keys = match kind {
             Kind::Veth | Kind::AfXdp => format!("device = \"h-{port}\""),
+            Kind::Dpdk => format!("devargs = \"net_af_packet_{port},iface=h-{port}\""),
             Kind::VhostUser | Kind::Memif => format!("path = \"DIR/{port}\""),
             // An address that is the same after a restart of the daemon: other pods have it in their neighbour tables.
             Kind::Tap | Kind::Tun => format!(

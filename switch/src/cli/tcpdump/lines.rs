@@ -34,6 +34,30 @@ pub fn line(frame: &CapturedFrame, style: Style) -> String {
     line
 }
 
+/// A frame as a JSON object on one line: where and when it was seen, its length, its first bytes in hexadecimal digits, and what
+/// [`line()`] says of it.
+pub fn json(frame: &CapturedFrame) -> String {
+    let way = match frame.point() {
+        CapturePoint::Ingress => "in",
+        CapturePoint::Egress => "out",
+        CapturePoint::Drop => "drop",
+    };
+    let data = frame.data.iter().fold(String::with_capacity(2 * frame.data.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    serde_json::json!({
+        "time_ns": frame.time_ns,
+        "port": frame.port,
+        "way": way,
+        "reason": (!frame.reason.is_empty()).then_some(&frame.reason),
+        "length": frame.length,
+        "data": data,
+        "text": what(&Headers::of(&frame.data, frame.length)),
+    })
+    .to_string()
+}
+
 fn time(nanoseconds: u64) -> String {
     let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);

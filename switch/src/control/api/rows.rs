@@ -8,8 +8,8 @@ use crate::control::flows::FlowRow;
 use crate::control::picture::{NeighborEntry, RouteEntry};
 use crate::control::rules::RuleRow;
 use crate::control::status::{
-    CacheUse, ConnectionTableRow, Cycles, DropRow, FdbRow, GenerationRow, Iterations, NetworkRow, PortRow,
-    RouteRow, RouterRow, TopologyRow, WorkerRow,
+    CacheUse, Carried, ConnectionTableRow, Cycles, DropRow, FdbRow, GenerationRow, Iterations, NetworkRow,
+    PortRow, RouteRow, RouterRow, TopologyRow, WorkerDrop, WorkerRow,
 };
 use crate::control::trace::{FrameRow, OutputRow, TableRow, TraceRow};
 use crate::control::{Applied, ConnectionStatistics};
@@ -104,7 +104,17 @@ impl From<WorkerRow> for proto::Worker {
             pace: Some(row.pace.into()),
             steal_seconds: row.steal_seconds,
             waited_seconds: row.waited_seconds,
+            carried: Some(row.carried.into()),
         }
+    }
+}
+
+impl From<Carried> for proto::WorkerCarried {
+    fn from(row: Carried) -> Self {
+        let Carried { rx_packets, rx_bytes, tx_packets, tx_bytes, taken, drops } = row;
+        let drop = |WorkerDrop { reason, count }| proto::WorkerDrop { reason: reason.to_owned(), count };
+        let drops = drops.into_iter().map(drop).collect();
+        Self { rx_packets, rx_bytes, tx_packets, tx_bytes, taken, drops }
     }
 }
 

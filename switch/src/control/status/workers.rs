@@ -3,6 +3,7 @@
 use serde::Serialize;
 use shunt_ffi::clock;
 
+use super::carried::Carried;
 use super::cpu::{self, Cores};
 use super::{micros, percent};
 use crate::control::{Control, WorkerLink};
@@ -53,6 +54,8 @@ pub struct WorkerRow {
     pub cycles: Cycles,
     /// What its flow cache did.
     pub cache: CacheUse,
+    /// What it received, sent and dropped, at all ports.
+    pub carried: Carried,
 }
 
 /// How long a worker's iterations take: what a frame waits is at most the iteration under way and its own.
@@ -202,6 +205,7 @@ impl Control {
                     waited_seconds: cpu::waited_seconds(time.thread.get()),
                     cycles: Cycles { total, busy, slept, hz },
                     cache: CacheUse::of(worker),
+                    carried: Carried::of(&worker.counters),
                 }
             })
             .collect()

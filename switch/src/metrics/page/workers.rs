@@ -109,6 +109,26 @@ fn intervals(latency: &[u64]) -> Vec<(f64, u64)> {
 
 fn traffic(page: &mut Writer<'_>, rows: &Rows<'_>) -> fmt::Result {
     page.counters(("shunt_worker_frames", ""), "Frames received.", rows.each(|row| row.packets))?;
+    page.counters(("shunt_worker_rx", "bytes"), "Bytes received.", rows.each(|row| row.carried.rx_bytes))?;
+    page.counters(
+        ("shunt_worker_tx_frames", ""),
+        "Frames sent; a large send is one.",
+        rows.each(|row| row.carried.tx_packets),
+    )?;
+    page.counters(("shunt_worker_tx", "bytes"), "Bytes sent.", rows.each(|row| row.carried.tx_bytes))?;
+    page.counters(
+        ("shunt_worker_taken_frames", ""),
+        "Frames received that the switch itself took: answers to its own questions.",
+        rows.each(|row| row.carried.taken),
+    )?;
+    page.counters(
+        ("shunt_worker_dropped_frames", ""),
+        "Frames that the worker dropped, at all ports, also at those that are gone; only reasons that happened.",
+        rows.numbers.iter().zip(rows.workers).flat_map(|(number, row)| {
+            let drops = row.carried.drops.iter();
+            drops.map(move |drop| ([("worker", number.as_str()), ("reason", drop.reason)], drop.count))
+        }),
+    )?;
     page.gauges(
         ("shunt_worker_cycles_per_frame", ""),
         "Cycles of busy iterations by frames received, since the start.",

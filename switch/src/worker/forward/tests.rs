@@ -5,6 +5,7 @@ mod hostile;
 mod meter;
 mod model;
 mod policy;
+mod recheck;
 mod stateful;
 
 use std::sync::{Arc, OnceLock};

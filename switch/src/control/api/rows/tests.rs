@@ -83,6 +83,14 @@ fn worker(core: Option<usize>) -> WorkerRow {
             verified: 17,
             unsound: 18,
         },
+        carried: Carried {
+            rx_packets: 33,
+            rx_bytes: 34,
+            tx_packets: 35,
+            tx_bytes: 36,
+            taken: 37,
+            drops: vec![WorkerDrop { reason: "runt", count: 38 }],
+        },
     }
 }
 
