@@ -257,11 +257,11 @@ write("kept", "torn", b"\1shunt state, version 1\n0000000107 5f0c")
 write("kept", "bad", b"\1shunt state, version 1\n" + b"0" * 44 + b"\n{}\n")
 
 # Frames through the node of switch/src/worker/forward/hostile.toml: port, seconds, length, where the transport header begins.
-UPLINK, WEB, DB, CHILD, VXLAN, GENEVE, GRE = range(7)
+UPLINK, WEB, DB, CHILD, VXLAN, GENEVE, GRE, SPAN, BEYOND, LOCAL, ROUTED, VXLAN6, GENEVE6, GRE_IP = range(14)
 
 
 def frame(port, body, seconds=0, flags=0, start=0, size=0):
-    return struct.pack("<BBHBB", port | flags, seconds, len(body), start, size) + body
+    return struct.pack("<BBHBB", port & 7 | flags, seconds, len(body) | port >> 3 << 11, start, size) + body
 
 
 def pod(port, body, number={WEB: 1, DB: 2}):
@@ -282,8 +282,8 @@ KNOWN = frame(UPLINK, arp(OUTSIDE, "192.168.50.3", "192.168.50.2")) + frame(UPLI
 OPEN = [tcp(40000, 80, SYN), tcp(40000, 80, ACK, 2, 2), tcp(40000, 80, 0x18, 2, 2, bytes(30))]
 
 
-def from_outside(body, tag=None):
-    return ethernet(OUTSIDE, "ff:ff:ff:ff:ff:ff", body, tag)
+def from_outside(body, tag=None, destination="02:00:00:00:50:fe"):
+    return ethernet(OUTSIDE, destination, body, tag)
 
 
 write("forward", "arp", KNOWN + frame(WEB, arp("02:00:00:00:10:01", "10.16.0.2", "10.16.0.1")) + frame(WEB, arp("02:00:00:00:10:01", "10.16.0.2", "10.16.0.3")))
@@ -308,16 +308,96 @@ write("forward", "sctp", b"".join(frame(DB, pod(DB, packet("10.16.0.3", "10.96.0
 INNER = packet("10.20.6.7", "10.20.9.60", 17, udp(1, 2))
 INNER_FRAME = ethernet("02:00:00:00:20:06", "3e:7c:ce:00:09:3c", INNER)
 VXLAN_PACKET = packet("192.168.50.3", "192.168.50.2", 17, udp(50000, 4789, b"\x08\0\0\0\0\0\2\0" + INNER_FRAME))
-write("forward", "vxlan", KNOWN + frame(UPLINK, from_outside(VXLAN_PACKET)) + frame(VXLAN, ethernet("3e:7c:ce:00:09:3c", "02:00:00:00:00:01", packet("10.20.9.60", "10.20.6.7", 6, OPEN[0]))))
+write("forward", "vxlan", KNOWN + frame(UPLINK, from_outside(VXLAN_PACKET)) + frame(VXLAN, ethernet("3e:7c:ce:00:09:3c", "02:00:00:00:20:fe", packet("10.20.9.60", "10.20.6.7", 6, OPEN[0]))))
 GENEVE_FRAME = ethernet("02:00:00:11:00:05", "02:00:00:11:00:04", packet("10.17.0.5", "10.17.0.4", 6, OPEN[0]))
 write("forward", "geneve", KNOWN + frame(UPLINK, from_outside(packet("192.168.50.3", "192.168.50.2", 17, udp(50000, 6081, b"\0\0\x65\x58\0\0\5\0" + GENEVE_FRAME)))) + frame(GENEVE, ethernet("02:00:00:11:00:04", "02:00:00:11:00:05", packet("10.17.0.4", "10.17.0.5", 6, SYN.to_bytes(1, "big") * 20))))
 write("forward", "gre", KNOWN + frame(UPLINK, from_outside(packet("192.168.50.3", "192.168.50.2", 47, b"\x20\0\x65\x58\0\0\0\1" + GENEVE_FRAME))) + frame(GRE, GENEVE_FRAME))
 write("forward", "ipip", KNOWN + frame(UPLINK, from_outside(packet("192.168.50.3", "192.168.50.2", 4, packet("10.40.2.5", "10.16.0.2", 17, udp(1, 2))))) + frame(WEB, pod(WEB, packet("10.16.0.2", "10.40.2.5", 17, udp(1, 2)))))
-write("forward", "demux", frame(UPLINK, from_outside(packet("10.186.152.9", "10.186.152.16", 17, udp(1, 2)), 1155)) + frame(CHILD, ethernet("8e:78:9c:32:b5:72", OUTSIDE, packet("10.186.152.16", "10.186.152.9", 17, udp(1, 2)))))
+write("forward", "demux", frame(UPLINK, from_outside(packet("10.186.152.9", "10.186.152.16", 17, udp(1, 2)), 1155, "8e:78:9c:32:b5:72")) + frame(CHILD, ethernet("8e:78:9c:32:b5:72", OUTSIDE, packet("10.186.152.16", "10.186.152.9", 17, udp(1, 2)))))
 LARGE = packet("10.16.0.2", "10.16.0.3", 6, tcp(5000, 8080, ACK, 2, 2, bytes(1500)))
 write("forward", "to-be-cut", KNOWN + frame(WEB, pod(WEB, LARGE), 0, 0x50, 34, 30) + frame(DB, pod(DB, LARGE), 0, 0x58, 34, 30))
 write("forward", "to-be-cut-and-wrapped", KNOWN + frame(WEB, pod(WEB, packet("10.16.0.2", "10.20.6.7", 17, BIG)), 0, 0x70, 34, 30))
 write("forward", "node-port", KNOWN + frame(UPLINK, from_outside(packet("192.168.50.9", "192.168.50.2", 6, tcp(5000, 30080, SYN)))) + frame(UPLINK, from_outside(packet("192.168.50.9", "192.168.50.7", 6, tcp(5000, 8080, SYN)))))
+
+
+# Ways that the above do not go.
+def each(port, *bodies):
+    return b"".join(frame(port, it) for it in bodies)
+
+
+def from_peer(protocol, body, six=False):
+    ends = ("fd00:50::3", "fd00:50::2") if six else ("192.168.50.3", "192.168.50.2")
+    return from_outside(packet(*ends, protocol, body))
+
+
+def inside(source, destination, tos=0):
+    body = bytearray(packet(source, destination, 17, udp(1, 2)))
+    if ":" in source:
+        body[0:2] = struct.pack("!H", 6 << 12 | tos << 4)
+    else:
+        body[1] = tos
+        body[10:12] = b"\0\0"
+        body[10:12] = struct.pack("!H", checksum(bytes(body[:20])))
+    return bytes(body)
+
+
+def solicitation(sender, source, target):
+    body = struct.pack("!BBHI", 135, 0, 0, 0) + ip6(target) + b"\1\1" + mac(sender)
+    group = "ff02::1:ff" + f"{ip6(target)[13]:02x}:{ip6(target)[14]:02x}{ip6(target)[15]:02x}"
+    return ethernet(sender, f"33:33:ff:{ip6(target)[13]:02x}:{ip6(target)[14]:02x}:{ip6(target)[15]:02x}", packet(source, group, 58, body, ttl=255))
+
+
+def advertisement(sender, source, target, owner):
+    body = struct.pack("!BBHI", 136, 0, 0, 0x60000000) + ip6(target) + b"\2\1" + mac(owner)
+    return ethernet(sender, "33:33:00:00:00:01", packet(source, "ff02::1", 58, body, ttl=255))
+
+
+# A SYN that says an MSS of 1460.
+SYN_MSS = struct.pack("!HHIIBBHHH", 5000, 80, 1, 0, 0x60, SYN, 1000, 0, 0) + b"\2\4\5\xb4"
+POD_R, GW_R = "02:00:00:00:99:10", "02:00:00:00:99:fe"
+write("forward", "routed", each(ROUTED,
+    arp(POD_R, "10.186.153.16", "169.254.1.3"), arp(POD_R, "10.186.153.16", "8.8.8.8"), arp(POD_R, "10.186.153.16", "10.186.153.16"),
+    solicitation(POD_R, "fd00:153::10", "fd00:153::99"), arp(POD_R, "10.186.153.17", "8.8.8.8"),
+    advertisement(POD_R, "fd00:153::10", "fd00:153::11", POD_R), arp(POD_R, "10.186.153.16", "169.254.1.3", 2),
+    ethernet(POD_R, GW_R, packet("10.186.153.16", "10.16.0.2", 6, SYN_MSS)),
+    ethernet(POD_R, GW_R, packet("fd00:153::10", "fd00:60:6::9", 6, SYN_MSS)),
+    ethernet(POD_R, GW_R, packet("10.186.153.16", "8.8.8.8", 6, SYN_MSS)),
+    ethernet(POD_R, GW_R, packet("10.186.153.17", "8.8.8.8", 6, SYN_MSS)),
+) + frame(DB, pod(DB, packet("10.16.0.3", "10.186.153.16", 6, SYN_MSS))))
+PARENT = "8e:78:9c:32:b5:73"
+write("forward", "local-route", each(LOCAL,
+    ethernet(PARENT, OUTSIDE, packet("10.186.155.6", "10.20.6.7", 17, udp(1, 2))),
+    ethernet(PARENT, OUTSIDE, packet("fd00:155::6", "fd00:60:6::9", 17, udp(1, 2))),
+    ethernet(PARENT, OUTSIDE, packet("10.186.155.6", "10.16.0.2", 17, udp(1, 2))),
+    ethernet(PARENT, OUTSIDE, packet("10.186.155.6", "10.20.9.60", 17, udp(1, 2))),
+    ethernet(PARENT, OUTSIDE, packet("10.186.155.6", "9.9.9.9", 17, udp(1, 2))),
+    ethernet(PARENT, PARENT, packet("10.186.155.6", "10.186.155.9", 17, udp(1, 2))),
+) + frame(UPLINK, from_outside(packet("10.186.155.9", "10.186.155.6", 17, udp(1, 2)), 1156, PARENT)))
+VX6, GN6, GR6 = "02:00:00:00:60:01", "02:00:00:61:00:04", "02:00:00:00:62:01"
+TO_VX6 = b"\x08\0\0\0\0\0\6\0"
+vxlan6 = lambda body: from_peer(17, udp(50000, 4789, TO_VX6 + ethernet("02:00:00:00:60:06", VX6, body)), True)
+write("forward", "vxlan-v6", each(UPLINK, vxlan6(inside("10.60.6.7", "10.60.9.16")), vxlan6(inside("fd00:60:6::7", "fd00:60:9::16")), vxlan6(inside("10.60.9.16", "10.60.9.16")), vxlan6(inside("fd00:63::7", "fd00:60:9::16")))
+    + each(VXLAN6, ethernet(VX6, "02:00:00:00:60:fe", inside("10.60.9.16", "10.60.6.7", 0xB8)), arp(VX6, "10.60.9.16", "169.254.1.6"))
+    + each(WEB, pod(WEB, inside("10.16.0.2", "10.60.6.7", 0xB8)), pod(WEB, inside("fd00:16::2", "fd00:60:6::9", 0xB8)), pod(WEB, inside("fd00:16::2", "fd00:60:5::9")), pod(WEB, inside("10.16.0.2", "10.60.77.7"))))
+GENEVE6_OPEN = lambda options, body: from_peer(17, udp(50000, 6081, bytes([len(options) // 4, 0x40 if options else 0]) + b"\x65\x58\0\0\7\0" + options + body), True)
+GN6_FRAME = ethernet("02:00:00:61:00:05", GN6, inside("fd00:61::5", "fd00:61::4"))
+write("forward", "geneve-v6", each(UPLINK, GENEVE6_OPEN(OVN, GN6_FRAME), GENEVE6_OPEN(b"", GN6_FRAME), GENEVE6_OPEN(b"\xff\xff\x81\0", GN6_FRAME))
+    + each(GENEVE6, ethernet(GN6, "02:00:00:61:00:05", inside("10.61.0.4", "10.61.0.5", 0x28)), ethernet(GN6, "02:00:00:61:00:05", inside("fd00:61::4", "fd00:61::5", 0x28)), ethernet(GN6, "02:00:00:61:00:77", inside("10.61.0.4", "10.61.0.77")), solicitation(GN6, "fd00:61::4", "fd00:61::5"), advertisement(GN6, "fd00:61::4", "fd00:61::5", GN6),
+        ethernet(GN6, "0a:58:0a:3d:00:01", packet("10.61.0.4", "10.16.0.2", 6, SYN_MSS)))
+    + frame(DB, pod(DB, packet("fd00:16::3", "fd00:61::5", 6, SYN_MSS))))
+GRE_KEY = b"\x20\0%s\0\0\0\x09"
+write("forward", "gre-ip", each(UPLINK, from_peer(47, GRE_KEY % b"\x08\0" + inside("10.62.6.7", "10.62.9.16")), from_peer(47, GRE_KEY % b"\x86\xdd" + inside("fd00:62:7::7", "fd00:62:9::16"), True), from_peer(47, GRE_KEY % b"\x08\0" + inside("10.62.7.7", "10.62.9.16")), from_peer(47, GRE_KEY % b"\x65\x58" + GENEVE_FRAME))
+    + each(GRE_IP, ethernet(GR6, "02:00:00:00:62:fe", inside("10.62.9.16", "10.62.6.7", 0x48)))
+    + each(WEB, pod(WEB, inside("10.16.0.2", "10.62.6.7", 0x48)), pod(WEB, inside("10.16.0.2", "10.62.7.7", 0x48)), pod(WEB, inside("fd00:16::2", "fd00:62:7::7", 0x48))))
+write("forward", "ipip-v6", each(UPLINK, from_peer(4, inside("10.40.6.5", "10.16.0.2"), True), from_peer(41, inside("fd00:40:6::5", "fd00:16::2"), True), from_peer(41, inside("fd00:60:6::5", "fd00:16::2"), True))
+    + each(WEB, pod(WEB, inside("10.16.0.2", "10.40.6.5")), pod(WEB, inside("fd00:16::2", "fd00:40:6::5")), pod(WEB, inside("fd00:16::2", "fd00:40:3::5"))))
+write("forward", "refused", each(UPLINK, from_peer(17, udp(50000, 4789, b"\x08\0\0\0\0\0\x77\0" + INNER_FRAME)), from_peer(17, udp(50000, 4789, b"\0\0\0\0\0\0\2\0" + INNER_FRAME)),
+    from_outside(packet("192.168.50.77", "192.168.50.2", 17, udp(50000, 4789, b"\x08\0\0\0\0\0\2\0" + INNER_FRAME))),
+    from_outside(packet("192.168.50.3", "192.168.50.2", 17, udp(50000, 4789, b"\x08\0\0\0\0\0\2\0" + INNER_FRAME), word=0x2000)),
+    ethernet(OUTSIDE, "02:00:00:00:50:fe", packet("192.168.50.3", "192.168.50.2", 17, udp(1, 2)), 99),
+    from_outside(packet("192.168.50.3", "192.168.50.7", 1, echo(8))), from_outside(packet("192.168.50.3", "192.168.50.2", 6, tcp(5000, 8080, SYN))), from_outside(packet("192.168.50.3", "127.0.0.1", 17, udp(1, 2)))))
+# Through a tunnel to a peer whose address nobody has.
+write("forward", "nobody-there", each(WEB, pod(WEB, inside("10.16.0.2", "10.20.5.7")), pod(WEB, inside("10.16.0.2", "192.168.50.99")), pod(WEB, inside("fd00:16::2", "fd00:50::99"))))
 
 
 # Rings of a guest: steps.

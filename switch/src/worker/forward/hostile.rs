@@ -4,6 +4,9 @@
 //! The topology is a real one, of `hostile.toml`, made by the control thread's code; every port's transmit queue is a device that takes
 //! everything. A case is frames behind one another, each given twice, so that the second one meets what the first one left in the cache.
 
+#[cfg(test)]
+pub(super) mod watch;
+
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam::channel;
@@ -24,7 +27,7 @@ use crate::worker::output::TxPort;
 /// |---|---|
 /// | 0 | bits 0 to 2: the port, in the order of `hostile.toml`; 3: the frame lies in two buffers; 4: its transport checksum is partial, 5: that of UDP; 6: it is to be cut, 7: over IPv6 |
 /// | 1 | seconds that pass first |
-/// | 2, 3 | length of the frame, little-endian, modulo 2048 |
+/// | 2, 3 | length of the frame, little-endian: bits 0 to 10; 11 to 15: further bits of the port |
 /// | 4 | where its transport header begins; where it is cut in two, in units of two bytes |
 /// | 5 | bytes of a segment when it is to be cut, in units of 16 |
 pub const CONTROL: usize = 6;
@@ -56,6 +59,8 @@ struct Hostile {
     counters: Arc<WorkerCounters>,
     stock: crate::state::Stock,
     now: u32,
+    #[cfg(test)]
+    seen: Option<watch::Seen>,
 }
 
 /// Runs a case.
@@ -63,9 +68,7 @@ struct Hostile {
 /// # Panics
 /// When something panics, when a cached decision is not what the stages decide, when buffers are lost.
 pub fn check(input: &[u8]) -> Done {
-    static HOSTILE: OnceLock<Mutex<Hostile>> = OnceLock::new();
-    let hostile = HOSTILE.get_or_init(|| Mutex::new(Hostile::new()));
-    hostile.lock().expect("no case before this one has panicked").play(input)
+    Hostile::with(|hostile| hostile.play(input))
 }
 
 fn sink(eal: Eal, pool: Mempool, can: EgressCapabilities) -> TxQueue {
@@ -91,6 +94,13 @@ fn sink(eal: Eal, pool: Mempool, can: EgressCapabilities) -> TxQueue {
 }
 
 impl Hostile {
+    /// The one node of the process.
+    fn with<T>(use_it: impl FnOnce(&mut Self) -> T) -> T {
+        static HOSTILE: OnceLock<Mutex<Hostile>> = OnceLock::new();
+        let hostile = HOSTILE.get_or_init(|| Mutex::new(Hostile::new()));
+        use_it(&mut hostile.lock().expect("no case before this one has panicked"))
+    }
+
     fn new() -> Self {
         let config = shunt_config::parse(include_str!("hostile.toml"), "hostile.toml")
             .unwrap_or_else(|errors| panic!("{errors}"));
@@ -129,6 +139,8 @@ impl Hostile {
             counters,
             stock: Default::default(),
             now: 0,
+            #[cfg(test)]
+            seen: None,
         }
     }
 
@@ -176,11 +188,14 @@ impl Hostile {
     /// One frame, alone in its burst.
     fn give(&mut self, control: &[u8; CONTROL], bytes: &[u8]) {
         let Some(frame) = self.frame(control, bytes) else { return };
+        let further = usize::from(control[3] >> 3) << 3;
+        let port = self.ports[(usize::from(control[0] & 7) | further) % self.ports.len()];
+        #[cfg(test)]
+        self.watch(port, bytes);
         let mut burst = Burst::new();
         if burst.push(frame).is_err() {
             return;
         }
-        let port = self.ports[usize::from(control[0] & 7) % self.ports.len()];
         let bucket = Bucket::of(1);
         self.forwarder.retry(self.topology, self.now, &self.counters);
         let port = (port, &bucket);
