@@ -169,27 +169,40 @@ fn a_worker_that_stalls_loses_nothing_it_did_not_receive() {
         let sink = program(outside, READER, &[at, &SINK.to_string()], "ready\n");
         (program(outside, ECHO, &[at, &served], "ready\n"), sink)
     });
+    for (pod, v6) in [a, tap].into_iter().flat_map(|pod| [(pod, false), (pod, true)]) {
+        until_answered(&node, pod, own(outside, v6));
+    }
+    // Frames that a's device has sent, and those of them that the switch has received or missed: while nobody speaks.
+    let counts = || {
+        let port = node.port(&a.port);
+        (device(a, "tx_packets"), port.rx_packets + port.missed, port.missed)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let begun = loop {
+        let (once, again) = (counts(), counts());
+        if once == again {
+            break once;
+        }
+        assert!(Instant::now() < deadline, "{again:?}: a never falls silent");
+    };
+    let (sent, reached, missed) = begun;
     let mut talkers = Vec::new();
     for pod in [a, tap] {
         for v6 in [false, true] {
             let to = own(outside, v6);
-            until_answered(&node, pod, to);
             for protocol in ["tcp", "udp"] {
                 talkers.push((protocol, program(pod, TALKER, &[protocol, to, &served], "talks\n")));
             }
         }
     }
-    // All that a has sent so far has been received.
-    let received = || {
-        let port = node.port(&a.port);
-        (port.rx_packets + port.missed, port.missed)
-    };
     let before = connections(&node);
     assert_eq!(before.len(), talkers.len(), "{before:?}");
+    // Echoes are over, and forgotten sooner than all others.
+    for protocol in ["icmp", "icmpv6"] {
+        node.cli(&format!("conntrack -D -p {protocol}"));
+    }
     let expired = statistic(&node, "expired");
     let refused_before = refused(outside);
-    let (reached, missed) = received();
-    let sent = device(a, "tx_packets");
     let stalled = Stalled::worker(&node.shuntd, 0);
     let until = Instant::now() + STALL;
     // Who begins now is served, too, when the worker goes on: his first packets wait.
@@ -230,12 +243,11 @@ fn a_worker_that_stalls_loses_nothing_it_did_not_receive() {
     // Every frame of a's device was received by the switch, or is counted as missed by the kernel.
     let deadline = Instant::now() + PATIENCE;
     let lost = loop {
-        let sent = device(a, "tx_packets") - sent;
-        let (now, lost) = received();
-        if now - reached == sent {
-            break lost - missed;
+        let (sent_now, reached_now, missed_now) = counts();
+        if reached_now - reached == sent_now - sent {
+            break missed_now - missed;
         }
-        assert!(Instant::now() < deadline, "{sent} sent, {} received or missed", now - reached);
+        assert!(Instant::now() < deadline, "sent, received or missed, missed: {begun:?} {:?}", counts());
     };
     // And of the datagrams that were received each came to its socket.
     let deadline = Instant::now() + PATIENCE;
