@@ -95,7 +95,9 @@ fn prepare(kind: &str, capture: &Path) -> Result<Settings> {
             open(Answers::Backend)?;
             services("tcp", 1)
         }
-        other => anyhow::bail!("no kind `{other}`: l3, flow-setup, snat, snat-new, cluster-ip or service-new"),
+        other => {
+            anyhow::bail!("no kind `{other}`: l3, flow-setup, snat, snat-new, cluster-ip or service-new")
+        }
     })
 }
 

@@ -116,7 +116,10 @@ fn settle(switch: &mut Switch) -> Result<()> {
         if hits >= SETTLED {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "only {hits:.1} % of the packets are of cached flows; is the cache too small?");
+        ensure!(
+            Instant::now() < deadline,
+            "only {hits:.1} % of the packets are of cached flows; is the cache too small?"
+        );
     }
 }
 

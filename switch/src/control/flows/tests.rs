@@ -78,12 +78,7 @@ fn keys_in_words_name_what_is_in_them() {
     let tags = "vlan.tci==0x2005 && vlan.tpid==0x88a8 && vlan.inner.tci==0x0007";
     assert_eq!(words::key(&key), format!("{ends} && {tags} && {addresses} && ip.proto==6 && ip.ttl<=1"));
 
-    let marks = Marks {
-        depth: Depth::Transport,
-        l3: L3::Ipv4,
-        l4: L4::Known,
-        ..Marks::default()
-    };
+    let marks = Marks { depth: Depth::Transport, l3: L3::Ipv4, l4: L4::Known, ..Marks::default() };
     key.set_facts(6, 0xb8, marks);
     key.set_ports(1000, 80);
     let rest = "ip.tos==0xb8 && tcp.src==1000 && tcp.dst==80";

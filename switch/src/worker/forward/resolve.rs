@@ -80,12 +80,7 @@ impl Forwarder {
 
     /// The same for a flow that the second pass did not find: an earlier frame of the burst may have been its first one.
     #[inline(never)]
-    pub(super) fn hit_late(
-        &mut self,
-        scene: &Scene<'_>,
-        flow: &mut Flow,
-        frame: &mut Mbuf,
-    ) -> Option<Place> {
+    pub(super) fn hit_late(&mut self, scene: &Scene<'_>, flow: &mut Flow, frame: &mut Mbuf) -> Option<Place> {
         flow.place = self.cache.find(flow.hash);
         self.hit(scene, flow, frame)
     }
