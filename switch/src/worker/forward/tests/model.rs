@@ -14,7 +14,7 @@ mod frames;
 mod rules;
 mod world;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::ids::PortId;
 use crate::wire::ethernet::Mac;
@@ -74,6 +74,17 @@ fn subnet(network: usize) -> [u8; 3] {
 fn host(network: usize, last: u8) -> Ipv4Addr {
     let [a, b, c] = subnet(network);
     Ipv4Addr::new(a, b, c, last)
+}
+
+/// The IPv6 twin of an address: what has the one has the other, and is of the same sort.
+fn twin(address: Ipv4Addr) -> Ipv6Addr {
+    match address.octets() {
+        [10, 0, network, last] => Ipv6Addr::new(0xfd00, 0, network.into(), 0, 0, 0, 0, last.into()),
+        [0, 0, 0, 0] => Ipv6Addr::UNSPECIFIED,
+        [127, ..] => Ipv6Addr::LOCALHOST,
+        [224 | 255, _, _, last] => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, last.into()),
+        [.., last] => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()),
+    }
 }
 
 /// The VLAN of a network.
