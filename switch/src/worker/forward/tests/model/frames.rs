@@ -378,46 +378,53 @@ impl Solicitation {
 
     pub(super) fn bytes(&self) -> Vec<u8> {
         let source = if self.is_probe { Ipv6Addr::UNSPECIFIED } else { Self::LINK_LOCAL };
-        let mut bytes = nd::solicitation(self.claims, source, twin(self.target));
+        let mut bytes = nd::solicitation(self.claims, source, twin(self.target)).to_vec();
         if let Some(dst) = self.dst {
             bytes[..6].copy_from_slice(&dst.bytes());
         }
         bytes[6..12].copy_from_slice(&self.src.bytes());
-        self.tagged(&bytes)
-    }
-
-    /// The answer that `mac` has the target; to all nodes if the asker has no address yet.
-    pub(super) fn answer(&self, mac: Mac) -> Vec<u8> {
-        let to = if self.is_probe { ALL_NODES } else { (self.src, Self::LINK_LOCAL) };
-        self.tagged(&nd::advertisement(mac, twin(self.target), to))
-    }
-
-    fn tagged(&self, frame: &[u8]) -> Vec<u8> {
-        let mut bytes = frame.to_vec();
         if let Some(tci) = self.tag {
             bytes.splice(12..12, [[0x81, 0], tci.to_be_bytes()].concat());
         }
         bytes
     }
+
+    /// The answer that `mac` has the target; to all nodes if the asker has no address yet.
+    pub(super) fn answer(&self, mac: Mac) -> Vec<u8> {
+        let (to, flags) =
+            if self.is_probe { (ALL_NODES, 0x20) } else { ((self.src, Self::LINK_LOCAL), 0x60) };
+        advertise((mac, twin(self.target)), to, self.tag, flags, (twin(self.target), mac))
+    }
 }
 
 impl Advertisement {
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let (dst, all) = ALL_NODES;
-        let mut bytes = ethernet(dst, self.src, self.tag.map(|tci| (tci, false)), 0x86dd);
-        let ends = [twin(self.from).octets(), all.octets()].concat();
-        let mut message = vec![136, 0, 0, 0, 0x20, 0, 0, 0];
-        message.extend(twin(self.target).octets());
-        message.extend([2, 1]);
-        message.extend(self.owner.bytes());
-        let pseudo = [ends.as_slice(), &[0, 0, 0, 32, 0, 0, 0, 58]].concat();
-        let sum = Sum::new().bytes(&pseudo).bytes(&message).checksum();
-        message[2..4].copy_from_slice(&sum.to_be_bytes());
-        bytes.extend([0x60, 0, 0, 0, 0, 32, 58, 255]);
-        bytes.extend(ends);
-        bytes.extend(message);
-        bytes
+        let claim = (twin(self.target), self.owner);
+        advertise((self.src, twin(self.from)), ALL_NODES, self.tag, 0x20, claim)
     }
+}
+
+/// A neighbour advertisement by hand (RFC 4861 section 4.4).
+fn advertise(
+    (src, from): (Mac, Ipv6Addr),
+    (dst, to): (Mac, Ipv6Addr),
+    tag: Option<u16>,
+    flags: u8,
+    (target, owner): (Ipv6Addr, Mac),
+) -> Vec<u8> {
+    let mut bytes = ethernet(dst, src, tag.map(|tci| (tci, false)), 0x86dd);
+    let ends = [from.octets(), to.octets()].concat();
+    let mut message = vec![136, 0, 0, 0, flags, 0, 0, 0];
+    message.extend(target.octets());
+    message.extend([2, 1]);
+    message.extend(owner.bytes());
+    let pseudo = [ends.as_slice(), &[0, 0, 0, 32, 0, 0, 0, 58]].concat();
+    let sum = Sum::new().bytes(&pseudo).bytes(&message).checksum();
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    bytes.extend([0x60, 0, 0, 0, 0, 32, 58, 255]);
+    bytes.extend(ends);
+    bytes.extend(message);
+    bytes
 }
 
 impl Arp {
