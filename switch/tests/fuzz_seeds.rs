@@ -9,6 +9,8 @@ mod filter;
 mod fragment;
 #[path = "../../tests/fuzz/oracles/geneve.rs"]
 mod geneve;
+#[path = "../../tests/fuzz/inputs.rs"]
+mod inputs;
 #[path = "../../tests/fuzz/oracles/kept.rs"]
 mod kept;
 #[path = "../../tests/fuzz/oracles/lacp.rs"]
@@ -22,31 +24,11 @@ mod sctp;
 #[path = "../../tests/fuzz/oracles/trace.rs"]
 mod trace;
 
-use std::fs;
-use std::path::Path;
-
 use proptest::prelude::*;
-
-/// Seeds and crashes of a target, by name.
-fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");
-    let files = ["seeds", "crashes"]
-        .into_iter()
-        .flat_map(|kind| fs::read_dir(fuzz.join(kind).join(target)).into_iter().flatten());
-    let mut inputs: Vec<_> = files
-        .map(|file| {
-            let file = file.unwrap();
-            (file.file_name().to_string_lossy().into_owned(), fs::read(file.path()).unwrap())
-        })
-        .filter(|(name, _)| name != ".gitkeep")
-        .collect();
-    inputs.sort();
-    inputs
-}
 
 /// The seeds that are taken for what they are, by name.
 fn taken(target: &str, check: impl Fn(&[u8]) -> bool) -> Vec<String> {
-    inputs(target).into_iter().filter(|(_, input)| check(input)).map(|(name, _)| name).collect()
+    inputs::of(target).into_iter().filter(|(_, input)| check(input)).map(|(name, _)| name).collect()
 }
 
 #[test]
@@ -69,7 +51,7 @@ fn quoted_packets() {
 
 /// What each seed and crash gives, by name.
 fn given(target: &str, check: impl Fn(&[u8]) -> usize) -> Vec<(String, usize)> {
-    inputs(target).into_iter().map(|(name, input)| (name, check(&input))).collect()
+    inputs::of(target).into_iter().map(|(name, input)| (name, check(&input))).collect()
 }
 
 #[test]
@@ -142,7 +124,7 @@ fn mutated(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
     (any::<prop::sample::Index>(), changes, prop::option::of(any::<prop::sample::Index>())).prop_map(
         move |(which, changes, cut)| {
-            let all = inputs(target);
+            let all = inputs::of(target);
             let mut input = which.get(&all).1.clone();
             if input.is_empty() {
                 return input;

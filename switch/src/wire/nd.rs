@@ -20,10 +20,9 @@ const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const SOURCE_LINK_LAYER: u8 = 1;
 const TARGET_LINK_LAYER: u8 = 2;
-/// Override (section 4.4).
+/// Flags (section 4.4).
+const SOLICITED: u8 = 0x40;
 const OVERRIDE: u8 = 0x20;
-/// Solicited and override.
-const FLAGS: u8 = 0x40 | OVERRIDE;
 
 /// A neighbour discovery message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +110,11 @@ pub fn announcement(mac: Mac, address: Ipv6Addr) -> [u8; FRAME] {
     build(ADVERTISEMENT, OVERRIDE, TARGET_LINK_LAYER, (mac, address), all_nodes, address)
 }
 
-/// The advertisement "`mac` has `target`" that answers a solicitation from `to`.
+/// The advertisement "`mac` has `target`" that answers a solicitation from `to`. What goes to a group, to somebody who has no address
+/// yet, is not solicited (RFC 4861 section 7.2.4): kernels ignore it otherwise (section 7.1.2, Linux `ndisc_recv_na`).
 pub fn advertisement(mac: Mac, target: Ipv6Addr, to: (Mac, Ipv6Addr)) -> [u8; FRAME] {
-    build(ADVERTISEMENT, FLAGS, TARGET_LINK_LAYER, (mac, target), to, target)
+    let flags = if to.1.is_multicast() { OVERRIDE } else { SOLICITED | OVERRIDE };
+    build(ADVERTISEMENT, flags, TARGET_LINK_LAYER, (mac, target), to, target)
 }
 
 fn build(
@@ -183,6 +184,14 @@ mod tests {
             damaged[at] ^= 0x10;
             assert_eq!(parse(&damaged), None, "damaged at {at}");
         }
+    }
+
+    #[test]
+    fn an_answer_to_a_group_is_not_solicited() {
+        let (own, asker): (Ipv6Addr, Ipv6Addr) = ("fd00::2".parse().unwrap(), "fd00::1".parse().unwrap());
+        let group = "ff02::1".parse().unwrap();
+        assert_eq!(advertisement(OWNER, own, (ASKER, asker))[ICMP_AT + 4], SOLICITED | OVERRIDE);
+        assert_eq!(advertisement(OWNER, own, (ASKER, group))[ICMP_AT + 4], OVERRIDE);
     }
 
     #[test]

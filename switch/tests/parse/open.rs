@@ -1,7 +1,7 @@
 //! The tunnel terminator against the fuzzer's oracle: the golden packets, mutated and split everywhere.
 
-use std::fs;
-use std::path::Path;
+#[path = "../../../tests/fuzz/inputs.rs"]
+mod files;
 
 use proptest::prelude::*;
 
@@ -9,16 +9,7 @@ use super::{config, open_oracle as oracle};
 
 /// Seeds and crashes of the fuzz target, with their names.
 fn inputs() -> Vec<(String, Vec<u8>)> {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");
-    let entries = ["seeds", "crashes"]
-        .into_iter()
-        .flat_map(|name| fs::read_dir(fuzz.join(name).join("open")).into_iter().flatten());
-    // What keeps an empty folder in the repository is no input.
-    let files = entries.map(Result::unwrap).filter(|it| !it.file_name().to_string_lossy().starts_with('.'));
-    let mut inputs: Vec<_> = files
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap()))
-        .collect();
-    inputs.sort();
+    let inputs = files::of("open");
     assert!(inputs.len() >= 19, "the seeds are there");
     inputs
 }

@@ -1,7 +1,7 @@
 //! The fuzz target `forward` over its seeds and every input that ever broke something, and over changes of these.
 
-use std::fs;
-use std::path::Path;
+#[path = "../../../../../tests/fuzz/inputs.rs"]
+mod inputs;
 
 use proptest::prelude::*;
 
@@ -99,26 +99,9 @@ const BY: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Seeds and crashes, by name.
-fn inputs() -> Vec<(String, Vec<u8>)> {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");
-    let files = ["seeds/forward", "crashes/forward"]
-        .into_iter()
-        .flat_map(|place| fs::read_dir(fuzz.join(place)).into_iter().flatten());
-    let mut inputs: Vec<_> = files
-        .map(|file| {
-            let file = file.unwrap();
-            (file.file_name().to_string_lossy().into_owned(), fs::read(file.path()).unwrap())
-        })
-        .filter(|(name, _)| name != ".gitkeep")
-        .collect();
-    inputs.sort();
-    inputs
-}
-
 #[test]
 fn hostile_frames_that_were_found() {
-    let done: Vec<_> = inputs().into_iter().map(|(name, input)| (name, check(&input))).collect();
+    let done: Vec<_> = inputs::of("forward").into_iter().map(|(name, input)| (name, check(&input))).collect();
     let of = |name: &str| done.iter().find(|(known, _)| known == name).unwrap().1;
     for name in ["service", "policy", "sctp", "to-be-cut"] {
         assert!(of(name).connections > 0, "{name}: {done:?}");
@@ -135,7 +118,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
-        let all = inputs();
+        let all = inputs::of("forward");
         let mut input = which.get(&all).1.clone();
         for (at, value) in changes {
             if !input.is_empty() {
@@ -150,7 +133,8 @@ proptest! {
 /// A seed that ends before it gets anywhere would be none: each of these was reached by the one of that name, or by any.
 #[test]
 fn the_seeds_reach_every_stage() {
-    let reached: Vec<_> = inputs().into_iter().map(|(name, input)| (name, watch::seen(&input))).collect();
+    let reached: Vec<_> =
+        inputs::of("forward").into_iter().map(|(name, input)| (name, watch::seen(&input))).collect();
     let all: Seen = reached.iter().flat_map(|(_, seen)| seen.iter().cloned()).collect();
     println!("{all:?}");
     let missing: Vec<_> = ANYWHERE.iter().filter(|words| !all.contains(**words)).collect();

@@ -78,9 +78,15 @@ fn host(network: usize, last: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, last)
 }
 
-/// The IPv6 address of the station with that IPv4 address; only those of the demux network have one.
-fn host_v6(network: usize, last: u8) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd00, network as u16, 0, 0, 0, 0, 0, last.into())
+/// The IPv6 twin of an address: what has the one has the other, and is of the same sort.
+fn twin(address: Ipv4Addr) -> Ipv6Addr {
+    match address.octets() {
+        [10, 0, network, last] => Ipv6Addr::new(0xfd00, 0, network.into(), 0, 0, 0, 0, last.into()),
+        [0, 0, 0, 0] => Ipv6Addr::UNSPECIFIED,
+        [127, ..] => Ipv6Addr::LOCALHOST,
+        [224 | 255, _, _, last] => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, last.into()),
+        [.., last] => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()),
+    }
 }
 
 /// The VLAN of a network.

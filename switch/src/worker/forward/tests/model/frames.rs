@@ -1,16 +1,21 @@
-//! What is sent: UDP in IPv4, sound or not quite; ARP and neighbour solicitations; and both kinds of wrapping, a tag and a VXLAN packet.
+//! What is sent: UDP in IPv4 and IPv6, sound or not quite; ARP; neighbour solicitations and advertisements; and both kinds of
+//! wrapping, a tag and a VXLAN packet.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
 use super::{
-    DEMUX, JOINED, NETWORKS, OUTSIDE, OVERLAYS, SHARED, STATIONS, TRANSPORT, gateway_mac, host, host_v6,
-    station_mac, vid, vni,
+    DEMUX, JOINED, NETWORKS, OUTSIDE, OVERLAYS, SHARED, STATIONS, TRANSPORT, gateway_mac, host, station_mac,
+    twin, vid, vni,
 };
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::Mac;
 use crate::wire::nd;
+
+/// What all nodes hear (RFC 4291 section 2.7.1).
+const ALL_NODES: (Mac, Ipv6Addr) =
+    (Mac::from_bytes([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
 
 /// A UDP packet in a frame.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub(in super::super) struct Frame {
     pub(super) src: Mac,
     pub(super) from: Ipv4Addr,
     pub(super) to: Ipv4Addr,
+    /// It is the twins of these addresses that it has.
+    pub(super) six: bool,
     pub(super) ttl: u8,
     pub(super) ports: (u16, u16),
     /// What is wrong with it, or special about it.
@@ -54,8 +61,20 @@ pub(in super::super) struct Solicitation {
     pub(super) tag: Option<u16>,
     pub(super) claims: Mac,
     pub(super) is_probe: bool,
-    /// Network and last byte of the address asked for.
-    pub(super) target: (usize, u8),
+    /// By its twin.
+    pub(super) target: Ipv4Addr,
+}
+
+/// A neighbour advertisement to all nodes (RFC 4861 section 4.4).
+#[derive(Clone, Debug)]
+pub(in super::super) struct Advertisement {
+    pub(super) src: Mac,
+    pub(super) tag: Option<u16>,
+    /// By their twins.
+    pub(super) from: Ipv4Addr,
+    pub(super) target: Ipv4Addr,
+    /// Who is said to have the target.
+    pub(super) owner: Mac,
 }
 
 /// What is sent.
@@ -64,6 +83,7 @@ pub(in super::super) enum Sent {
     Frame(Frame),
     Arp(Arp),
     Solicitation(Solicitation),
+    Advertisement(Advertisement),
     /// A frame in a VXLAN packet of the transport.
     Wrapped {
         /// Last byte of the outer source and destination.
@@ -94,6 +114,7 @@ pub(in super::super) fn sent() -> impl Strategy<Value = Sent> {
         2 => honest(DEMUX..DEMUX + 1).prop_map(Sent::Frame),
         2 => arp().prop_map(Sent::Arp),
         1 => solicitation().prop_map(Sent::Solicitation),
+        1 => advertisement().prop_map(Sent::Advertisement),
         2 => wrapped,
         2 => honest_inner(),
     ]
@@ -131,19 +152,22 @@ fn frame() -> impl Strategy<Value = Frame> {
         1 => (1_usize..40).prop_map(Twist::Pad),
     ];
     let ttl = prop::sample::select(vec![0_u8, 1, 2, 64, 255]);
-    (any_mac(), any_mac(), (any_host(), to), ttl, (1_u16..4, 1_u16..4), twist)
-        .prop_map(|(dst, src, (from, to), ttl, ports, twist)| Frame { dst, src, from, to, ttl, ports, twist })
+    (any_mac(), any_mac(), (any_host(), to, any::<bool>()), ttl, (1_u16..4, 1_u16..4), twist).prop_map(
+        |(dst, src, (from, to, six), ttl, ports, twist)| Frame { dst, src, from, to, six, ttl, ports, twist },
+    )
 }
 
 /// One whose source addresses belong together, so that it is not refused for them.
 fn honest(networks: std::ops::Range<usize>) -> impl Strategy<Value = Frame> {
     let dst = prop_oneof![2 => Just(SHARED), 2 => any_mac()];
     let to = prop_oneof![4 => (1_u8..6).prop_map(|last| host(DEMUX, last)), 2 => any_host()];
-    (networks, 0..STATIONS, dst, to, any::<bool>()).prop_map(|(network, last, dst, to, tagged)| Frame {
+    let kind = (any::<bool>(), any::<bool>());
+    (networks, 0..STATIONS, dst, to, kind).prop_map(|(network, last, dst, to, (tagged, six))| Frame {
         dst,
         src: if network == DEMUX { SHARED } else { station_mac(last) },
         from: host(network, last),
         to,
+        six,
         ttl: 64,
         ports: (1, 1),
         twist: if tagged { Twist::Tag(vid(network), false) } else { Twist::None },
@@ -156,18 +180,20 @@ fn honest_inner() -> impl Strategy<Value = Sent> {
     let to = prop_oneof![4 => any_host(), 1 => Just(OUTSIDE)];
     // Now and then of somebody else.
     let other = prop::option::weighted(0.3, any_host());
-    (src, any_mac(), to, other).prop_map(|((network, station, routed), dst, to, other)| {
-        let src = if routed { gateway_mac(network) } else { station_mac(station) };
-        let from = other.unwrap_or(host(network, station));
-        let inner = Frame { dst, src, from, to, ttl: 64, ports: (1, 1), twist: Twist::None };
-        Sent::Wrapped {
-            ends: (2 + station - 4, 1),
-            vni: vni(network),
-            dst: gateway_mac(TRANSPORT),
-            tag: None,
-            inner,
-        }
-    })
+    (src, any_mac(), to, other, any::<bool>()).prop_map(
+        |((network, station, routed), dst, to, other, six)| {
+            let src = if routed { gateway_mac(network) } else { station_mac(station) };
+            let from = other.unwrap_or(host(network, station));
+            let inner = Frame { dst, src, from, to, six, ttl: 64, ports: (1, 1), twist: Twist::None };
+            Sent::Wrapped {
+                ends: (2 + station - 4, 1),
+                vni: vni(network),
+                dst: gateway_mac(TRANSPORT),
+                tag: None,
+                inner,
+            }
+        },
+    )
 }
 
 fn arp() -> impl Strategy<Value = Arp> {
@@ -204,6 +230,7 @@ fn solicitation() -> impl Strategy<Value = Solicitation> {
     let tag = prop_oneof![1 => Just(None), 1 => Just(Some(0x6000 | vid(DEMUX)))];
     let claimed = prop::option::weighted(0.1, (0..STATIONS).prop_map(station_mac));
     let target = (prop_oneof![6 => Just(DEMUX), 1 => 0..NETWORKS], 1_u8..6);
+    let target = target.prop_map(|(network, last)| host(network, last));
     (dst, src, tag, claimed, prop::bool::weighted(0.2), target).prop_map(
         |(dst, src, tag, claimed, is_probe, target)| Solicitation {
             dst,
@@ -212,6 +239,22 @@ fn solicitation() -> impl Strategy<Value = Solicitation> {
             claims: claimed.unwrap_or(src),
             is_probe,
             target,
+        },
+    )
+}
+
+/// Of a station that mostly says the truth.
+fn advertisement() -> impl Strategy<Value = Advertisement> {
+    let tag =
+        prop_oneof![3 => Just(None), 1 => (0..NETWORKS).prop_map(|network| Some(0x6000 | vid(network)))];
+    let other = || prop::option::weighted(0.2, any_host());
+    let owner = prop::option::weighted(0.2, any_mac());
+    (0..NETWORKS, 0..STATIONS, tag, (other(), other()), owner).prop_map(
+        |(network, station, tag, (from, target), owner)| {
+            let src = if network == DEMUX { SHARED } else { station_mac(station) };
+            let own = host(network, station);
+            let (from, target) = (from.unwrap_or(own), target.unwrap_or(own));
+            Advertisement { src, tag, from, target, owner: owner.unwrap_or(src) }
         },
     )
 }
@@ -226,8 +269,17 @@ impl Sent {
             tag: None,
             claims,
             is_probe,
-            target: (DEMUX, last),
+            target: host(DEMUX, last),
         })
+    }
+
+    /// True for IPv6, also inside of a tunnel.
+    pub(in super::super) fn is_six(&self) -> bool {
+        match self {
+            Self::Frame(frame) | Self::Wrapped { inner: frame, .. } => frame.six,
+            Self::Solicitation(_) | Self::Advertisement(_) => true,
+            Self::Arp(_) => false,
+        }
     }
 
     pub(in super::super) fn bytes(&self) -> Vec<u8> {
@@ -235,6 +287,7 @@ impl Sent {
             Self::Frame(frame) => frame.bytes(),
             Self::Arp(arp) => arp.bytes(),
             Self::Solicitation(message) => message.bytes(),
+            Self::Advertisement(advertisement) => advertisement.bytes(),
             Self::Wrapped { ends, vni, dst, tag, inner } => {
                 let (from, to) = (host(TRANSPORT, ends.0), host(TRANSPORT, ends.1));
                 let macs = (*dst, station_mac(5));
@@ -282,7 +335,8 @@ impl Frame {
     /// A plain one from one station to another.
     pub(in super::super) fn between_stations(from: u8, to: u8) -> Self {
         let (dst, src) = (station_mac(to), station_mac(from));
-        Self { dst, src, from: host(0, 2), to: host(0, 3), ttl: 64, ports: (1, 1), twist: Twist::None }
+        let (from, to) = (host(0, 2), host(0, 3));
+        Self { dst, src, from, to, six: false, ttl: 64, ports: (1, 1), twist: Twist::None }
     }
 
     pub(in super::super) fn bytes(&self) -> Vec<u8> {
@@ -290,12 +344,17 @@ impl Frame {
             Twist::Tag(tci, service) => Some((tci, service)),
             _ => None,
         };
-        let mut bytes = ethernet(self.dst, self.src, tag, 0x0800);
-        let mut ip = vec![0x45, 0, 0, 36, 0, 0, 0, 0, self.ttl, 17, 0, 0];
-        ip.extend([self.from.octets(), self.to.octets()].concat());
-        let sum = Sum::new().bytes(&ip).checksum();
-        ip[10..12].copy_from_slice(&sum.to_be_bytes());
-        bytes.extend(ip);
+        let mut bytes = ethernet(self.dst, self.src, tag, if self.six { 0x86dd } else { 0x0800 });
+        if self.six {
+            bytes.extend([0x60, 0, 0, 0, 0, 16, 17, self.ttl]);
+            bytes.extend([twin(self.from).octets(), twin(self.to).octets()].concat());
+        } else {
+            let mut ip = vec![0x45, 0, 0, 36, 0, 0, 0, 0, self.ttl, 17, 0, 0];
+            ip.extend([self.from.octets(), self.to.octets()].concat());
+            let sum = Sum::new().bytes(&ip).checksum();
+            ip[10..12].copy_from_slice(&sum.to_be_bytes());
+            bytes.extend(ip);
+        }
         bytes.extend(self.ports.0.to_be_bytes());
         bytes.extend(self.ports.1.to_be_bytes());
         bytes.extend([0, 16, 0, 0]);
@@ -315,10 +374,11 @@ impl Frame {
 }
 
 impl Solicitation {
+    const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let source =
-            if self.is_probe { Ipv6Addr::UNSPECIFIED } else { Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9) };
-        let mut bytes = nd::solicitation(self.claims, source, host_v6(self.target.0, self.target.1)).to_vec();
+        let source = if self.is_probe { Ipv6Addr::UNSPECIFIED } else { Self::LINK_LOCAL };
+        let mut bytes = nd::solicitation(self.claims, source, twin(self.target)).to_vec();
         if let Some(dst) = self.dst {
             bytes[..6].copy_from_slice(&dst.bytes());
         }
@@ -328,6 +388,43 @@ impl Solicitation {
         }
         bytes
     }
+
+    /// The answer that `mac` has the target; to all nodes if the asker has no address yet.
+    pub(super) fn answer(&self, mac: Mac) -> Vec<u8> {
+        let (to, flags) =
+            if self.is_probe { (ALL_NODES, 0x20) } else { ((self.src, Self::LINK_LOCAL), 0x60) };
+        advertise((mac, twin(self.target)), to, self.tag, flags, (twin(self.target), mac))
+    }
+}
+
+impl Advertisement {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let claim = (twin(self.target), self.owner);
+        advertise((self.src, twin(self.from)), ALL_NODES, self.tag, 0x20, claim)
+    }
+}
+
+/// A neighbour advertisement by hand (RFC 4861 section 4.4).
+fn advertise(
+    (src, from): (Mac, Ipv6Addr),
+    (dst, to): (Mac, Ipv6Addr),
+    tag: Option<u16>,
+    flags: u8,
+    (target, owner): (Ipv6Addr, Mac),
+) -> Vec<u8> {
+    let mut bytes = ethernet(dst, src, tag.map(|tci| (tci, false)), 0x86dd);
+    let ends = [from.octets(), to.octets()].concat();
+    let mut message = vec![136, 0, 0, 0, flags, 0, 0, 0];
+    message.extend(target.octets());
+    message.extend([2, 1]);
+    message.extend(owner.bytes());
+    let pseudo = [ends.as_slice(), &[0, 0, 0, 32, 0, 0, 0, 58]].concat();
+    let sum = Sum::new().bytes(&pseudo).bytes(&message).checksum();
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    bytes.extend([0x60, 0, 0, 0, 0, 32, 58, 255]);
+    bytes.extend(ends);
+    bytes.extend(message);
+    bytes
 }
 
 impl Arp {

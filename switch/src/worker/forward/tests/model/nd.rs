@@ -1,9 +1,10 @@
-//! Where a neighbour solicitation goes in the demux network (RFC 4861 section 7.2): to the station that is asked for.
+//! Who answers a neighbour solicitation in the demux network (RFC 4861 section 7.2), and where one goes that nobody answers: to
+//! the station that is asked for.
 
 use super::frames::Solicitation;
 use super::rules::{Decided, Expected};
 use super::world::{World, identity};
-use super::{DEMUX, SHARED, port_id};
+use super::{DEMUX, SHARED, gateway_mac, host, port_id, subnet};
 use crate::drop::DropReason;
 use crate::flow::Verdict;
 use crate::ids::PortId;
@@ -21,11 +22,15 @@ impl World {
         if network != DEMUX || is_node || message.dst == Some(SHARED) {
             return None;
         }
-        let decided = self.solicits_behind(port, message).and_then(|()| match message.dst {
+        let admitted = self.solicits_behind(port, message);
+        if admitted.is_ok() && message.target == host(DEMUX, 1) {
+            return Some((Verdict::Reply, message.answer(gateway_mac(DEMUX))));
+        }
+        let decided = admitted.and_then(|()| match message.dst {
             Some(dst) => self.bridge(network, Some(port), dst),
             None => {
-                let (of, last) = message.target;
-                let asked = Some(last).filter(|_| of == DEMUX && !message.is_probe);
+                let [front @ .., last] = message.target.octets();
+                let asked = Some(last).filter(|_| front == subnet(DEMUX) && !message.is_probe);
                 match asked.and_then(|last| self.child_at(last)) {
                     None => Ok(Decided::bridged(None, false)),
                     child => self.to_child(Some(port), child),

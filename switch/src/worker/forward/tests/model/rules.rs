@@ -1,7 +1,7 @@
 //! Where a frame goes and what it looks like then, from the rules and without tables.
 
 use super::change::Trunk;
-use super::frames::{Arp, Frame, Sent, Twist, wrap};
+use super::frames::{Advertisement, Arp, Frame, Sent, Twist, wrap};
 use super::world::{Attached, World, identity};
 use super::{
     At, DEMUX, JOINED, OVERLAYS, SHARED, TRANSPORT, gateway_mac, host, is_overlay, peer_address, port_id,
@@ -41,6 +41,7 @@ impl World {
             Sent::Frame(frame) => self.expects_frame(port, frame),
             Sent::Arp(arp) => self.expects_arp(port, arp),
             Sent::Solicitation(message) => self.expects_solicitation(port, message),
+            Sent::Advertisement(advertisement) => self.expects_advertisement(port, advertisement),
             Sent::Wrapped { ends, vni: number, dst, tag, inner } => {
                 let (network, _) = self.network_of(port, tag.map(|tci| (tci, false)))?.ok()?;
                 if network != TRANSPORT || *dst != gateway_mac(TRANSPORT) || ends.1 != 1 {
@@ -118,6 +119,26 @@ impl World {
         if owns.contains(&frame.from) { Ok(()) } else { Err(DropReason::SpoofedIp) }
     }
 
+    /// Of an advertisement the model knows only when it may not come in.
+    fn expects_advertisement(&self, port: PortId, claim: &Advertisement) -> Option<Expected> {
+        let refused = match self.network_of(port, claim.tag.map(|tci| (tci, false)))? {
+            Err(reason) => reason,
+            Ok(_) if !self.ports[port.index()].checks => return None,
+            Ok(_) => {
+                let stations = identity(port.index() as u8);
+                match stations.iter().find(|(mac, _)| *mac == claim.src) {
+                    None => DropReason::SpoofedMac,
+                    Some((_, owns)) if !owns.contains(&claim.from) => DropReason::SpoofedIp,
+                    Some((_, owns)) if claim.owner == claim.src && owns.contains(&claim.target) => {
+                        return None;
+                    }
+                    Some(_) => DropReason::SpoofedArp,
+                }
+            }
+        };
+        Some((Verdict::Drop(refused), claim.bytes()))
+    }
+
     /// The same of an ARP message.
     pub(super) fn claims_behind(&self, port: PortId, arp: &Arp) -> Result<(), DropReason> {
         if arp.src.is_group() {
@@ -193,10 +214,15 @@ impl World {
             through = into;
             bytes[..6].copy_from_slice(&dst.bytes());
             bytes[6..12].copy_from_slice(&src.bytes());
-            bytes[22] -= u8::from(!decided.local);
-            bytes[24..26].fill(0);
-            let sum = Sum::new().bytes(&bytes[14..34]).checksum();
-            bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+            let hop = u8::from(!decided.local);
+            if bytes[12..14] == [0x86, 0xdd] {
+                bytes[21] -= hop;
+            } else {
+                bytes[22] -= hop;
+                bytes[24..26].fill(0);
+                let sum = Sum::new().bytes(&bytes[14..34]).checksum();
+                bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+            }
         }
         let tag = |port: u8, network: usize| {
             self.ports[usize::from(port)].trunk.and_then(|trunk: Trunk| trunk.tag(network))

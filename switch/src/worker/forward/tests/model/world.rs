@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::change::{Change, Trunk};
 use super::{
     At, DEMUX, JOINED, MTU, NETWORKS, OVERLAYS, PEERS, PORTS, SHARED, STATIONS, TRANSPORT, gateway_mac, host,
-    host_v6, is_overlay, peer_address, port_id, router, station_mac, vni,
+    is_overlay, peer_address, port_id, router, station_mac, twin, vni,
 };
 use crate::encap::{Dscp, Encap};
 use crate::ids::{NetworkId, PortId};
@@ -44,6 +44,8 @@ pub(in super::super) struct World {
     /// The last byte of the neighbour in network 1 by which the outside is reached.
     pub(super) outside: Option<u8>,
     fib: Arc<Fib>,
+    /// Of the transport's router.
+    transport: Arc<Fib>,
     /// The ports to the node's own stack.
     pub(super) hosts: [Option<u8>; NETWORKS],
     pub(super) answers: [Answers; NETWORKS],
@@ -72,6 +74,7 @@ impl Default for World {
                 .collect(),
             outside: None,
             fib: fib(None),
+            transport: Arc::new(Fib::build(connected(TRANSPORT))),
             hosts: [None; NETWORKS],
             answers: [Answers::Own; NETWORKS],
             storm: [0; NETWORKS],
@@ -86,16 +89,22 @@ impl Default for World {
 }
 
 fn fib(outside: Option<u8>) -> Arc<Fib> {
-    let connected = |network: usize| fib::Row {
-        prefix: format!("{}/24", host(network, 0)).parse().unwrap(),
-        route: Route::Connected(NetworkId(network as u16)),
-    };
-    let mut rows: Vec<_> = JOINED.into_iter().map(connected).collect();
+    let mut rows: Vec<_> = JOINED.into_iter().flat_map(connected).collect();
     if let Some(last) = outside {
-        let route = Route::Via(NetworkId(1), host(1, last).into());
-        rows.push(fib::Row { prefix: "0.0.0.0/0".parse().unwrap(), route });
+        for (prefix, via) in [("0.0.0.0/0", host(1, last).into()), ("::/0", twin(host(1, last)).into())] {
+            rows.push(fib::Row { prefix: prefix.parse().unwrap(), route: Route::Via(NetworkId(1), via) });
+        }
     }
     Arc::new(Fib::build(rows))
+}
+
+/// The routes to a network's subnets.
+fn connected(network: usize) -> [fib::Row; 2] {
+    let subnet = host(network, 0);
+    [format!("{subnet}/24"), format!("{}/64", twin(subnet))].map(|prefix| fib::Row {
+        prefix: prefix.parse().unwrap(),
+        route: Route::Connected(NetworkId(network as u16)),
+    })
 }
 
 /// Who may send behind a port, if that is checked: every other station of the network it is in at first, with the address of
@@ -107,6 +116,11 @@ pub(super) fn identity(port: u8) -> Vec<(Mac, Vec<Ipv4Addr>)> {
         return vec![(SHARED, lasts.map(|last| host(network, last)).collect())];
     }
     lasts.map(|last| (station_mac(last), vec![host(network, last)])).collect()
+}
+
+/// An address and its twin.
+fn both(address: Ipv4Addr) -> [IpAddr; 2] {
+    [address.into(), twin(address).into()]
 }
 
 /// The name in the MAC table of a station of the demux network.
@@ -169,20 +183,16 @@ impl World {
             guarded: false,
             identity: port.checks.then(|| {
                 let stations = identity(number as u8).into_iter();
-                let addresses = |list: Vec<Ipv4Addr>| list.into_iter().map(IpAddr::from).collect();
+                let addresses = |list: Vec<Ipv4Addr>| list.into_iter().flat_map(both).collect();
                 Arc::new(Identity::new(stations.map(|(mac, list)| (mac, addresses(list)))))
             }),
             mirror: None,
             meter: None,
         };
         let router = |name, fib| PlannedRouter { name: shunt_config::RouterName::new(name).unwrap(), fib };
-        let transport = fib::Row {
-            prefix: format!("{}/24", host(TRANSPORT, 0)).parse().unwrap(),
-            route: Route::Connected(NetworkId(TRANSPORT as u16)),
-        };
         let plan = Plan {
             networks: (0..NETWORKS).map(|network| self.network(network)).collect(),
-            routers: vec![router("r", self.fib.clone()), router("t", Arc::new(Fib::build([transport])))],
+            routers: vec![router("r", self.fib.clone()), router("t", self.transport.clone())],
             ports: self.ports.iter().enumerate().map(port).collect(),
             full_key: self.full_key,
             overlays: OVERLAYS.into_iter().map(|network| Arc::new(self.overlay(network))).collect(),
@@ -206,21 +216,19 @@ impl World {
         let named =
             children.clone().map(|(last, port)| station(name_of(*last), Place::Port(port_id(*port)), true));
         let stations: Vec<_> = stations.chain(named).collect();
-        let neighbor = |last, mac, own, fixed| neighbor::Row {
-            address: host(network, last).into(),
-            neighbor: Neighbor { mac, own, fixed },
-            last_seen: 0,
+        let neighbor = |last, mac, own, fixed| {
+            let row = move |address| neighbor::Row {
+                address,
+                neighbor: Neighbor { mac, own, fixed },
+                last_seen: 0,
+            };
+            both(host(network, last)).map(row)
         };
         let own = router(network).map(|_| neighbor(1, gateway_mac(network), true, true));
         let named = children.map(|(last, _)| neighbor(*last, name_of(*last), false, true));
         let known = self.neighbors[network].iter().filter(|(last, _)| self.child(network, **last).is_none());
         let known = known.map(|(last, (number, fixed))| neighbor(*last, station_mac(*number), false, *fixed));
-        let rows: Vec<neighbor::Row> = own.into_iter().chain(named).chain(known).collect();
-        let in_v6 = rows.iter().filter(|row| network == DEMUX && !row.neighbor.own).map(|row| {
-            let IpAddr::V4(v4) = row.address else { unreachable!("they are made above") };
-            neighbor::Row { address: host_v6(network, v4.octets()[3]).into(), ..*row }
-        });
-        let neighbors: Vec<_> = rows.iter().copied().chain(in_v6).collect();
+        let neighbors: Vec<_> = own.into_iter().chain(named).chain(known).flatten().collect();
         let host_port = self.hosts[network].map(port_id);
         PlannedNetwork {
             name: shunt_config::NetworkName::new(&format!("n{network}")).unwrap(),
@@ -228,7 +236,7 @@ impl World {
             neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
             gateway: router(network).map(|router| Gateway {
                 mac: gateway_mac(network),
-                addresses: [(IpAddr::from(host(network, 1)), 24)].into(),
+                addresses: both(host(network, 1)).into_iter().zip([24, 64]).collect(),
                 router: RouterId(router),
             }),
             answers: self.answers[network],
