@@ -299,11 +299,11 @@ impl Forwarder {
     #[inline]
     fn run_cached(&mut self, scene: &Scene<'_>, burst: &mut Burst, flows: &mut [Flow]) {
         let mut frames = burst.drain();
-        let mut at = 0;
+        let mut rest = flows;
         let mut entered = false;
-        while let Some(flow) = flows.get_mut(at) {
+        while let Some((flow, behind)) = std::mem::take(&mut rest).split_first_mut() {
             let Some(mut frame) = frames.next() else { break };
-            at += 1;
+            rest = behind;
             if !matches!(flow.state, State::New | State::Same) {
                 self.refuse(scene, flow.state, frame);
                 continue;
@@ -332,11 +332,11 @@ impl Forwarder {
             let actions = self.cache.actions(place);
             let (mut packets, mut bytes) = (1, u64::from(frame.len()));
             self.execute(scene, &actions, flow, frame);
-            while let Some(next) = flows.get(at)
-                && next.state == State::Same
+            while rest.first().is_some_and(|next| next.state == State::Same)
+                && let Some((next, behind)) = std::mem::take(&mut rest).split_first_mut()
                 && let Some(mut frame) = frames.next()
             {
-                at += 1;
+                rest = behind;
                 if !self.open(scene, next, &mut frame) {
                     continue;
                 }
