@@ -61,6 +61,8 @@ pub(super) struct Forwarder {
     unverified: u32,
     /// High half of the generations in the cache.
     era: u32,
+    /// A flow of this burst was entered since the second pass.
+    entered: bool,
 }
 
 /// What is known of the frames of one burst; kept by the worker from burst to burst, so that it need not be made anew.
@@ -161,6 +163,7 @@ impl Forwarder {
             verify,
             unverified: 0,
             era: 0,
+            entered: false,
         }
     }
 
@@ -297,11 +300,11 @@ impl Forwarder {
 
     /// Third pass.
     #[inline]
-    fn run_cached(&mut self, scene: &Scene<'_>, burst: &mut Burst, flows: &mut [Flow]) {
+    fn run_cached(&mut self, scene: &Scene<'_>, burst: &mut Burst, flows: &[Flow]) {
+        self.entered = false;
         let mut frames = burst.drain();
         let mut rest = flows;
-        let mut entered = false;
-        while let Some((flow, behind)) = std::mem::take(&mut rest).split_first_mut() {
+        while let Some((flow, behind)) = rest.split_first() {
             let Some(mut frame) = frames.next() else { break };
             rest = behind;
             if !matches!(flow.state, State::New | State::Same) {
@@ -311,17 +314,10 @@ impl Forwarder {
             if !self.open(scene, flow, &mut frame) {
                 continue;
             }
-            let mut found = self.hit(scene, flow, &mut frame);
-            if entered && found.is_none() && flow.place == Place::NONE {
-                found = self.hit_late(scene, flow, &mut frame);
-            }
-            let (place, missed) = match found {
+            let (place, missed) = match self.hit(scene, flow, &mut frame) {
                 Some(place) => (place, 0),
                 None => match self.miss(scene, flow, &mut frame) {
-                    Ok(place) => {
-                        entered = true;
-                        (place, 1)
-                    }
+                    Ok(place) => (place, 1),
                     Err(decided) => {
                         self.finish(scene, &decided, flow, frame);
                         continue;
@@ -332,8 +328,8 @@ impl Forwarder {
             let actions = self.cache.actions(place);
             let (mut packets, mut bytes) = (1, u64::from(frame.len()));
             self.execute(scene, &actions, flow, frame);
-            while rest.first().is_some_and(|next| next.state == State::Same)
-                && let Some((next, behind)) = std::mem::take(&mut rest).split_first_mut()
+            while let Some((next, behind)) = rest.split_first()
+                && next.state == State::Same
                 && let Some(mut frame) = frames.next()
             {
                 rest = behind;

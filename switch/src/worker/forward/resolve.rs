@@ -80,9 +80,11 @@ impl Forwarder {
 
     /// The same for a flow that the second pass did not find: an earlier frame of the burst may have been its first one.
     #[inline(never)]
-    pub(super) fn hit_late(&mut self, scene: &Scene<'_>, flow: &mut Flow, frame: &mut Mbuf) -> Option<Place> {
-        flow.place = self.cache.find(flow.hash);
-        self.hit(scene, flow, frame)
+    fn hit_late(&mut self, scene: &Scene<'_>, flow: &Flow, frame: &mut Mbuf) -> Option<Place> {
+        let flow = Flow { place: self.cache.find(flow.hash), ..*flow };
+        let place = self.hit(scene, &flow, frame)?;
+        self.counters.flows.hits.add(1);
+        Some(place)
     }
 
     /// Decides a cached flow anew. `None`, and the entry is gone, when the decision is another one: that is a defect of the
@@ -114,8 +116,16 @@ impl Forwarder {
         flow: &Flow,
         frame: &mut Mbuf,
     ) -> Result<Place, Decision> {
+        if self.entered
+            && flow.place == Place::NONE
+            && let Some(place) = self.hit_late(scene, flow, frame)
+        {
+            return Ok(place);
+        }
         let decided = self.decide(scene, flow, frame);
-        self.keep(scene, flow, &decided).ok_or(decided)
+        let kept = self.keep(scene, flow, &decided);
+        self.entered |= kept.is_some();
+        kept.ok_or(decided)
     }
 
     /// Enters a decision; `None` when it is for this frame alone, or there is no place for it.
