@@ -30,7 +30,7 @@ use shunt_switch::table::fib::{self, Fib, Route};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
 use shunt_switch::table::service::{Services, Site};
 use shunt_switch::topology::{
-    Answers, Crossing, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
+    Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
 };
 use shunt_switch::wire::ethernet::Mac;
 
@@ -97,24 +97,12 @@ fn network(name: &str, number: u8, stations_at: usize) -> PlannedNetwork {
         last_seen: 0,
     });
     PlannedNetwork {
-        name: shunt_config::NetworkName::new(name).expect("a name"),
         fdb: Arc::new(Fdb::build(stations)),
         neighbors: Arc::new(NeighborTable::build(neighbors)),
         gateway: Some(gateway),
-        answers: Answers::Own,
-        demux: None,
-        host: None,
-        mtu: 1500,
-        mss_clamp: false,
-        masquerade: false,
         zone: ZONE,
-        closed: false,
         tracks_bridged: true,
-        policies: None,
-        storm_limit: 0,
-        forward_control: false,
-        meter: None,
-        crossing: Crossing::default(),
+        ..PlannedNetwork::plain(shunt_config::NetworkName::new(name).expect("a name"))
     }
 }
 
@@ -153,17 +141,11 @@ fn topology(known: bool) -> Topology {
     let left = PlannedNetwork { policies: policies.clone(), host: Some(port(3)), ..network("left", 1, 2) };
     let right = PlannedNetwork { policies, ..network("right", 2, 1) };
     let ports = PORTS.iter().enumerate().map(|(index, (name, network))| Port {
-        id: port(index),
-        name: shunt_config::PortName::new(name).expect("a name"),
-        network: NetworkId::new(*network),
-        vlans: None,
-        up: true,
-        max_frame: 1514,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
-        meter: None,
+        ..Port::plain(
+            port(index),
+            shunt_config::PortName::new(name).expect("a name"),
+            NetworkId::new(*network),
+        )
     });
     let connected = |prefix: &str, network| fib::Row {
         prefix: prefix.parse().expect("a prefix"),

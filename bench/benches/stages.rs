@@ -21,9 +21,7 @@ use shunt_switch::pipeline::{self, Packet, Silent};
 use shunt_switch::table::fdb::{self, Fdb, Place};
 use shunt_switch::table::fib::{self, Fib, Route};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
-use shunt_switch::topology::{
-    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
-};
+use shunt_switch::topology::{Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
 use shunt_switch::wire::ethernet::Mac;
 
 #[global_allocator]
@@ -68,40 +66,16 @@ fn topology(full_key: bool) -> Topology {
             })
             .collect();
         PlannedNetwork {
-            name: shunt_config::NetworkName::new(name).expect("a name"),
             fdb: Arc::new(Fdb::build(stations.into_iter())),
             neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
             gateway: Some(gateway),
-            answers: Answers::Own,
-            demux: None,
-            host: None,
-            mtu: 1500,
-            mss_clamp: false,
-            masquerade: false,
-            zone: 0,
-            closed: false,
-            tracks_bridged: false,
-            policies: None,
-            storm_limit: 0,
-            forward_control: false,
-            meter: None,
-            crossing: Crossing::default(),
+            ..PlannedNetwork::plain(shunt_config::NetworkName::new(name).expect("a name"))
         }
     };
     let networks =
         vec![network("left", gateway(0, "10.0.1.1"), 0), network("right", gateway(1, "10.0.2.254"), HOSTS)];
     let ports = ["in", "out"].into_iter().enumerate().map(|(index, name)| Port {
-        id: port(index),
-        name: shunt_config::PortName::new(name).expect("a name"),
-        network: NetworkId::new(index),
-        vlans: None,
-        up: true,
-        max_frame: 1514,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
-        meter: None,
+        ..Port::plain(port(index), shunt_config::PortName::new(name).expect("a name"), NetworkId::new(index))
     });
     let prefix = |text: &str| text.parse().expect("a prefix");
     let rows = [

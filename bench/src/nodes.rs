@@ -12,9 +12,7 @@ use shunt_switch::table::fdb::{self, Fdb, Place};
 use shunt_switch::table::fib::{Fib, Route, Row};
 use shunt_switch::table::neighbor::{self, Neighbor, NeighborTable};
 use shunt_switch::topology::tunnels::{PlannedOverlay, PlannedPeer};
-use shunt_switch::topology::{
-    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId,
-};
+use shunt_switch::topology::{Answers, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId};
 use shunt_switch::wire::ethernet::Mac;
 
 /// Numbers without visible order (xorshift64*).
@@ -164,17 +162,11 @@ pub fn cluster() -> Plan {
         router: RouterId::FIRST,
     };
     let port = |index: usize, name: String, network| Port {
-        id: PortId::new(index).expect("there is room for 1,024 ports"),
-        name: PortName::new(&name).expect("a name"),
-        network,
-        vlans: None,
-        up: true,
-        max_frame: 1514,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
-        meter: None,
+        ..Port::plain(
+            PortId::new(index).expect("there is room for 1,024 ports"),
+            PortName::new(&name).expect("a name"),
+            network,
+        )
     };
     let wire = Place::Port(PortId::new(0).expect("a small number"));
     let outside: Vec<_> = (0..NODES).map(|node| station(mac(1, node), wire)).collect();
@@ -197,24 +189,11 @@ pub fn cluster() -> Plan {
         Row { prefix: IpNet::new_assert(below([172, 16, 0, 0], 0), 16), route: Route::Connected(uplink) };
     let routes = pods.chain(far).chain([wire_route]);
     let network = |name: &str, fdb: Vec<fdb::Row>, neighbors: Vec<neighbor::Row>, gateway| PlannedNetwork {
-        name: NetworkName::new(name).expect("a name"),
         fdb: Arc::new(Fdb::build(fdb.into_iter())),
         neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
         gateway: Some(gateway),
         answers: Answers::Given,
-        demux: None,
-        mtu: 1500,
-        mss_clamp: false,
-        masquerade: false,
-        zone: 0,
-        closed: false,
-        tracks_bridged: false,
-        policies: None,
-        storm_limit: 0,
-        forward_control: false,
-        meter: None,
-        crossing: Crossing::default(),
-        host: None,
+        ..PlannedNetwork::plain(NetworkName::new(name).expect("a name"))
     };
     let peers = (0..NODES).map(|node| Some(PlannedPeer { address: below([172, 16, 1, 0], node) }));
     let tunnels = PlannedOverlay {

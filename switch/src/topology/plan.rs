@@ -84,3 +84,29 @@ pub struct PlannedNetwork {
     /// See [`Network::crossing`](super::Network::crossing).
     pub crossing: Crossing,
 }
+
+impl PlannedNetwork {
+    /// A network of this name alone: no station, no gateway, 1,500 bytes. For what builds topologies without a configuration (benches, tests).
+    pub fn plain(name: NetworkName) -> Self {
+        Self {
+            name,
+            fdb: Arc::new(Fdb::build([].into_iter())),
+            neighbors: Arc::default(),
+            gateway: None,
+            answers: Answers::default(),
+            demux: None,
+            host: None,
+            mtu: 1500,
+            mss_clamp: false,
+            masquerade: false,
+            closed: false,
+            zone: 0,
+            tracks_bridged: false,
+            policies: None,
+            storm_limit: 0,
+            forward_control: false,
+            meter: None,
+            crossing: Crossing::default(),
+        }
+    }
+}

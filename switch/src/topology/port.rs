@@ -38,6 +38,24 @@ pub struct Port {
 }
 
 impl Port {
+    /// A port of one network that is up and lets everything through, frames of 1,514 bytes: no VLANs, no rules. For what builds topologies
+    /// without a configuration (benches, tests).
+    pub fn plain(id: PortId, name: PortName, network: NetworkId) -> Self {
+        Self {
+            id,
+            name,
+            network,
+            vlans: None,
+            up: true,
+            max_frame: 1514,
+            l3: None,
+            identity: None,
+            guarded: false,
+            mirror: None,
+            meter: None,
+        }
+    }
+
     /// The networks it is attached to, each with the tag it has there.
     pub fn attachments(&self) -> impl Iterator<Item = (NetworkId, Option<Tag>)> + '_ {
         let alone = self.vlans.is_none().then_some((self.network, None));

@@ -14,37 +14,13 @@ fn plan(networks: &[&str], ports: &[(&str, usize, u16, bool)]) -> Plan {
     let fdb = Arc::new(Fdb::build([].into_iter()));
     let neighbors = Arc::new(NeighborTable::default());
     let network = |name: &&str| PlannedNetwork {
-        name: NetworkName::new(name).unwrap(),
         fdb: fdb.clone(),
         neighbors: neighbors.clone(),
-        gateway: None,
-        answers: Answers::Own,
-        demux: None,
-        host: None,
-        mtu: 1500,
-        mss_clamp: false,
-        masquerade: false,
-        closed: false,
-        zone: 0,
-        tracks_bridged: false,
-        policies: None,
-        storm_limit: 0,
-        forward_control: false,
-        meter: None,
-        crossing: Crossing::default(),
+        ..PlannedNetwork::plain(NetworkName::new(name).unwrap())
     };
     let port = |&(name, slot, network, up): &(&str, usize, u16, bool)| Port {
-        id: PortId::new(slot).unwrap(),
-        name: PortName::new(name).unwrap(),
-        network: NetworkId(network),
-        vlans: None,
         up,
-        max_frame: 1514,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
-        meter: None,
+        ..Port::plain(PortId::new(slot).unwrap(), PortName::new(name).unwrap(), NetworkId(network))
     };
     let (networks, ports) = (networks.iter().map(network).collect(), ports.iter().map(port).collect());
     Plan { networks, ports, ..Plan::default() }

@@ -68,6 +68,15 @@ fn inward_and_out(lab: &Lab, mode: &str, family: &Family) {
 /// The same for SCTP from outside, by every address, to a backend here and on the other node.
 #[track_caller]
 fn sctp_in_mode(mode: &str) {
+    require!(
+        root(),
+        tool("cc"),
+        file(ends::HEADER),
+        tool("perl"),
+        tool("nft"),
+        file("/dev/net/tun"),
+        shuntd()
+    );
     let lab = Lab::start(mode);
     let outside = lab.scene.place("outside");
     let mut own = 5_000;
@@ -117,29 +126,11 @@ fn sctp_in_mode(mode: &str) {
 
 #[test]
 fn sctp_in_gateway_mode_shared() {
-    require!(
-        root(),
-        tool("cc"),
-        file(ends::HEADER),
-        tool("perl"),
-        tool("nft"),
-        file("/dev/net/tun"),
-        shuntd()
-    );
     sctp_in_mode("shared");
 }
 
 #[test]
 fn sctp_in_gateway_mode_local() {
-    require!(
-        root(),
-        tool("cc"),
-        file(ends::HEADER),
-        tool("perl"),
-        tool("nft"),
-        file("/dev/net/tun"),
-        shuntd()
-    );
     sctp_in_mode("local");
 }
 

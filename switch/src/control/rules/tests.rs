@@ -9,24 +9,15 @@ use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::topology::{
-    Answers, Crossing, Demux, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId,
-    Topology, Vlans,
+    Answers, Demux, Gateway, Identity, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology, Vlans,
 };
 use crate::wire::ethernet::Mac;
 
 fn port(slot: usize, name: &str, network: u16, vlans: Option<Vlans>) -> Port {
     Port {
-        id: PortId::new(slot).unwrap(),
-        name: name.parse().unwrap(),
-        network: NetworkId(network),
         vlans,
-        up: true,
         max_frame: 1518,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
-        meter: None,
+        ..Port::plain(PortId::new(slot).unwrap(), name.parse().unwrap(), NetworkId(network))
     }
 }
 
@@ -54,26 +45,7 @@ fn neighbors(rows: &[(&str, u8, bool)]) -> Arc<NeighborTable> {
 }
 
 fn network(name: &str, fdb: Arc<Fdb>) -> PlannedNetwork {
-    PlannedNetwork {
-        name: name.parse().unwrap(),
-        fdb,
-        neighbors: Arc::default(),
-        gateway: None,
-        answers: Answers::default(),
-        demux: None,
-        host: None,
-        mtu: 1500,
-        mss_clamp: false,
-        masquerade: false,
-        closed: false,
-        zone: 0,
-        tracks_bridged: false,
-        policies: None,
-        storm_limit: 0,
-        forward_control: false,
-        meter: None,
-        crossing: Crossing::default(),
-    }
+    PlannedNetwork { fdb, ..PlannedNetwork::plain(name.parse().unwrap()) }
 }
 
 /// Table, priority, match and actions of the rules, a line each.

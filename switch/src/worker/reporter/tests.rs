@@ -10,7 +10,7 @@ use crate::ids::NetworkId;
 use crate::table::fdb::Fdb;
 use crate::table::fib::Fib;
 use crate::table::neighbor::NeighborTable;
-use crate::topology::{Answers, Crossing, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
+use crate::topology::{Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
 use crate::wire::ethernet::Mac;
 
 const GATEWAY: Mac = Mac::from_bytes([2, 0, 0, 0, 0xff, 1]);
@@ -28,37 +28,14 @@ fn pool() -> Mempool {
 fn topology(addresses: &[(&str, u8)]) -> Topology {
     let addresses = addresses.iter().map(|(address, len)| (address.parse().unwrap(), *len)).collect();
     let network = PlannedNetwork {
-        name: shunt_config::NetworkName::new("n").unwrap(),
         fdb: Arc::new(Fdb::build([].into_iter())),
         neighbors: Arc::new(NeighborTable::build([].into_iter())),
         gateway: Some(Gateway { mac: GATEWAY, addresses, router: RouterId::FIRST }),
-        answers: Answers::Own,
-        demux: None,
-        host: None,
-        mtu: 1500,
-        mss_clamp: false,
-        masquerade: false,
-        closed: false,
-        zone: 0,
-        tracks_bridged: false,
-        policies: None,
-        storm_limit: 0,
-        forward_control: false,
-        meter: None,
-        crossing: Crossing::default(),
+        ..PlannedNetwork::plain(shunt_config::NetworkName::new("n").unwrap())
     };
     let port = Port {
-        id: PortId::new(0).unwrap(),
-        name: shunt_config::PortName::new("p").unwrap(),
-        network: NetworkId::new(0),
-        vlans: None,
-        up: true,
         max_frame: 1522,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
-        meter: None,
+        ..Port::plain(PortId::new(0).unwrap(), shunt_config::PortName::new("p").unwrap(), NetworkId::new(0))
     };
     let router = PlannedRouter {
         name: shunt_config::RouterName::new("r").unwrap(),

@@ -22,9 +22,7 @@ use crate::state::{Fragments, Limits, Size, Stock};
 use crate::table::fdb::{self, Fdb, Place};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
-use crate::topology::{
-    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
-};
+use crate::topology::{Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
 use crate::wire::ethernet::Mac;
 use crate::wire::protocol::{ICMP, UDP};
 
@@ -77,7 +75,6 @@ fn network(number: usize, world: World) -> PlannedNetwork {
     });
     let own: IpAddr = [10, 0, number as u8, 254].into();
     PlannedNetwork {
-        name: shunt_config::NetworkName::new(&format!("n{number}")).unwrap(),
         fdb: Arc::new(Fdb::build(stations.collect::<Vec<_>>().into_iter())),
         neighbors: Arc::new(NeighborTable::build(neighbors.collect::<Vec<_>>().into_iter())),
         gateway: Some(Gateway {
@@ -85,14 +82,6 @@ fn network(number: usize, world: World) -> PlannedNetwork {
             addresses: [(own, 24)].into(),
             router: RouterId::FIRST,
         }),
-        answers: Answers::Own,
-        demux: None,
-        host: None,
-        mtu: 1500,
-        mss_clamp: false,
-        storm_limit: 0,
-        forward_control: false,
-        meter: None,
         crossing: Crossing {
             snat: Arc::from_iter(
                 (world.excepted && number == INSIDE).then_some((NetworkId::new(OUTSIDE), false)),
@@ -100,27 +89,20 @@ fn network(number: usize, world: World) -> PlannedNetwork {
             ..Crossing::default()
         },
         masquerade: world.masquerade && number == INSIDE,
-        closed: false,
         zone: 7,
-        tracks_bridged: false,
-        policies: None,
+        ..PlannedNetwork::plain(shunt_config::NetworkName::new(&format!("n{number}")).unwrap())
     }
 }
 
 /// Pods behind port 0, the world behind port 1.
 fn topology(table: Arc<Table>, world: World, before: &Topology) -> Topology {
     let port = |number: usize| Port {
-        id: PortId::new(number).unwrap(),
-        name: shunt_config::PortName::new(&format!("p{number}")).unwrap(),
-        network: NetworkId::new(number),
-        vlans: None,
-        up: true,
         max_frame: 1522,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
-        meter: None,
+        ..Port::plain(
+            PortId::new(number).unwrap(),
+            shunt_config::PortName::new(&format!("p{number}")).unwrap(),
+            NetworkId::new(number),
+        )
     };
     let connected = |number: usize| fib::Row {
         prefix: format!("10.0.{number}.0/24").parse().unwrap(),

@@ -173,21 +173,18 @@ impl World {
 
     fn publish(&mut self) {
         let port = |(number, port): (usize, &Attached)| Port {
-            id: PortId::new(number).unwrap(),
-            name: shunt_config::PortName::new(&format!("p{number}")).unwrap(),
-            network: NetworkId(port.home as u16),
             vlans: port.trunk.map(Trunk::vlans),
             up: port.up,
-            max_frame: 1514,
-            l3: None,
-            guarded: false,
             identity: port.checks.then(|| {
                 let stations = identity(number as u8).into_iter();
                 let addresses = |list: Vec<Ipv4Addr>| list.into_iter().flat_map(both).collect();
                 Arc::new(Identity::new(stations.map(|(mac, list)| (mac, addresses(list)))))
             }),
-            mirror: None,
-            meter: None,
+            ..Port::plain(
+                PortId::new(number).unwrap(),
+                shunt_config::PortName::new(&format!("p{number}")).unwrap(),
+                NetworkId(port.home as u16),
+            )
         };
         let router = |name, fib| PlannedRouter { name: shunt_config::RouterName::new(name).unwrap(), fib };
         let plan = Plan {
@@ -231,7 +228,6 @@ impl World {
         let neighbors: Vec<_> = own.into_iter().chain(named).chain(known).flatten().collect();
         let host_port = self.hosts[network].map(port_id);
         PlannedNetwork {
-            name: shunt_config::NetworkName::new(&format!("n{network}")).unwrap(),
             fdb: Arc::new(Fdb::build(stations.into_iter())),
             neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
             gateway: router(network).map(|router| Gateway {
@@ -243,16 +239,9 @@ impl World {
             demux: (network == DEMUX).then_some(Demux { mac: SHARED, host: host_port }),
             host: host_port,
             mtu: MTU,
-            mss_clamp: false,
-            masquerade: false,
-            closed: false,
-            zone: 0,
-            tracks_bridged: false,
-            policies: None,
             storm_limit: self.storm[network],
-            forward_control: false,
-            meter: None,
             crossing: Crossing { local_route: self.local_route[network], ..Crossing::default() },
+            ..PlannedNetwork::plain(shunt_config::NetworkName::new(&format!("n{network}")).unwrap())
         }
     }
 

@@ -14,9 +14,7 @@ use crate::table::fdb::{self, Fdb, Place as At};
 use crate::table::fib::{self, Fib, Route};
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::table::policy::Policies;
-use crate::topology::{
-    Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology,
-};
+use crate::topology::{Gateway, Plan, PlannedNetwork, PlannedRouter, Port, RouterId, Topology};
 use crate::wire::ethernet::Mac;
 
 const NETWORKS: usize = 4;
@@ -80,24 +78,13 @@ fn network(number: usize, policies: Option<&Arc<Policies>>) -> PlannedNetwork {
         .map(|(address, neighbor)| neighbor::Row { address, neighbor, last_seen: 0 })
         .collect();
     PlannedNetwork {
-        name: shunt_config::NetworkName::new(&format!("n{number}")).unwrap(),
         fdb: Arc::new(Fdb::build(stations.into_iter())),
         neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
         gateway: Some(Gateway { mac: gateway_mac(number), addresses: own.into(), router: RouterId::FIRST }),
-        answers: Answers::Own,
-        demux: None,
-        host: None,
-        mtu: 1500,
-        mss_clamp: false,
-        storm_limit: 0,
-        forward_control: false,
-        meter: None,
-        masquerade: false,
-        closed: false,
         zone: 7,
         tracks_bridged: policies.is_some(),
         policies: policies.cloned(),
-        crossing: Crossing::default(),
+        ..PlannedNetwork::plain(shunt_config::NetworkName::new(&format!("n{number}")).unwrap())
     }
 }
 
@@ -138,17 +125,12 @@ impl Site {
         self.resolver.follow(cluster);
         let policies = self.resolver.table();
         let port = |number: usize| Port {
-            id: PortId::new(number).unwrap(),
-            name: shunt_config::PortName::new(&format!("p{number}")).unwrap(),
-            network: NetworkId::new(number / 3),
-            vlans: None,
-            up: true,
             max_frame: 1522,
-            l3: None,
-            identity: None,
-            guarded: false,
-            mirror: None,
-            meter: None,
+            ..Port::plain(
+                PortId::new(number).unwrap(),
+                shunt_config::PortName::new(&format!("p{number}")).unwrap(),
+                NetworkId::new(number / 3),
+            )
         };
         let plan = Plan {
             networks: (0..NETWORKS).map(|number| network(number, policies.as_ref())).collect(),

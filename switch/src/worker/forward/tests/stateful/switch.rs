@@ -27,7 +27,7 @@ use crate::table::fib::{self, Fib, Route};
 use crate::table::nat::Nat;
 use crate::table::neighbor::{self, Neighbor, NeighborTable};
 use crate::table::service::{Services, Site};
-use crate::topology::{Answers, Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, Topology};
+use crate::topology::{Crossing, Gateway, Plan, PlannedNetwork, PlannedRouter, Port, Topology};
 use crate::wire::ethernet::Mac;
 use crate::worker::capture::{Point, Ring, Tap};
 use crate::worker::output::TxPort;
@@ -376,17 +376,12 @@ fn fib(default: bool) -> Fib {
 
 fn port(station: usize) -> Port {
     Port {
-        meter: None,
-        id: places::port(station),
-        name: shunt_config::PortName::new(&format!("p{station}")).unwrap(),
-        network: network_id(network_of(station)),
-        vlans: None,
-        up: true,
         max_frame: 1522,
-        l3: None,
-        identity: None,
-        guarded: false,
-        mirror: None,
+        ..Port::plain(
+            places::port(station),
+            shunt_config::PortName::new(&format!("p{station}")).unwrap(),
+            network_id(network_of(station)),
+        )
     }
 }
 
@@ -419,21 +414,12 @@ fn network(number: usize, world: &World) -> PlannedNetwork {
     let own =
         [(gateway(number, false), 24), (gateway(number, true), if number == OUTSIDE { 64 } else { 112 })];
     PlannedNetwork {
-        name: shunt_config::NetworkName::new(&format!("n{number}")).unwrap(),
         fdb: Arc::new(Fdb::build(stations.collect::<Vec<_>>().into_iter())),
         neighbors: Arc::new(NeighborTable::build(neighbors.into_iter())),
         gateway: Some(Gateway { mac, addresses: own.into(), router: ROUTER }),
-        answers: Answers::Own,
-        demux: None,
-        host: None,
-        mtu: 1500,
-        mss_clamp: false,
-        storm_limit: 0,
         masquerade: world.masquerade.get(number).copied().unwrap_or(false),
         closed: number == 0 && world.closed,
         zone: ZONE,
-        tracks_bridged: false,
-        policies: None,
         crossing: Crossing {
             snat: world
                 .pair
@@ -443,7 +429,6 @@ fn network(number: usize, world: &World) -> PlannedNetwork {
                 .collect(),
             local_route: false,
         },
-        forward_control: false,
-        meter: None,
+        ..PlannedNetwork::plain(shunt_config::NetworkName::new(&format!("n{number}")).unwrap())
     }
 }
